@@ -1,0 +1,66 @@
+"""How every script talks: arguments from its docstring, one summary, a sentence instead of a traceback."""
+
+import argparse
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from lib.errors import UserError
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """An ArgumentParser whose --help is the script's docstring (which holds the command)."""
+    summary = (doc or "").strip()
+    program = re.search(r"python -m (scripts\.\w+|demo\.\w+)", summary)
+    return argparse.ArgumentParser(
+        prog=f"python -m {program.group(1)}" if program else None, description=summary, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Run main and exit: 0, its own code, 1 with one sentence for a UserError, 130 for Ctrl-C."""
+    try:
+        sys.exit(main() or 0)
+    except UserError as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("\nstopped. Run the same command again to go on from here.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+
+
+def printable(text: str) -> str:
+    """Text that a terminal shows and never acts on: control characters (ANSI escapes, bidi overrides) become `?`."""
+    return "".join(c if c in "\n\t" or (c.isprintable() and c not in "\u200b\ufeff") or c == " " else "?" for c in text)
+
+
+def summary(stage: str, n_kept: int, reasons: Iterable[str], unit: str = "pairs") -> str:
+    """The one table a stage prints: kept of total, then the reasons, most frequent first."""
+    counts = Counter(reasons)
+    n_in = n_kept + counts.total()
+    share = f" ({n_kept / n_in:.0%})" if n_in else ""
+    width = max([len(reason) for reason in counts], default=0)
+    rows = [f"  {reason:<{width}}  {n:>6,}" for reason, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+    return "\n".join([f"{stage}: kept {n_kept:,} of {n_in:,} {unit}{share}", *rows])
+
+
+def confirm(question: str) -> None:
+    """Ask before money is spent or something leaves the machine. YES=1 answers yes; without a terminal the answer is no."""
+    if os.environ.get("YES") == "1":
+        return
+    if not sys.stdin.isatty():
+        raise UserError(f"{question} Nobody is here to answer: run it in a terminal, or set YES=1.")
+    if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
+        raise UserError("Stopped: not confirmed. Nothing was spent or sent.")
+
+
+def load_env() -> None:
+    """Put the lines of .env into the environment; what is set already wins."""
+    from dotenv import load_dotenv
+
+    load_dotenv(".env", override=False)

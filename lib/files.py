@@ -1,0 +1,202 @@
+"""Files that are whole or absent, lines that are whole or dropped, locks that die with their process."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from lib.errors import UserError
+
+R = TypeVar("R", bound=BaseModel)
+
+
+def to_json(record: BaseModel | dict[str, Any]) -> str:
+    """One line of JSON, without the fields that are None."""
+    if isinstance(record, BaseModel):
+        record = record.model_dump(mode="json", exclude_none=True)
+    return json.dumps(record, ensure_ascii=False, allow_nan=False)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace path as a whole: a crash leaves the old file or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror}). Free disk space or fix the permissions, then run it again."
+        ) from error
+    sync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
+
+
+def write_jsonl(path: Path, records: Iterable[BaseModel | dict[str, Any]]) -> None:
+    write_text(path, "".join(to_json(record) + "\n" for record in records))
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in folder durable: without this a power cut may undo it."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def append_line(path: Path, record: BaseModel | dict[str, Any]) -> None:
+    """Append one JSON line durably: one write under a lock, after a torn last line has been cut off."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = (to_json(record) + "\n").encode("utf-8")
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        _cut_torn_line(handle)
+        size = os.fstat(handle).st_size
+        try:
+            if os.write(handle, line) != len(line):
+                raise OSError("short write")
+            os.fsync(handle)
+        except OSError as error:
+            os.ftruncate(handle, size)
+            raise UserError(f"{path}: cannot be written ({error}). Free disk space, then run it again.") from error
+    finally:
+        os.close(handle)
+
+
+def _cut_torn_line(handle: int) -> None:
+    """Drop what follows the last newline: the writer died in the middle of it, so nobody has acted on it."""
+    size = os.fstat(handle).st_size
+    end = size
+    while end > 0:
+        start = max(0, end - 65536)
+        newline = os.pread(handle, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            end = start + newline + 1
+            break
+        end = start
+    if end != size:
+        os.ftruncate(handle, end)
+
+
+def read_jsonl(path: Path, record: type[R], torn_tail: bool = False) -> list[R]:
+    """Read one of the pipeline's own files.
+
+    torn_tail: the file is appended to, so a last line without its newline is dropped (its writer was killed).
+    Raises UserError naming file:line for anything that is not a valid record.
+    """
+    return [record_of(line, record, f"{path}:{number}") for number, line in _lines(path, torn_tail)]
+
+
+def read_dicts(path: Path, torn_tail: bool = False) -> list[dict[str, Any]]:
+    """Like read_jsonl, for lines whose fields are free."""
+    rows = []
+    for number, line in _lines(path, torn_tail):
+        row = parse_line(line, f"{path}:{number}")
+        if not isinstance(row, dict):
+            raise UserError(
+                f"{path}:{number}: expected a JSON object, found {type(row).__name__}. Delete the line or build the file again."
+            )
+        rows.append(row)
+    return rows
+
+
+def _lines(path: Path, torn_tail: bool) -> Iterator[tuple[int, bytes]]:
+    if not path.is_file():
+        raise UserError(f"{path} does not exist. Run the step that writes it first (`make help` lists them).")
+    with path.open("rb") as handle:  # bytes: str.splitlines() also breaks at U+2028, which tweets contain
+        for number, line in enumerate(handle, 1):
+            if torn_tail and not line.endswith(b"\n"):
+                return
+            if line.strip():
+                yield number, line
+
+
+def parse_line(line: bytes, where: str) -> Any:
+    """Parse JSON strictly: no NaN or Infinity, no bad UTF-8, no bottomless nesting. Raises UserError."""
+    try:
+        return json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
+        raise UserError(f"{where}: not valid JSON ({_short(error)}). Delete the line or build the file again.") from error
+
+
+def record_of(line: bytes, record: type[R], where: str) -> R:
+    """Parse one line as a record. Raises UserError naming the field."""
+    parse_line(line, where)  # pydantic's parser takes NaN; ours does not
+    try:
+        return record.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or record.__name__
+        raise UserError(f"{where}: {field}: {first['msg']}. Delete the line or build the file again.") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number")
+
+
+def _short(error: BaseException) -> str:
+    return (str(error).split(": ", 1)[0] or type(error).__name__)[:120]
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file. Raises UserError if it is missing or malformed."""
+    if not path.is_file():
+        raise UserError(f"{path} does not exist. Run the step that writes it first (`make help` lists them).")
+    return parse_line(path.read_bytes(), str(path))
+
+
+def content_hash(*parts: Any) -> str:
+    """sha256 over files (their bytes), bytes, and JSON-able values: equal content, equal hash, whatever the timestamps."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Path):
+            part = part.read_bytes()
+        elif isinstance(part, BaseModel):
+            part = part.model_dump_json().encode()
+        elif not isinstance(part, bytes):
+            part = json.dumps(part, sort_keys=True, ensure_ascii=True, default=str).encode()
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
+
+
+def rejects_path(path: Path) -> Path:
+    """interim/clean.jsonl -> interim/clean.rejected.jsonl"""
+    return path.with_name(path.stem + ".rejected.jsonl")
+
+
+@contextlib.contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold path for this process; the kernel lets go when the process dies. Raises UserError if another one holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            handle.seek(0)
+            holder = handle.read().strip() or "unknown"
+            raise UserError(
+                f"{path.parent} is in use by another run (process {holder}). Wait for it to end, then run this again."
+            ) from error
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        yield
