@@ -1,0 +1,159 @@
+# The commands, and the graph of files behind them. `make` alone lists them. Written for GNU Make 3.81 (macOS) and newer.
+#
+# A target is the file it writes; a stage with several outputs is represented by its manifest.json, written last.
+# Free stages rebuild by timestamp. Paid ones (collect, train, generate, judge) look at content hashes themselves
+# and do nothing, go on, or refuse with advice: a moved timestamp never costs money.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+# Without this line make deletes intermediate files, and some of them were paid for.
+.SECONDARY:
+
+RUN ?= qwen3-8b
+TRAIN_CONFIG := configs/train-$(RUN).yaml
+# The value of a top-level key of the train config, or of the config that it extends.
+config_key = $(shell f=$(TRAIN_CONFIG); for i in 1 2 3 4; do \
+  v=$$(sed -n 's/^$(1):[[:space:]]*\([A-Za-z0-9._-]*\).*/\1/p' $$f 2>/dev/null | head -n 1); \
+  if [ -n "$$v" ]; then echo $$v; break; fi; \
+  p=$$(sed -n 's/^extends:[[:space:]]*\([A-Za-z0-9._-]*\).*/\1/p' $$f 2>/dev/null | head -n 1); \
+  [ -n "$$p" ] || break; f=configs/train-$$p.yaml; done)
+DATA ?= $(or $(call config_key,data),main)
+EVAL ?= $(or $(call config_key,eval),claude)
+DATA_CONFIG := configs/data-$(DATA).yaml
+EVAL_CONFIG := configs/eval-$(EVAL).yaml
+D := data/$(DATA)
+A := adapters/$(RUN)
+E := $(A)/eval/$(EVAL)
+
+PYTHON ?= .venv/bin/python
+export YES MAX_USD
+export TOKENIZERS_PARALLELISM := false
+export PYTHONUNBUFFERED := 1
+
+# What every step reads besides its own modules.
+BASE := lib/cli.py lib/config.py lib/errors.py lib/files.py lib/schema.py lib/settings.py
+
+.PHONY: help setup setup-runpod quickstart quickstart-files test lint data train eval publish demo FORCE
+
+help: ## this list
+	@echo "usage: make TARGET [RUN=$(RUN)] [DATA=$(DATA)] [EVAL=$(EVAL)] [YES=1] [MAX_USD=5]"
+	@echo
+	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
+
+# --- set-up ------------------------------------------------------------------------------------------
+
+STAMP := .venv/setup.stamp
+setup: $(STAMP) ## install what a laptop needs into .venv (about 2 GB; costs nothing the second time)
+
+# A virtual environment made by setup-runpod is left alone: it stands beside the image's own torch.
+ifeq ($(wildcard .venv/runpod),)
+$(STAMP): requirements.txt
+	@set -e; \
+	for p in python3 python3.13 python3.12 python3.11; do \
+	  if $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; then python=$$p; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then echo "error: Python 3.11, 3.12 or 3.13 is needed. On a Mac: brew install python@3.12" >&2; exit 1; fi; \
+	echo "setup: .venv with $$($$python --version), then about 2 GB of packages (a few minutes)"; \
+	$$python -m venv .venv; \
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt; \
+	touch $@; echo "setup: done"
+else
+$(STAMP): requirements-runpod.txt
+	@$(MAKE) setup-runpod
+endif
+
+setup-runpod: ## on an NVIDIA pod: install requirements-runpod.txt beside the image's torch
+	@set -e; \
+	if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then echo "error: this image's python3 is older than 3.11. Choose a newer runpod/pytorch image." >&2; exit 1; fi; \
+	if ! python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then echo "error: no CUDA torch in this image. Choose a runpod/pytorch image and a pod with a GPU." >&2; exit 1; fi; \
+	python3 -m venv --system-site-packages .venv; \
+	.venv/bin/python -m pip freeze | grep -E '^(torch|torchvision|torchaudio|triton)==' > .venv/image-torch.txt; \
+	.venv/bin/python -m pip install --disable-pip-version-check -c .venv/image-torch.txt -r requirements-runpod.txt; \
+	touch .venv/runpod $(STAMP); echo "setup-runpod: done"
+
+# A name without a config gets a sentence instead of "No rule to make target".
+configs/%.yaml:
+	@echo "error: $@ does not exist. There are: $$(ls configs | tr '\n' ' ')" >&2; exit 1
+
+# --- quickstart, tests -------------------------------------------------------------------------------
+
+# YES is not set: nothing in it may ask for money.
+quickstart: $(STAMP) ## sample data, tiny model, offline judge: the whole path without a key, a GPU or a download
+	@if $(MAKE) -q RUN=tiny quickstart-files >/dev/null 2>&1; then echo "quickstart: everything is up to date; nothing was run."; \
+	else $(MAKE) --no-print-directory RUN=tiny quickstart-files; fi
+	@echo
+	@echo "report:  adapters/tiny/eval/offline/report.html"
+	@echo "next:    make demo RUN=tiny       both replies side by side, in the browser"
+
+quickstart-files: $(E)/report.json
+
+test: $(STAMP) ## all tests: no key, no GPU, no network
+	$(PYTHON) -m pytest -q -n 2 --dist loadgroup tests
+
+lint: $(STAMP) ## ruff check and format
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+# --- data --------------------------------------------------------------------------------------------
+
+data: $(D)/processed/manifest.json ## collect, pair, filter, clean, split (collecting asks before it spends)
+
+# A machine that holds only data/<set>/processed (a pod) trains on it as it is.
+ifeq ($(wildcard $(D)/raw)$(filter collect,$(MAKECMDGOALS)),)
+ifneq ($(wildcard $(D)/processed/manifest.json),)
+PROCESSED_ONLY := yes
+endif
+endif
+
+ifndef PROCESSED_ONLY
+RAW := $(wildcard $(D)/raw/*.jsonl $(D)/raw/*.csv)
+
+.PHONY: collect
+collect: $(STAMP) ## buy tweets and replies for DATA: estimate, question, hard cap; goes on where it stopped
+	$(PYTHON) -m scripts.collect --config $(DATA_CONFIG)
+
+# Collecting looks at content hashes itself, so it may run every time its config is newer.
+$(D)/raw/manifest.json: $(DATA_CONFIG) | $(STAMP)
+	@$(PYTHON) -m scripts.collect --config $(DATA_CONFIG)
+
+$(D)/interim/pairs.jsonl: $(D)/raw/manifest.json $(RAW) $(DATA_CONFIG) scripts/pair.py lib/pairs.py lib/items.py lib/raw.py lib/text.py $(BASE) | $(STAMP)
+	@$(PYTHON) -m scripts.pair --config $(DATA_CONFIG)
+
+$(D)/interim/filtered.jsonl: $(D)/interim/pairs.jsonl $(DATA_CONFIG) scripts/filter.py lib/filters.py lib/text.py lib/scorers.py lib/prompt.py $(BASE) | $(STAMP)
+	@$(PYTHON) -m scripts.filter --config $(DATA_CONFIG)
+
+$(D)/interim/clean.jsonl: $(D)/interim/filtered.jsonl $(DATA_CONFIG) scripts/clean.py lib/text.py lib/dedup.py lib/scorers.py $(BASE) | $(STAMP)
+	@$(PYTHON) -m scripts.clean --config $(DATA_CONFIG)
+
+$(D)/processed/manifest.json: $(D)/interim/clean.jsonl $(DATA_CONFIG) $(wildcard $(D)/review/decisions.jsonl) scripts/split.py lib/splits.py lib/preferences.py lib/reviews.py $(BASE) | $(STAMP)
+	@$(PYTHON) -m scripts.split --config $(DATA_CONFIG)
+endif
+
+# --- train -------------------------------------------------------------------------------------------
+
+train: $(A)/manifest.json ## fine-tune RUN (a GPU for Qwen3-8B; RUN=tiny needs none)
+
+$(A)/manifest.json: $(TRAIN_CONFIG) $(D)/processed/manifest.json | $(STAMP)
+	@$(PYTHON) -m scripts.train --config $(TRAIN_CONFIG)
+
+# --- evaluate ----------------------------------------------------------------------------------------
+
+eval: $(E)/report.json ## replies, judgments, report for RUN (Claude as the judge: estimate, question, cap)
+
+$(E)/replies.jsonl: $(A)/manifest.json $(EVAL_CONFIG) | $(STAMP)
+	@$(PYTHON) -m scripts.generate --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG)
+
+$(E)/judgments.jsonl: $(E)/replies.jsonl $(EVAL_CONFIG) | $(STAMP)
+	@$(PYTHON) -m scripts.judge --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG)
+
+$(E)/report.json: $(E)/judgments.jsonl $(EVAL_CONFIG) scripts/report.py lib/report.py lib/plots.py lib/stats.py lib/gate.py $(BASE) | $(STAMP)
+	@$(PYTHON) -m scripts.report --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG)
+
+# --- use ---------------------------------------------------------------------------------------------
+
+publish: $(A)/manifest.json ## adapters/RUN/dist to the Hugging Face Hub, private: shows the list and asks (REPO=you/name)
+	@$(PYTHON) -m scripts.publish --config $(TRAIN_CONFIG) $(if $(REPO),--repo $(REPO)) $(if $(PUBLIC),--public)
+
+demo: $(A)/manifest.json ## base and tuned replies side by side, in the browser, on this machine only
+	@$(PYTHON) -m demo.app --config $(TRAIN_CONFIG) $(if $(PORT),--port $(PORT))

@@ -1,0 +1,33 @@
+"""Self-contained HTML pages: one file, no script, no request, every text escaped."""
+
+from pathlib import Path
+from typing import Any
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill lib/templates/<template>. Texts are escaped by jinja2; only markupsafe.Markup (the plots) passes as markup."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": _number, "percent": _percent, "p": _p_value}
+    return environment.get_template(template).render(**values)
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def _percent(share: float | None, digits: int = 0) -> str:
+    return "–" if share is None else f"{100 * share:.{digits}f} %"
+
+
+def _p_value(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

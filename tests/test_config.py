@@ -1,0 +1,125 @@
+from pathlib import Path
+
+import pytest
+
+from lib.config import config_name, load_config
+from lib.errors import UserError
+from lib.settings import ALL_LINEAR, DataConfig, EvalConfig, TrainConfig
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+KINDS = {"data": DataConfig, "train": TrainConfig, "eval": EvalConfig}
+
+
+def load(tmp_path, text, kind="train"):
+    path = tmp_path / f"{kind}-x.yaml"
+    path.write_text(text)
+    return load_config(path, KINDS[kind])
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*-*.yaml")), ids=lambda path: path.name)
+def test_every_config_that_is_shipped_is_valid(path):
+    assert load_config(path, KINDS[path.name.partition("-")[0]])
+
+
+def test_the_production_configs_hold_the_recipe():
+    data = load_config(CONFIGS / "data-main.yaml", DataConfig)
+    assert (data.collect.min_pairs, data.collect.target_pairs, data.collect.max_pairs) == (800, 1000, 1200)
+    assert len(data.collect.queries) == 7
+    assert data.filter.model_dump() | {"toxicity_model": ""} == {
+        "tweet_likes": [200, 2000],
+        "tweet_retweets": [10, 500],
+        "reply_likes": [5, 1000],
+        "reply_author_followers": [500, 100_000],
+        "reply_delay_seconds": [300, 86_400],
+        "reply_chars": [30, 280],
+        "language": "en",
+        "min_language_confidence": 0.8,
+        "max_toxicity": 0.3,
+        "toxicity_model": "",
+        "max_hashtags": 2,
+    }
+    train = load_config(CONFIGS / "train-qwen3-8b.yaml", TrainConfig)
+    assert (train.lora.rank, train.lora.alpha, train.lora.dropout, train.lora.target_modules) == (16, 16, 0.1, ALL_LINEAR)
+    assert (train.epochs, train.learning_rate, train.effective_batch, train.warmup, train.weight_decay) == (2, 2e-4, 16, 0.03, 0.01)
+    gate = load_config(CONFIGS / "eval-claude.yaml", EvalConfig).gate
+    assert (gate.max_p_value, gate.min_cohens_d, gate.min_improvement, gate.max_perplexity, gate.max_train_eval_gap) == (
+        0.05,
+        0.3,
+        15,
+        20,
+        0.3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("data: main\nlora: {rnk: 8}", "lora.rnk: unknown key. Did you mean `rank`?"),
+        ("data: main\nlearnig_rate: 1e-4", "learnig_rate: unknown key. Did you mean `learning_rate`?"),
+        ("data: main\nlora: {rank: 0}", "lora.rank: Input should be greater than or equal to 1 (found 0)"),
+        ("data: main\nlora: {dropout: 1.0}", "lora.dropout"),
+        ("data: main\nepochs: two", "epochs: Input should be a valid number (found 'two')"),
+        ("data: main\ndata: other", "the key 'data' is given twice"),
+        ("model: tiny", "data: this key is required"),
+        ("data: ${SET}", "secrets belong in .env"),
+        ("data: ../../etc", "data: String should match"),
+        ("data: [", "not valid YAML"),
+        ("- a", "expected `key: value` lines"),
+        ("data: main\nprompt: reply", "{tweet} exactly once"),
+        ("data: main\nmicro_batch: 5", "5 does not divide effective_batch 16"),
+        ("data: main\nmethod: dpo", "init_adapter"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_file_its_key_and_the_fix(tmp_path, text, says):
+    with pytest.raises(UserError) as error:
+        load(tmp_path, text)
+    assert str(error.value).startswith(str(tmp_path / "train-x.yaml") + ":")
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("collect: {source: files}\nfilter: {reply_likes: [9, 1]}", "the lower bound comes first: [1, 9]"),
+        ("collect: {source: files}\nfilter: {max_toxicity: 2}", "filter.max_toxicity"),
+        ("collect: {source: apify}", "queries: at least one"),
+        ("collect: {source: files}\nsplit: {val: 0.5, test: 0.5}", "must leave something to train on"),
+    ],
+)
+def test_data_bounds_are_checked(tmp_path, text, says):
+    with pytest.raises(UserError, match="data-x") as error:
+        load(tmp_path, text, "data")
+    assert says in str(error.value)
+
+
+def test_a_number_without_a_dot_in_scientific_notation_is_a_number(tmp_path):
+    assert load(tmp_path, "data: main\nlearning_rate: 2e-4").learning_rate == 2e-4
+
+
+def test_an_openai_engine_has_two_arms(tmp_path):
+    text = "engine: {openai: {base: {base_url: 'http://127.0.0.1:1/v1', model: a}, tuned: {base_url: 'http://127.0.0.1:1/v1', model: b}}}"
+    assert load(tmp_path, text, "eval").engine.openai["tuned"].model == "b"
+
+
+def test_a_run_can_extend_another_and_change_one_nested_key(tmp_path):
+    (tmp_path / "train-base.yaml").write_text("data: main\nepochs: 3\nlora: {rank: 8, alpha: 32}")
+    config = load(tmp_path, "extends: base\nlora: {rank: 64}")
+    assert (config.data, config.epochs, config.lora.rank, config.lora.alpha) == ("main", 3, 64, 32)
+
+
+def test_configs_that_extend_each_other_are_refused(tmp_path):
+    (tmp_path / "train-base.yaml").write_text("extends: x\ndata: main")
+    with pytest.raises(UserError, match="comes back to this file"):
+        load(tmp_path, "extends: base")
+
+
+def test_a_missing_config_lists_those_that_exist(tmp_path):
+    (tmp_path / "train-a.yaml").write_text("data: main")
+    with pytest.raises(UserError, match=r"train-b\.yaml does not exist.*train-a\.yaml"):
+        load_config(tmp_path / "train-b.yaml", TrainConfig)
+
+
+def test_the_name_of_a_run_cannot_leave_its_folder():
+    assert config_name(Path("configs/train-qwen3-8b.yaml")) == "qwen3-8b"
+    with pytest.raises(UserError, match="Rename it"):
+        config_name(Path("configs/train-...yaml"))
