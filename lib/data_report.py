@@ -50,7 +50,7 @@ def describe(
 
 
 def targets(stages: Sequence[Stage], pairs: Sequence[Pair], target: tuple[int, int, int]) -> list[dict[str, Any]]:
-    """The seed's goals for a data set, each with what was reached. `met` is None where there is nothing to measure."""
+    """The goals of a data set, each with what was reached."""
     least, wanted, most = target
     n_tweets, n_authors = len({pair.tweet_id for pair in pairs}), len({pair.reply_author.lower() for pair in pairs})
     likes = fmean(pair.reply_likes for pair in pairs) if pairs else None
@@ -65,22 +65,20 @@ def targets(stages: Sequence[Stage], pairs: Sequence[Pair], target: tuple[int, i
         ("mean reply likes", likes, 10, 25, "10–25"),
         ("rejected by validation, %", None if share is None else 100 * share, 0, 10, "under 10"),
     ]
-    return [
-        {
-            "name": name,
-            "value": value,
-            "goal": goal,
-            "met": None if value is None else low <= value <= high,
-            "below": value is not None and value < low,
-        }
-        for name, value, low, high, goal in rows
-    ]
+    return [_target(*row) for row in rows]
+
+
+def _target(name: str, value: float | None, low: float, high: float, goal: str) -> dict[str, Any]:
+    state = "not measured" if value is None else "below" if value < low else "above" if value > high else "met"
+    digits = 0 if value is None or value >= 100 or value == int(value) else 1
+    return {"name": name, "value": value, "shown": "–" if value is None else f"{value:,.{digits}f}", "goal": goal, "state": state}
 
 
 def spread(pairs: Sequence[Pair], queries: Mapping[str, str]) -> dict[str, Any]:
-    """Where the pairs come from and how even that is. effective: the number of equal shares with the same concentration (inverse Simpson)."""
+    """Where the pairs come from and how even that is."""
     times = [pair.tweet_created_at for pair in pairs]
-    topics = Counter(queries.get(pair.source.rpartition(":")[0], pair.source.rpartition(":")[0]) for pair in pairs)
+    files = [pair.source.rpartition(":")[0] for pair in pairs]
+    topics = Counter(queries.get(file, file) for file in files)
     return {
         "from": min(times),
         "to": max(times),
@@ -100,7 +98,10 @@ def spread(pairs: Sequence[Pair], queries: Mapping[str, str]) -> dict[str, Any]:
 
 
 def concentration(name: str, values: Sequence[str]) -> dict[str, Any]:
-    """How unevenly values repeat: distinct ones, the largest's share, the ten largest's share, the effective number."""
+    """How unevenly values repeat: distinct ones, the largest's share, the ten largest's share.
+
+    effective: the number of equal shares that would be as concentrated (inverse Simpson).
+    """
     counts = Counter(values)
     n = len(values)
     largest = [count for _, count in counts.most_common(10)]
@@ -128,16 +129,7 @@ def examples(stages: Sequence[Stage]) -> list[dict[str, Any]]:
 def console(name: str, report: Mapping[str, Any]) -> str:
     """The summary for the terminal: targets met or not, cost, concentration."""
     lines = [f"data set {name}: {report['n_pairs']:,} pairs"]
-    for row in report["targets"]:
-        value = (
-            "–"
-            if row["value"] is None
-            else f"{row['value']:,.0f}"
-            if row["value"] >= 100 or row["value"] == int(row["value"])
-            else f"{row['value']:.1f}"
-        )
-        verdict = {None: "not measured", True: "met", False: "below" if row["below"] else "above"}[row["met"]]
-        lines.append(f"  {row['name']:<26}{value:>8}   goal {row['goal']:<24}{verdict}")
+    lines += [f"  {row['name']:<26}{row['shown']:>8}   goal {row['goal']:<24}{row['state']}" for row in report["targets"]]
     if report["usd_per_pair"] is not None:
         lines.append(f"  {'cost':<26}{'$' + format(report['usd'], '.2f'):>8}   ${report['usd_per_pair']:.3f} per kept pair")
     return "\n".join(lines)

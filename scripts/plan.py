@@ -1,0 +1,36 @@
+"""What training would do, need and cost: rows, tokens, steps, checks, a preview, memory, minutes, dollars. Loads no weights.
+
+python -m scripts.plan --config configs/train-qwen3-8b.yaml
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from lib.cli import parser, run
+from lib.config import config_name, load_config
+from lib.local_tokenizer import local_tokenizer
+from lib.plan import page, processed_splits, row_tokens
+from lib.preflight import checks
+from lib.settings import TrainConfig
+
+
+def main() -> int:
+    arguments = parser(__doc__)
+    arguments.add_argument("--config", type=Path, required=True, help="configs/train-<run>.yaml")
+    args = arguments.parse_args()
+    config = load_config(args.config, TrainConfig)
+    splits = processed_splits(config.data)
+    tokenizer = local_tokenizer(config)
+    tokens = {name: row_tokens(config, splits[name], tokenizer) for name in ("train", "val")}
+    found = checks(config, splits, {name: [sum(row) for row in rows] for name, rows in tokens.items()}, tokenizer)
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    print(page(config_name(args.config), config, splits, tokens, tokenizer, found, colour))
+    problems = [check.problem for check in found if check.problem]
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    run(main)
