@@ -34,7 +34,7 @@ export PYTHONUNBUFFERED := 1
 # What every step reads besides its own modules.
 BASE := lib/cli.py lib/config.py lib/errors.py lib/files.py lib/schema.py lib/settings.py
 
-.PHONY: help setup setup-runpod quickstart quickstart-files test lint data train eval publish demo FORCE
+.PHONY: help setup setup-runpod quickstart quickstart-files test lint data review forget costs plan train eval publish demo bench
 
 help: ## this list
 	@echo "usage: make TARGET [RUN=$(RUN)] [DATA=$(DATA)] [EVAL=$(EVAL)] [YES=1] [MAX_USD=5]"
@@ -97,7 +97,16 @@ lint: $(STAMP) ## ruff check and format
 
 # --- data --------------------------------------------------------------------------------------------
 
-data: $(D)/processed/manifest.json ## collect, pair, filter, clean, split (collecting asks before it spends)
+data: $(D)/report.html ## collect, pair, filter, clean, split (collecting asks before it spends)
+
+review: $(D)/interim/clean.jsonl ## look at every pair: k keep, d drop, e edit, u undo (WEB=1 opens a page instead)
+	@$(PYTHON) -m scripts.review --config $(DATA_CONFIG) $(if $(WEB),--web) $(if $(PORT),--port $(PORT))
+
+forget: $(STAMP) ## remove a tweet, a reply or an author from every file: ID=... or HANDLE=...
+	@$(PYTHON) -m scripts.forget $(if $(ID),--id "$(ID)") $(if $(HANDLE),--handle "$(HANDLE)")
+
+costs: $(STAMP) ## what every paid step has cost so far
+	@$(PYTHON) -m scripts.costs
 
 # A machine that holds only data/<set>/processed (a pod) trains on it as it is.
 ifeq ($(wildcard $(D)/raw)$(filter collect,$(MAKECMDGOALS)),)
@@ -128,9 +137,18 @@ $(D)/interim/clean.jsonl: $(D)/interim/filtered.jsonl $(DATA_CONFIG) scripts/cle
 
 $(D)/processed/manifest.json: $(D)/interim/clean.jsonl $(DATA_CONFIG) $(wildcard $(D)/review/decisions.jsonl) scripts/split.py lib/splits.py lib/preferences.py lib/reviews.py $(BASE) | $(STAMP)
 	@$(PYTHON) -m scripts.split --config $(DATA_CONFIG)
+
+$(D)/report.html: $(D)/processed/manifest.json scripts/data_report.py lib/data_report.py lib/data_page.py lib/plots.py lib/report.py | $(STAMP)
+	@$(PYTHON) -m scripts.data_report --config $(DATA_CONFIG)
+else
+$(D)/report.html:
+	@echo "data: $(D) holds processed/ only; there is nothing to build here."
 endif
 
 # --- train -------------------------------------------------------------------------------------------
+
+plan: $(TRAIN_CONFIG) $(D)/processed/manifest.json | $(STAMP) ## what `make train` would do, need and cost: no GPU, no weights
+	@$(PYTHON) -m scripts.plan --config $(TRAIN_CONFIG)
 
 train: $(A)/manifest.json ## fine-tune RUN (a GPU for Qwen3-8B; RUN=tiny needs none)
 

@@ -15,7 +15,7 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "percent": _percent, "p": _p_value}
+    environment.filters |= {"number": _number, "percent": _percent, "tidy": _tidy}
     return environment.get_template(template).render(**values)
 
 
@@ -27,7 +27,8 @@ def _percent(share: float | None, digits: int = 0) -> str:
     return "–" if share is None else f"{100 * share:.{digits}f} %"
 
 
-def _p_value(value: float | None) -> str:
+def _tidy(value: float | None) -> str:
+    """Three significant digits at most, whole numbers as such."""
     if value is None:
         return "–"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.3g}"

@@ -1,0 +1,31 @@
+"""What a data set is: funnel with reasons, targets, spread, examples of what was dropped, cost per kept pair.
+
+python -m scripts.data_report --config configs/data-main.yaml
+
+Writes data/<set>/report.html.
+"""
+
+from pathlib import Path
+
+from lib.cli import parser, printable, run
+from lib.config import config_name, load_config
+from lib.data_page import page, read_report
+from lib.data_report import console
+from lib.files import write_text
+from lib.settings import DataConfig
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--config", type=Path, required=True, help="configs/data-<set>.yaml")
+    args = arguments.parse_args()
+    name, config = config_name(args.config), load_config(args.config, DataConfig)
+    folder = Path("data") / name
+    report = read_report(folder, config)
+    write_text(folder / "report.html", page(name, report, config))
+    print(printable(console(name, report)))
+    print(f"wrote {folder / 'report.html'}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,45 @@
+"""Statistics, the gate's verdict and the page, from replies and judgments.
+
+python -m scripts.report --config configs/train-tiny.yaml --eval configs/eval-offline.yaml
+
+Writes adapters/<run>/eval/<eval>/report.html, then report.json.
+"""
+
+from pathlib import Path
+
+from lib.cli import parser, printable, run
+from lib.config import config_name, load_config
+from lib.eval_page import page
+from lib.evidence import Files, gather
+from lib.files import read_json, write_json, write_text
+from lib.sanity import sanity
+from lib.scorers import detect_languages, score_toxicity
+from lib.settings import EvalConfig, TrainConfig
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--config", type=Path, required=True, help="configs/train-<run>.yaml")
+    arguments.add_argument("--eval", type=Path, required=True, help="configs/eval-<name>.yaml")
+    args = arguments.parse_args()
+    name = config_name(args.config)
+    folder = Path("adapters") / name / "eval" / config_name(args.eval)
+    files = Files.read(name, load_config(args.config, TrainConfig), load_config(args.eval, EvalConfig), folder)
+    data = read_json(Path("data") / files.config.data / "processed" / "manifest.json")["config"]["filter"]
+    toxicity = None if data["toxicity_model"] == "none" else lambda texts: score_toxicity(texts, data["toxicity_model"])
+    prompts = list(files.prompts.values())
+    metrics = sanity(files.replies, prompts, files.train, detect_languages, toxicity, files.reply_manifest.get("leaks"), data["language"])
+    report, steps = gather(files, metrics)
+    write_text(folder / "report.html", page(files, report, steps))
+    write_json(folder / "report.json", report)
+    print(printable(f"report: {report['gate']['sentence']}"))
+    if report["judge"]["stand_in"]:
+        print(f"  the judge is a stand-in: {report['judge']['model']}")
+    for row in report["gate"]["criteria"]:
+        value = "–" if row["value"] is None else f"{row['value']:.3f}"
+        print(f"  {'pass' if row['pass'] else 'no':<6}{row['name']:<20}{value:>10}   threshold {row['threshold']:g}")
+    print(f"wrote {folder / 'report.html'}")
+
+
+if __name__ == "__main__":
+    run(main)
