@@ -27,7 +27,7 @@ A := adapters/$(RUN)
 E := $(A)/eval/$(EVAL)
 
 PYTHON ?= .venv/bin/python
-export YES MAX_USD
+export YES MAX_USD AGAIN
 export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
@@ -116,7 +116,9 @@ endif
 endif
 
 ifndef PROCESSED_ONLY
-RAW := $(wildcard $(D)/raw/*.jsonl $(D)/raw/*.csv)
+# Items in raw/, and those that `collect: {files: [...]}` names elsewhere.
+RAW := $(filter-out $(D)/raw/manifest.json,$(wildcard $(D)/raw/*.jsonl $(D)/raw/*.json $(D)/raw/*.csv \
+  $(shell sed -n 's/.*[{,[:space:]]files:[[:space:]]*\[\([^]]*\)\].*/\1/p' $(DATA_CONFIG) 2>/dev/null | tr -d '"' | tr -d "'" | tr ',' ' ')))
 
 .PHONY: collect
 collect: $(STAMP) ## buy tweets and replies for DATA: estimate, question, hard cap; goes on where it stopped
@@ -126,16 +128,20 @@ collect: $(STAMP) ## buy tweets and replies for DATA: estimate, question, hard c
 $(D)/raw/manifest.json: $(DATA_CONFIG) | $(STAMP)
 	@$(PYTHON) -m scripts.collect --config $(DATA_CONFIG)
 
-$(D)/interim/pairs.jsonl: $(D)/raw/manifest.json $(RAW) $(DATA_CONFIG) scripts/pair.py lib/pairs.py lib/items.py lib/raw.py lib/text.py $(BASE) | $(STAMP)
+$(D)/interim/pairs.jsonl: $(D)/raw/manifest.json $(RAW) $(DATA_CONFIG) scripts/pair.py \
+  lib/pairs.py lib/items.py lib/fields.py lib/own_pairs.py lib/raw.py lib/text.py lib/characters.py lib/forgotten.py $(BASE) | $(STAMP)
 	@$(PYTHON) -m scripts.pair --config $(DATA_CONFIG)
 
-$(D)/interim/filtered.jsonl: $(D)/interim/pairs.jsonl $(DATA_CONFIG) scripts/filter.py lib/filters.py lib/text.py lib/scorers.py lib/prompt.py $(BASE) | $(STAMP)
+$(D)/interim/filtered.jsonl: $(D)/interim/pairs.jsonl $(DATA_CONFIG) scripts/filter.py \
+  lib/filters.py lib/checks.py lib/preferences.py lib/text.py lib/characters.py lib/scorers.py lib/parallel.py lib/prompt.py $(BASE) | $(STAMP)
 	@$(PYTHON) -m scripts.filter --config $(DATA_CONFIG)
 
-$(D)/interim/clean.jsonl: $(D)/interim/filtered.jsonl $(DATA_CONFIG) scripts/clean.py lib/text.py lib/dedup.py lib/scorers.py $(BASE) | $(STAMP)
+$(D)/interim/clean.jsonl: $(D)/interim/filtered.jsonl $(DATA_CONFIG) scripts/clean.py \
+  lib/cleaning.py lib/checks.py lib/text.py lib/characters.py lib/dedup.py lib/greedy.py lib/ngrams.py lib/scorers.py lib/parallel.py $(BASE) | $(STAMP)
 	@$(PYTHON) -m scripts.clean --config $(DATA_CONFIG)
 
-$(D)/processed/manifest.json: $(D)/interim/clean.jsonl $(DATA_CONFIG) $(wildcard $(D)/review/decisions.jsonl) scripts/split.py lib/splits.py lib/preferences.py lib/reviews.py $(BASE) | $(STAMP)
+$(D)/processed/manifest.json: $(D)/interim/clean.jsonl $(DATA_CONFIG) $(wildcard $(D)/review/decisions.jsonl) scripts/split.py \
+  lib/splits.py lib/processed.py lib/preferences.py lib/reviews.py lib/cleaning.py lib/checks.py lib/filters.py lib/funnel.py $(BASE) | $(STAMP)
 	@$(PYTHON) -m scripts.split --config $(DATA_CONFIG)
 
 $(D)/report.html: $(D)/processed/manifest.json scripts/data_report.py lib/data_report.py lib/data_page.py lib/plots.py lib/report.py | $(STAMP)

@@ -19,7 +19,7 @@ Text = Annotated[str, StringConstraints(min_length=1)]
 System = str  # base | fewshot | tuned | human | another run's name
 
 # What the provider's item says about the post and the text does not. They become rejection reasons in the filter.
-Flag = Literal["retweet", "quote", "reply_media", "reply_url", "reply_retweet", "reply_quote", "truncated"]
+Flag = Literal["retweet", "quote", "reply_media", "reply_url", "reply_retweet", "reply_quote", "truncated", "tweet_truncated"]
 
 
 class Validation(Record):
@@ -58,6 +58,21 @@ class Pair(Record):
     @property
     def id(self) -> str:
         return self.reply_id
+
+
+class Tweet(Record):
+    """A tweet that can be replied to, whether or not a reply was collected: interim/tweets.jsonl."""
+
+    tweet_id: Id
+    tweet: Text
+    tweet_author: Text
+    tweet_likes: Count
+    tweet_retweets: Count
+    tweet_created_at: Utc
+    collected_at: Utc
+    source: str
+    tweet_lang: str | None = None
+    flags: list[Flag] = []
 
 
 class Rejection(Record):

@@ -1,0 +1,88 @@
+"""Base and tuned reply to one tweet, side by side, in the browser.
+
+python -m demo.app --config configs/train-tiny.yaml [--port 7860] [--host 127.0.0.1]
+
+Opens on this machine only. Another --host asks for the password in DEMO_PASSWORD (user name: demo).
+"""
+
+import ipaddress
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from demo.page import GeneratePair, build_app, launch_options
+from lib.cli import load_env, parser, run
+from lib.config import config_name, load_config
+from lib.errors import UserError
+from lib.prompt import messages
+from lib.settings import EvalConfig, SamplingConfig, TrainConfig
+from lib.text import clean_tweet
+
+
+def main() -> None:
+    args = _arguments()
+    load_env()
+    # Before gradio and huggingface_hub are imported: they read these once.
+    os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
+    config, name = load_config(args.config, TrainConfig), config_name(args.config)
+    sampling = load_config(args.config.with_name(f"eval-{config.eval}.yaml"), EvalConfig).sampling
+    folder = Path("adapters") / name
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise UserError(f"{folder} has no trained adapter: run `make train RUN={name}`.")
+    auth = _auth(args.host)
+    app = build_app(pair_generator(_load(folder, config), config.prompt), f"Base · {config.model}", f"Tuned · {name}", sampling)
+    serve(app, args.host, args.port, auth)
+
+
+def serve(app: Any, host: str, port: int | None, auth: tuple[str, str] | None) -> None:
+    """Launch, print the address, wait for Ctrl-C. Raises UserError if the port is taken."""
+    try:
+        app.queue(max_size=16).launch(server_name=host, server_port=port, auth=auth, prevent_thread_lock=True, **launch_options())
+    except OSError as error:
+        raise UserError(f"No free port at {host}:{port or '7860-7959'} ({error}). Pass another one: --port 8000.") from error
+    print(f"open {app.local_url}   (Ctrl-C ends it)", flush=True)
+    app.block_thread()
+
+
+def _arguments() -> Any:
+    arguments = parser(__doc__)
+    arguments.add_argument("--config", type=Path, required=True)
+    arguments.add_argument("--port", type=int, help="default: the first free one from 7860 on")
+    arguments.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
+    return arguments.parse_args()
+
+
+def _load(folder: Path, config: TrainConfig) -> Any:
+    from lib.model import load_for_inference
+
+    print(f"loading {config.model} with {folder} ...", flush=True)
+    loaded = load_for_inference(folder, config)
+    print(f"loaded on {loaded.device} ({loaded.quantization})", flush=True)
+    return loaded
+
+
+def pair_generator(loaded: Any, prompt: str) -> GeneratePair:
+    """The page's function: (base so far, tuned so far) for a tweet. loaded: lib.model.Loaded."""
+    from lib.streaming import stream_pair
+
+    def generate_pair(tweet: str, sampling: SamplingConfig) -> Iterator[tuple[str, str]]:
+        cleaned = clean_tweet(tweet)  # as the tweets it was trained on
+        if not cleaned:
+            raise UserError("Nothing is left of that tweet without links, control tokens and invisible characters. Add words.")
+        return stream_pair(loaded, messages(prompt, cleaned), sampling)
+
+    return generate_pair
+
+
+def _auth(host: str) -> tuple[str, str] | None:
+    """None on this machine; elsewhere a password is required, because everyone who reaches the page uses the GPU."""
+    if host == "localhost" or (host.replace(".", "").isdigit() and ipaddress.ip_address(host).is_loopback):
+        return None
+    if not os.environ.get("DEMO_PASSWORD"):
+        raise UserError(f"--host {host} opens the demo to the network. Set DEMO_PASSWORD first, or leave --host out.")
+    return "demo", os.environ["DEMO_PASSWORD"]
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,64 @@
+"""Whether a run folder belongs to this config and this data: by content, so that a moved timestamp never costs a training."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from lib.adapters import ADAPTER_FILE, sha256_of
+from lib.errors import UserError
+from lib.files import content_hash, read_json
+from lib.settings import TrainConfig
+from lib.tiny import tiny_hash
+
+# What can change without changing the weights.
+NOT_TRAINING = {"eval", "usd_per_hour", "track", "max_train_eval_gap", "keep_best", "min_preferences"}
+
+
+def data_hashes(config: TrainConfig) -> dict[str, str]:
+    """sha256 of the files that are trained and validated on."""
+    folder = Path("data") / config.data / "processed"
+    for name in ("train", "val"):
+        if not (folder / f"{name}.jsonl").is_file():
+            raise UserError(f"{folder}/{name}.jsonl does not exist. Run `make data DATA={config.data}` first.")
+    return {name: sha256_of(folder / f"{name}.jsonl") for name in ("train", "val")}
+
+
+def fingerprint_of(config: TrainConfig) -> str:
+    """Hash of all that decides the weights: settings, data, base model."""
+    base = tiny_hash() if config.model == "tiny" else None
+    return content_hash(config.model_dump(mode="json", exclude=NOT_TRAINING), data_hashes(config), base)
+
+
+def up_to_date(folder: Path, config: TrainConfig) -> bool:
+    """Whether the run is finished for exactly this config and data; then its manifest is made the newest file, for make.
+
+    Raises UserError if the folder holds another run under this name. Needs no torch.
+    """
+    if not (folder / "manifest.json").is_file():
+        return False
+    refuse_another_run(folder, config)
+    os.utime(folder / "manifest.json")
+    return True
+
+
+def refuse_another_run(folder: Path, config: TrainConfig) -> None:
+    """Raise UserError if the folder holds a run, finished or begun, of another config or other data, or a changed adapter."""
+    advice = f"Train under a new name (copy the config to configs/train-<name>.yaml), or delete {folder} to train it anew."
+    for name, what in (("manifest.json", "was trained"), ("started.json", "was begun")):
+        if not (folder / name).is_file():
+            continue
+        known = read_json(folder / name)
+        if known.get("fingerprint") != fingerprint_of(config):
+            changed = changed_keys(known.get("config", {}), config)
+            raise UserError(f"{folder} {what} with {', '.join(changed) or 'other data'} different from now. {advice}")
+        if name == "manifest.json":
+            weights = folder / ADAPTER_FILE
+            if not weights.is_file() or sha256_of(weights) != known.get("adapter_sha256"):
+                raise UserError(f"{weights} is missing or was changed after training. Copy it back, or delete {folder} to train it anew.")
+            return
+
+
+def changed_keys(before: dict[str, Any], config: TrainConfig) -> list[str]:
+    """`learning_rate (0.001 -> 0.002)` for each setting that matters and differs."""
+    now = config.model_dump(mode="json", exclude=NOT_TRAINING)
+    return [f"{key} ({before.get(key)} -> {value})" for key, value in now.items() if before.get(key) != value]

@@ -1,0 +1,72 @@
+"""Pairs -> what the trainer reads: token ids, and labels that hold the reply and its end token and nothing else."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lib.errors import UserError
+from lib.files import read_jsonl
+from lib.preflight import Check, checks
+from lib.prompt import CHAT_KWARGS, training_row
+from lib.schema import Pair, TestPrompt
+from lib.settings import TrainConfig
+
+IGNORED = -100  # torch's cross-entropy skips this label
+
+
+def read_splits(config: TrainConfig) -> dict[str, list[Pair]]:
+    """train and val, and test where it is there. Raises UserError if the data set has not been built."""
+    folder = Path("data") / config.data / "processed"
+    if not (folder / "train.jsonl").is_file():
+        raise UserError(f"{folder}/train.jsonl does not exist. Run `make data DATA={config.data}` first.")
+    splits = {name: read_jsonl(folder / f"{name}.jsonl", Pair) for name in ("train", "val")}
+    splits["test"] = read_jsonl(folder / "test.jsonl", Pair) if (folder / "test.jsonl").is_file() else []
+    return splits
+
+
+def token_row(prompt: str, pair: Pair, tokenizer: Any) -> dict[str, list[int]]:
+    """{input_ids, labels}: the chat up to the answer (empty think block included), then `reply<|im_end|>`, which alone is learned.
+
+    Prompt and reply are encoded apart, so that the model is trained on exactly the tokens it is given when it answers.
+    The newline that the template writes after <|im_end|> is left out: no answer contains it.
+    """
+    row = training_row(prompt, pair)
+    chat = tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True, **CHAT_KWARGS)
+    whole = tokenizer.apply_chat_template([*row["prompt"], *row["completion"]], tokenize=False, **CHAT_KWARGS)
+    if not whole.startswith(chat):
+        raise RuntimeError("the chat template writes the prompt otherwise when an answer follows: train and use would differ")
+    question = tokenizer(chat, add_special_tokens=False)["input_ids"]
+    answer = tokenizer(whole[len(chat) :].rstrip("\n"), add_special_tokens=False)["input_ids"]
+    return {"input_ids": question + answer, "labels": [IGNORED] * len(question) + answer}
+
+
+def token_rows(config: TrainConfig, pairs: Sequence[Pair], tokenizer: Any) -> list[dict[str, list[int]]]:
+    """One row per pair, in order. Raises UserError if a text became a control token: each row has two turns and one end."""
+    rows = [token_row(config.prompt, pair, tokenizer) for pair in pairs]
+    start = tokenizer.convert_tokens_to_ids("<|im_start|>")
+    for pair, row in zip(pairs, rows, strict=True):
+        learned = [label for label in row["labels"] if label != IGNORED]
+        ends = [token for token in learned if token == tokenizer.eos_token_id]
+        if row["input_ids"].count(start) != 2 or len(ends) != 1 or learned[-1] != tokenizer.eos_token_id or len(learned) < 2:
+            raise UserError(
+                f"The texts of {pair.id} become control tokens of {config.model}, or leave no reply to learn. "
+                "Remove the pair from processed/ (`make data` does), then train again."
+            )
+    return rows
+
+
+def require(config: TrainConfig, splits: dict[str, list[Pair]], rows: dict[str, list[dict[str, list[int]]]], tokenizer: Any) -> None:
+    """The checks of `make plan`, before weights are loaded. Raises UserError with the sentences of those that fail."""
+    n_tokens = {name: [len(row["input_ids"]) for row in rows[name]] for name in ("train", "val")}
+    failed = [check for check in [*checks(config, splits, n_tokens, tokenizer), _test_prompts_apart(config, splits)] if check.problem]
+    if failed:
+        raise UserError("\n".join(f"{check.name}: no. {check.problem}" for check in failed))
+
+
+def _test_prompts_apart(config: TrainConfig, splits: dict[str, list[Pair]]) -> Check:
+    """Held-out tweets may have no kept reply, so that test.jsonl does not show them."""
+    path = Path("data") / config.data / "processed" / "test_prompts.jsonl"
+    held_out = {prompt.tweet_author.casefold() for prompt in read_jsonl(path, TestPrompt)} if path.is_file() else set()
+    both = sorted(held_out & {pair.tweet_author.casefold() for name in ("train", "val") for pair in splits[name]})
+    problem = f"{both[0]} wrote a test prompt and a tweet to train on. Run `make data` again: splits go by author." if both else None
+    return Check("no test prompt's author in train or val", problem)

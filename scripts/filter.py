@@ -1,0 +1,46 @@
+"""Drop the pairs that are not worth learning from.
+
+    python -m scripts.filter --config configs/data-main.yaml
+
+Reads interim/pairs.jsonl; writes interim/filtered.rejected.jsonl, interim/filtered.jsonl.
+Cheap checks run first; language and toxicity only on what they leave, and on replies that could be half of a preference.
+"""
+
+from functools import partial
+from pathlib import Path
+
+from lib.cli import parser, run, summary
+from lib.config import config_name, load_config
+from lib.errors import UserError
+from lib.files import read_jsonl, rejects_path, write_jsonl
+from lib.filters import filter_pairs
+from lib.schema import Pair
+from lib.scorers import detect_languages, score_toxicity
+from lib.settings import DataConfig
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--config", type=Path, required=True, help="configs/data-<set>.yaml")
+    args = arguments.parse_args()
+    config = load_config(args.config, DataConfig)
+    interim = Path("data") / config_name(args.config) / "interim"
+    pairs = read_jsonl(interim / "pairs.jsonl", Pair)
+    model = config.filter.toxicity_model
+    score = None if model == "none" else partial(score_toxicity, model=model)
+    filtered = filter_pairs(pairs, config.filter, config.preferences, detect_languages, score)
+
+    out = interim / "filtered.jsonl"
+    write_jsonl(rejects_path(out), filtered.rejected)
+    reasons = [rejection.reason for rejection in filtered.rejected]
+    print(summary("filter", len(filtered.kept), reasons))
+    print(f"  toxicity: {'not checked (toxicity_model: none)' if score is None else f'{model}, below {config.filter.max_toxicity}'}")
+    print(f"  {filtered.n_candidates:,} of the rejected lack nothing but engagement and can still be compared (preferences)")
+    if not filtered.kept:
+        raise UserError(f"no pair passes the filter; {rejects_path(out)} says why. Widen the bounds in {args.config}, or collect more.")
+    write_jsonl(out, filtered.kept)  # last: make reads this file as "done"
+    print(f"wrote {out}")
+
+
+if __name__ == "__main__":
+    run(main)

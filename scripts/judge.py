@@ -1,0 +1,46 @@
+"""Judge the replies in pairs, both orders, and measure the judge itself on pairs of real replies whose likes are known.
+
+    python -m scripts.judge --config configs/train-tiny.yaml --eval configs/eval-offline.yaml
+
+Writes judgments.jsonl, judgments.failed.jsonl, calibration.jsonl and calibration.json in adapters/<run>/eval/<eval>/.
+What has been judged is never judged (or paid) again: a stopped run goes on where it was.
+"""
+
+import argparse
+from pathlib import Path
+
+from lib.cli import load_env, parser, run
+from lib.config import config_name, load_config
+from lib.files import lock
+from lib.generation import Evaluation
+from lib.judging import make_judgments
+from lib.settings import EvalConfig, TrainConfig
+
+
+def parse_args() -> argparse.Namespace:
+    arguments = parser(__doc__)
+    arguments.add_argument("--config", type=Path, required=True, help="configs/train-<run>.yaml")
+    arguments.add_argument("--eval", type=Path, required=True, help="configs/eval-<name>.yaml")
+    return arguments.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    config, evaluation = load_config(args.config, TrainConfig), load_config(args.eval, EvalConfig)
+    name = config_name(args.config)
+    folder = Path("adapters") / name / "eval" / config_name(args.eval)
+    load_env()
+    with lock(folder / "judge.lock"):
+        manifest, is_new = make_judgments(Evaluation(name, config, evaluation, folder))
+    if not is_new:
+        print(f"judge: nothing to do, {folder / 'judgments.jsonl'} is up to date")
+        return
+    print(f"judge: {manifest['n_judgments']:,} verdicts by {manifest['model']}")
+    if manifest["n_failed"]:
+        print(f"  {manifest['n_failed']:,} without a verdict, reasons in {folder / 'judgments.failed.jsonl'}")
+    print(f"  {manifest['calibration']}")
+    print(f"wrote {folder / 'judgments.jsonl'}")
+
+
+if __name__ == "__main__":
+    run(main)

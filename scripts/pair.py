@@ -1,0 +1,45 @@
+"""Join the replies in data/<set>/raw/ to the tweets that they answer.
+
+    python -m scripts.pair --config configs/data-main.yaml
+
+Reads raw/*.jsonl, *.json, *.csv and collect.files; writes interim/tweets.jsonl, interim/pairs.rejected.jsonl, interim/pairs.jsonl.
+A line that cannot be used is put aside with its file:line and reason, and counted; the others are used.
+"""
+
+from pathlib import Path
+
+from lib.cli import parser, run, summary
+from lib.config import config_name, load_config
+from lib.errors import UserError
+from lib.files import rejects_path, write_jsonl
+from lib.forgotten import Forgotten
+from lib.pairs import join, refuse_nothing
+from lib.raw import raw_files, read_raw
+from lib.settings import DataConfig
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--config", type=Path, required=True, help="configs/data-<set>.yaml")
+    args = arguments.parse_args()
+    config = load_config(args.config, DataConfig)
+    folder = Path("data") / config_name(args.config)
+    files = raw_files(folder / "raw", config.collect.files)
+    if not files:
+        raise UserError(
+            f"{folder / 'raw'} holds no *.jsonl, *.json or *.csv file. Collect first (`make collect`), or put your own data there."
+        )
+    joined = join(read_raw(files), Forgotten.load().holds)
+
+    out = folder / "interim" / "pairs.jsonl"
+    write_jsonl(out.with_name("tweets.jsonl"), joined.tweets)
+    write_jsonl(rejects_path(out), joined.rejected)
+    refuse_nothing(joined)
+    write_jsonl(out, joined.pairs)  # last: make reads this file as "done"
+    print(summary("pair", len(joined.pairs), [rejection.reason for rejection in joined.rejected], "replies and unusable rows"))
+    print(f"  {joined.n_rows:,} rows of {len(files):,} raw file(s); {len(joined.tweets):,} tweets, wrote {out.with_name('tweets.jsonl')}")
+    print(f"wrote {out}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,77 @@
+"""Publish a run's adapter on the Hugging Face Hub: builds adapters/<run>/dist, checks it for leaks, asks, uploads.
+
+python -m scripts.publish --config configs/train-qwen3-8b.yaml --repo ann/reply-8b [--public] [--dry-run]
+
+Private unless --public is given. --dry-run stops after the list of files and needs no token and no network.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from lib.cli import confirm, load_env, parser, run
+from lib.config import config_name, load_config
+from lib.dist import build_dist, dist_files
+from lib.errors import UserError
+from lib.files import read_json, write_json
+from lib.hub import check_repo_name, endpoint, hub_token, publish
+from lib.settings import EvalConfig, SamplingConfig, TrainConfig
+
+
+def main() -> None:
+    args = _arguments()
+    load_env()
+    config, folder = load_config(args.config, TrainConfig), Path("adapters") / config_name(args.config)
+    receipt_path = folder / "publish.json"
+    last = read_json(receipt_path) if receipt_path.is_file() else None
+    repo = _repo(args.repo, last, folder.name)
+    if not args.dry_run:
+        hub_token()  # before the work, not after it
+    dist = build_dist(folder, config, repo, _sampling(args.config, config))
+    files = dist_files(dist)
+    print(_listing(dist, files))
+    kind = "PUBLIC" if args.public else "private"
+    if args.dry_run:
+        print(f"dry run: nothing was sent. It would go to the {kind} repository {repo} at {endpoint()}.")
+        return
+    confirm(f"Upload these {len(files)} files to the {kind} repository {repo} at {endpoint()}?")
+    receipt = publish(dist, files, repo, args.public, last)
+    uploaded = receipt.pop("uploaded")
+    write_json(receipt_path, receipt)  # stays here: the allow-list does not name it
+    said = "published" if uploaded else "nothing has changed, nothing was uploaded:"
+    print(f"{said} {receipt['url']} ({'private' if receipt['private'] else 'public'}, {receipt['tag']}, commit {receipt['commit'][:8]})")
+    print(f"wrote {receipt_path}")
+
+
+def _arguments() -> Any:
+    arguments = parser(__doc__)
+    arguments.add_argument("--config", type=Path, required=True)
+    arguments.add_argument("--repo", help="<user or organisation>/<name>; default: where this run was published last")
+    arguments.add_argument("--public", action="store_true", help="everyone may read it; the default is private")
+    arguments.add_argument("--dry-run", action="store_true", help="build, check and list; send nothing")
+    return arguments.parse_args()
+
+
+def _repo(asked: str | None, last: dict[str, Any] | None, run_name: str) -> str:
+    repo = asked or (last or {}).get("repo")
+    if not repo:
+        raise UserError(f"Which repository? make publish RUN={run_name} REPO=<user>/<name>, or --repo <user>/<name>.")
+    check_repo_name(repo)
+    return repo
+
+
+def _sampling(path: Path, config: TrainConfig) -> SamplingConfig:
+    return load_config(path.with_name(f"eval-{config.eval}.yaml"), EvalConfig).sampling
+
+
+def _listing(dist: Path, files: dict[str, dict[str, Any]]) -> str:
+    total = sum(file["bytes"] for file in files.values())
+    rows = [f"  {name:<28} {_size(file['bytes']):>10}" for name, file in files.items()]
+    return "\n".join([f"{dist}: {len(files)} files, {_size(total)}, no leak found", *rows])
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:.1f} kB"
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,80 @@
+"""Split the clean pairs by tweet author into train, val and test, and write what training and evaluation read.
+
+    python -m scripts.split --config configs/data-main.yaml
+
+Reads interim/, review/decisions.jsonl; writes processed/{train,val,test,test_prompts,preferences,calibration}.jsonl and,
+last, processed/manifest.json. With `review: required` it stops while pairs are unreviewed.
+"""
+
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from lib.cli import parser, run, summary
+from lib.config import config_name, load_config
+from lib.files import content_hash, read_jsonl, rejects_path, write_json, write_jsonl
+from lib.filters import candidates_in
+from lib.funnel import read_funnel, stage_counts
+from lib.processed import Processed, processed_of, shortfalls
+from lib.reviews import reviewed
+from lib.schema import Pair, Rejection, Tweet
+from lib.scorers import detect_languages, embed
+from lib.settings import DataConfig
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--config", type=Path, required=True, help="configs/data-<set>.yaml")
+    args = arguments.parse_args()
+    config, name = load_config(args.config, DataConfig), config_name(args.config)
+    folder = Path("data") / name
+    interim, out = folder / "interim", folder / "processed"
+    pairs, dropped = reviewed(read_jsonl(interim / "clean.jsonl", Pair), folder / "review" / "decisions.jsonl", config.review, name)
+    funnel = read_funnel(interim)
+    candidates = candidates_in(read_jsonl(rejects_path(interim / "filtered.jsonl"), Rejection))
+    tweets = read_jsonl(interim / "tweets.jsonl", Tweet)
+    vectors_of = partial(embed, model=config.clean.embedding_model)
+    processed = processed_of(pairs, tweets, candidates, config, vectors_of, detect_languages)
+    rejected = sorted([*dropped, *processed.rejected], key=lambda rejection: rejection.id)
+    reasons = [rejection.reason for rejection in rejected]
+    funnel["split"] = stage_counts(processed.n_kept, reasons)
+
+    write_jsonl(interim / "split.rejected.jsonl", rejected)
+    missing = shortfalls(processed, config)
+    _write(out, name, processed, config, funnel, missing)
+    print(summary("split", processed.n_kept, reasons))
+    print("  " + ", ".join(f"{part} {len(rows):,}" for part, rows in processed.parts.items()) + " pairs, no tweet author in two of them")
+    n_preferences, n_calibration = len(processed.preferences), len(processed.calibration)
+    print(f"  {len(processed.prompts):,} test prompts, {n_preferences:,} preferences, {n_calibration:,} for calibration")
+    for sentence in missing:
+        print(f"  warning: {sentence}")
+    print(f"wrote {out / 'manifest.json'}")
+
+
+def _write(out: Path, name: str, processed: Processed, config: DataConfig, funnel: dict, missing: list[str]) -> None:
+    (out / "manifest.json").unlink(missing_ok=True)  # the folder is not whole while its files are replaced
+    rows = {
+        **processed.parts,
+        "test_prompts": processed.prompts,
+        "preferences": processed.preferences,
+        "calibration": processed.calibration,
+    }
+    for part, records in rows.items():
+        write_jsonl(out / f"{part}.jsonl", records)
+    manifest = {
+        "set": name,
+        "counts": funnel,
+        "files": {f"{part}.jsonl": {"rows": len(records), "sha256": content_hash(out / f"{part}.jsonl")} for part, records in rows.items()},
+        "config": config.model_dump(mode="json"),
+        **{f"n_{part}": len(records) for part, records in rows.items()},
+        "n_preference_candidates": processed.n_candidates,
+        "missing": missing,
+        "embedding_model": config.clean.embedding_model,
+        "toxicity_model": config.filter.toxicity_model,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_json(out / "manifest.json", manifest)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,53 @@
+"""Train a run, or go on with one that was interrupted. A finished run of the same config and data is left as it is.
+
+    python -m scripts.train --config configs/train-tiny.yaml
+
+Writes adapters/<run>/: the adapter, metrics.jsonl, samples.jsonl, checkpoints/, and manifest.json last.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from lib.cli import load_env, parser, run
+from lib.config import config_name, load_config
+from lib.fingerprint import up_to_date
+from lib.settings import TrainConfig
+from lib.training import train
+
+STOPPED = 143  # 128 + SIGTERM
+
+
+def main() -> int:
+    arguments = parser(__doc__)
+    arguments.add_argument("--config", type=Path, required=True, help="configs/train-<run>.yaml")
+    path = arguments.parse_args().config
+    config, name = load_config(path, TrainConfig), config_name(path)
+    folder = Path("adapters") / name
+    if up_to_date(folder, config):
+        print(f"train: {folder} is up to date: same config, data and base model")
+        return 0
+    load_env()
+    manifest = train(name, config)
+    if manifest is None:
+        print(f"train: stopped by SIGTERM after a checkpoint in {folder}/checkpoints. Run the same command to go on from there.")
+        return STOPPED
+    print(report(manifest, folder))
+    return 0
+
+
+def report(manifest: dict[str, Any], folder: Path) -> str:
+    """The calm summary: how much, how well, how long, where."""
+    losses = " -> ".join(f"{loss:.3f}" for _, loss in manifest["eval_losses"])
+    lines = [
+        f"train: {manifest['n_train']:,} rows, {manifest['steps']:,} steps in {manifest['seconds'] / 60:.1f} min"
+        f" on {manifest['gpu'] or manifest['device']} with {manifest['backend']} ({manifest['backend_reason']})",
+        f"  eval loss        {losses}",
+        f"  best             {manifest['eval_loss']:.3f} at step {manifest['best_step']}, perplexity {manifest['perplexity']:.1f}",
+        f"  train/eval gap   {manifest['train_eval_gap']:+.3f}",
+        *(f"  alert            {alert}" for alert in manifest["alerts"]),
+    ]
+    return "\n".join([*lines, f"wrote {folder}/manifest.json"])
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,57 @@
+"""Shared fixtures: a workspace with a small data set, and one with a trained run of the model `tiny`.
+
+Both hold configs/train-tiny.yaml and data/sample/ in the layout of the repository, with a tiny model that takes seconds to build.
+"""
+
+import shutil
+
+import pytest
+
+from tests.training_data import write_workspace
+
+
+@pytest.fixture(scope="session")
+def _built(tmp_path_factory):
+    """A workspace whose tiny model is built: the others link to its cache."""
+    folder = write_workspace(tmp_path_factory.mktemp("built"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        from lib.tiny import ensure_tiny
+
+        ensure_tiny()
+    return folder
+
+
+def copied(source, target):
+    """target as a workspace like source, with source's tiny model."""
+    shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("cache"))
+    (target / "data" / "cache").symlink_to((source / "data" / "cache").resolve())
+    return target
+
+
+@pytest.fixture
+def workspace(_built, tmp_path, monkeypatch):
+    """The current directory: a fresh workspace to train in."""
+    monkeypatch.chdir(copied(_built, tmp_path))
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def trained(_built, tmp_path_factory):
+    """A workspace with a finished run in adapters/tiny. Read only: take tiny_run to change something."""
+    folder = copied(_built, tmp_path_factory.mktemp("trained"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        from lib.config import load_config
+        from lib.settings import TrainConfig
+        from lib.training import train
+
+        train("tiny", load_config(folder / "configs" / "train-tiny.yaml", TrainConfig))
+    return folder
+
+
+@pytest.fixture
+def tiny_run(trained, tmp_path, monkeypatch):
+    """The current directory: a copy of a workspace with a finished run in adapters/tiny, free to change."""
+    monkeypatch.chdir(copied(trained, tmp_path))
+    return tmp_path
