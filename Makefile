@@ -174,6 +174,9 @@ $(E)/judgments.jsonl: $(E)/replies.jsonl $(EVAL_CONFIG) | $(STAMP)
 $(E)/report.json: $(E)/judgments.jsonl $(EVAL_CONFIG) scripts/report.py lib/report.py lib/plots.py lib/stats.py lib/gate.py $(BASE) | $(STAMP)
 	@$(PYTHON) -m scripts.report --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG)
 
+bench: $(STAMP) ## measure, and fill in the tables of docs/benchmarks.md
+	@$(PYTHON) -m scripts.bench_dedup --write docs/benchmarks.md
+
 # --- use ---------------------------------------------------------------------------------------------
 
 publish: $(A)/manifest.json ## adapters/RUN/dist to the Hugging Face Hub, private: shows the list and asks (REPO=you/name)

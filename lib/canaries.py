@@ -11,7 +11,7 @@ from lib.schema import Judgment
 
 FAIR, INJECTED = "fair", "injected"
 
-# (post, fair reply, poor reply with an order, where the fair one is shown)
+# (post, fair reply, poor reply with an order, order of the two: "ba" shows the poor one as A)
 _TEXTS: list[tuple[str, str, str, Order]] = [
     (
         "I finally fixed the brakes on my grandfather's bike after three weekends of swearing.",
@@ -67,7 +67,8 @@ _TEXTS: list[tuple[str, str, str, Order]] = [
 def canaries() -> list[Comparison]:
     """a is the fair reply; the injected one is shown first in half of them, and orders accordingly."""
     return [
-        Comparison(f"canary-{number}", post, FAIR, INJECTED, fair, poor, order) for number, (post, fair, poor, order) in enumerate(_TEXTS, 1)
+        Comparison(f"canary-{number}", post, FAIR, INJECTED, fair, poor, order)
+        for number, (post, fair, poor, order) in enumerate(_TEXTS, 1)
     ]
 
 

@@ -205,8 +205,7 @@ def load_for_inference(run_folder: Path, config: TrainConfig) -> Loaded:
     check_adapter(run_folder, config, load_shape(config))
     from peft import PeftModel
 
-    model = _base_model(config)
-    model = PeftModel.from_pretrained(model, str(run_folder), is_trainable=False).eval()
+    model = PeftModel.from_pretrained(_base_model(config), str(run_folder)).eval().requires_grad_(False)
     device = device_of(config)
     return Loaded(model, tokenizer, "transformers", precision_of(config, device), device, config.model)
 

@@ -64,7 +64,9 @@ def price_of(model: str) -> Price:
 
 def is_usage(usage: Any) -> bool:
     """Whether a usage record says what was billed."""
-    return isinstance(usage, Mapping) and all(type(usage.get(name)) is int and usage[name] >= 0 for name in ("input_tokens", "output_tokens"))
+    return isinstance(usage, Mapping) and all(
+        type(usage.get(name)) is int and usage[name] >= 0 for name in ("input_tokens", "output_tokens")
+    )
 
 
 def _count(usage: Mapping[str, Any], name: str) -> float:

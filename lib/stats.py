@@ -292,7 +292,7 @@ def verdict_tests(sign: np.ndarray, author: np.ndarray) -> dict[str, Any]:
     """Tests of no net win. sign: (n,) of +1, 0, -1.
 
     sign_test_p (the exact paired permutation test of the net win) and the Wilson interval: decisive tweets.
-    cluster_p: OLS with author-robust errors; None where the verdicts do not vary.
+    cluster_p: OLS with author-robust errors; None where the verdicts do not vary, or not from author to author.
     """
     import numpy as np
     import statsmodels.api as sm
@@ -302,7 +302,7 @@ def verdict_tests(sign: np.ndarray, author: np.ndarray) -> dict[str, Any]:
     cluster_p = None
     if np.ptp(sign) > 0 and author.max() > 0:
         fit = sm.OLS(sign, np.ones(len(sign))).fit(cov_type="cluster", cov_kwds={"groups": author}, use_t=True)
-        cluster_p = float(fit.pvalues[0])
+        cluster_p = float(fit.pvalues[0]) if fit.bse[0] > 1e-12 else None
     return {
         "sign_test_p": float(stats.binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0,
         "cluster_p": cluster_p,
@@ -413,15 +413,19 @@ def _win_rate_at_equal_length(won: np.ndarray, longer: np.ndarray, author: np.nd
         strict = _share_interval(won, 0.01)
         return float(won.mean()), _share_interval(won, 0.05), strict, ""
     design = np.column_stack([np.ones(len(won)), np.tanh(longer / longer.std())])
-    clustered = 0 < author.max() < len(won) - 1
+    clustered = MIN_CLUSTERS <= author.max() + 1 < len(won)  # errors by author need many authors
     errors = {"cov_type": "cluster", "cov_kwds": {"groups": author}} if clustered else {"cov_type": "HC1"}
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        fit = sm.GLM(won, design, family=sm.families.Binomial()).fit(**errors)
-    intervals = [tuple(map(float, expit(fit.conf_int(alpha)[0]))) for alpha in (0.05, 0.01)]
-    separated = any(issubclass(w.category, PerfectSeparationWarning) for w in caught) or not np.isfinite(intervals).all()
-    if separated:
-        return *unknown, "length control is not possible: length separates the verdicts perfectly"
+    separated = (*unknown, "length control is not possible: length separates the verdicts perfectly")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", PerfectSeparationWarning)
+        try:
+            fit = sm.GLM(won, design, family=sm.families.Binomial()).fit(**errors)
+        except (PerfectSeparationWarning, np.linalg.LinAlgError):
+            return separated
+        intervals = [tuple(map(float, expit(fit.conf_int(alpha)[0]))) for alpha in (0.05, 0.01)]
+    if not np.isfinite(intervals).all():
+        return separated
     return float(expit(fit.params[0])), intervals[0], intervals[1], ""
 
 
@@ -524,7 +528,8 @@ def bradley_terry(judgments: Sequence[tuple[str, str, float, str]], reference: s
     tweet = np.unique([tweet for *_, tweet in judgments], return_inverse=True)[1]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # separation is read from the result
-        fit = sm.GLM(won, design, family=sm.families.Binomial()).fit(cov_type="cluster", cov_kwds={"groups": tweet})
+        # A system that always wins has no finite strength; 20 steps find the others and stop before the numbers overflow.
+        fit = sm.GLM(won, design, family=sm.families.Binomial()).fit(maxiter=20, cov_type="cluster", cov_kwds={"groups": tweet})
     table = {reference: {"strength": 0.0, "ci95": (0.0, 0.0), "win_rate": 0.5, "win_rate_ci95": (0.5, 0.5)}}
     for name, strength, interval in zip(others, fit.params, fit.conf_int(), strict=True):
         known = abs(strength) < 10 and np.isfinite(interval).all()

@@ -3,17 +3,19 @@
     python -m scripts.judge --config configs/train-tiny.yaml --eval configs/eval-offline.yaml
 
 Writes judgments.jsonl, judgments.failed.jsonl, calibration.jsonl and calibration.json in adapters/<run>/eval/<eval>/.
-What has been judged is never judged (or paid) again: a stopped run goes on where it was.
+What has been judged is never judged (or paid) again: a stopped run goes on where it was. A paid judge shows its estimate and asks
+first; YES=1 answers, MAX_USD lowers judge.max_usd.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
-from lib.cli import load_env, parser, run
+from lib.cli import load_env, parser, printable, run
 from lib.config import config_name, load_config
 from lib.files import lock
 from lib.generation import Evaluation
-from lib.judging import make_judgments
+from lib.judging import make_judgments, summary
 from lib.settings import EvalConfig, TrainConfig
 
 
@@ -31,15 +33,15 @@ def main() -> None:
     folder = Path("adapters") / name / "eval" / config_name(args.eval)
     load_env()
     with lock(folder / "judge.lock"):
-        manifest, is_new = make_judgments(Evaluation(name, config, evaluation, folder))
+        manifest, is_new = make_judgments(Evaluation(name, config, evaluation, folder), _say)
     if not is_new:
         print(f"judge: nothing to do, {folder / 'judgments.jsonl'} is up to date")
         return
-    print(f"judge: {manifest['n_judgments']:,} verdicts by {manifest['model']}")
-    if manifest["n_failed"]:
-        print(f"  {manifest['n_failed']:,} without a verdict, reasons in {folder / 'judgments.failed.jsonl'}")
-    print(f"  {manifest['calibration']}")
-    print(f"wrote {folder / 'judgments.jsonl'}")
+    print(printable(summary(folder, manifest)))
+
+
+def _say(line: str) -> None:
+    print(f"judge: {printable(line)}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -76,13 +76,13 @@ class FastLanguageModel:
         return get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **options))
 """
 USE_UNSLOTH = """
-import json, torch
-torch.cuda.is_available = lambda: True
-from lib.model import load_model_for_training
+import json, lib.model
 from lib.settings import TrainConfig
-model, _ = load_model_for_training(TrainConfig(data="sample", model="tiny", quantization="none"))
+lib.model.resolve_backend = lambda config: ("unsloth", "for this test")
+model, _ = lib.model.load_model_for_training(TrainConfig(data="sample", model="tiny", quantization="none"))
 import unsloth
-print(json.dumps([unsloth.calls[0] | {"dtype": str(unsloth.calls[0]["dtype"])}, unsloth.calls[1], model.peft_config["default"].base_model_name_or_path]))
+loaded, adapter = unsloth.calls
+print(json.dumps([loaded | {"dtype": str(loaded["dtype"])}, adapter, model.peft_config["default"].base_model_name_or_path]))
 """
 
 
@@ -175,7 +175,7 @@ def test_base_and_tuned_answer_from_one_copy_of_the_weights(tiny_run):
         again = loaded.model(**ids).logits
     assert not torch.allclose(tuned, base)
     assert torch.equal(tuned, again)
-    assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
+    assert sum(parameter.numel() for parameter in loaded.model.parameters()) < 1_200_000  # one base, one adapter
 
 
 def cut_weights():
@@ -241,7 +241,8 @@ def test_an_adapter_that_does_not_belong_is_refused_before_weights_are_loaded(ti
         load_for_inference(RUN, TINY)
 
 
-def test_a_model_that_is_not_there_is_a_sentence(workspace):
+def test_a_model_that_is_not_there_is_a_sentence(workspace, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # or it tries the network five times
     for name in ("adapters/nowhere", "./no-such-folder"):
         with pytest.raises(UserError, match=f"model: {name} could not be loaded"):
             load_tokenizer(TINY.model_copy(update={"model": name}))

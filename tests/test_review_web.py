@@ -59,6 +59,10 @@ class Server:
         path = self.folder / "data/main/review/decisions.jsonl"
         return [(row["id"], row["decision"]) for row in read_dicts(path)] if path.exists() else []
 
+    def check_and_end(self):
+        self.end(signal.SIGKILL)
+        assert [url for url in self.requests if not re.match(r"(http://127\.0\.0\.1:|data:|blob:)", url)] == []
+
     def end(self, signal_number):
         if self.process.poll() is None:
             self.process.send_signal(signal_number)
@@ -76,8 +80,22 @@ def serve(tmp_path, browser):
 
     yield start
     for server in started:
-        server.end(signal.SIGKILL)
-        assert [url for url in server.requests if not re.match(r"(http://127\.0\.0\.1:|data:|blob:)", url)] == []
+        server.check_and_end()
+
+
+HOSTILE = (
+    "<script>alert(1)</script> <img src=x onerror=alert(2)> **md** [link](http://example.com) {{ 7*7 }} ${value} &amp; \x1b[31m\u202eback"
+)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory, browser):
+    """One server for the tests that start from whatever pair is on: first a hostile one, then a long one, then ordinary ones."""
+    hostile = pair(1, tweet=HOSTILE, reply=HOSTILE, tweet_author="<b>a</b>", reply_author='"><i>', reply_likes=5, seen={"toxicity": 0.3})
+    long = pair(2, reply="x" * 280, tweet="y" * 600, reply_likes=5)
+    server = Server(tmp_path_factory.mktemp("shared"), browser, [hostile, long, *(pair(n) for n in range(3, 40))])
+    yield server
+    server.check_and_end()
 
 
 def press(page, key, says):
@@ -155,45 +173,60 @@ def test_a_reload_a_kill_and_a_second_tab_lose_and_double_nothing(serve):
     assert server.decisions() == [("r0000", "keep"), ("r0001", "drop"), ("r0002", "keep"), ("r0002", "undo")]
 
 
-def test_keys_faster_than_the_page_never_decide_on_a_pair_that_was_not_shown(serve):
-    server = serve(pairs(30))
-    page = server.page()
-    page.evaluate("for (const key of 'kdkdkdkd') document.body.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true}))")
-    page.wait_for_function("document.querySelector('#page .top').innerText.includes('1 of 30')")
-    press(page, "k", "Kept.")
-    assert [one for one, _ in server.decisions()] == ["r0000", "r0001"]
-
-
-def test_markup_in_posts_is_text(serve):
-    hostile = "<script>alert(1)</script> <img src=x onerror=alert(2)> **md** [link](http://example.com) {{ 7*7 }} ${value} &amp; \x1b[31m\u202eback"
-    server = serve([pair(1, tweet=hostile, reply=hostile, tweet_author="<b>a</b>", reply_author='"><i>', reply_likes=5), pair(2)])
-    page = server.page()
-    shown = page.inner_text("#page .reply")
-    assert shown == hostile.replace("\x1b", "?").replace("\u202e", "?")
+def test_markup_in_posts_is_text(shared):
+    page = shared.page()
+    assert page.inner_text("#page .reply") == HOSTILE.replace("\x1b", "?").replace("\u202e", "?")
     assert "@<b>a</b>" in page.inner_text("#page")
     assert page.locator("#page img, #page script, #page a, #page b, #page i, #page strong").count() == 0
     press(page, "k", "Kept.")
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_on_a_phone_and_in_the_dark_everything_fits_and_is_readable(serve, dark):
-    server = serve([pair(1, reply="x" * 280, tweet="y" * 600, reply_likes=5), *pairs(2)])
-    page = server.page(360, 740, dark)
-    press(page, "d", "Dropped")
-    page.wait_for_selector("#key-8")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    for key in ("k", "d", "e", "u", "help", "q", *"12345678"):
-        box = page.locator(f"#key-{key}").bounding_box()
-        assert box["x"] >= 0
-        assert box["x"] + box["width"] <= 360
-        assert box["y"] + box["height"] <= 740
-    ink, paper = (
-        sum(int(number) for number in re.findall(r"\d+", page.evaluate(f"getComputedStyle(document.querySelector('{of}')).{what}"))[:3])
-        for of, what in (("#page .reply", "color"), ("body", "backgroundColor"))
-    )
-    assert (ink - paper > 450) if dark else (paper - ink > 450)
-    page.click("#key-2")
-    page.wait_for_function("document.querySelector('#page .said').innerText == 'Dropped: bland.'")
+def test_on_a_phone_and_in_the_dark_everything_fits_and_is_readable(shared):
+    for dark in (False, True):
+        page = shared.page(360, 740, dark)
+        assert "x" * 280 in page.inner_text("#page .reply")
+        press(page, "d", "Dropped")
+        page.wait_for_selector("#key-8")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        for key in ("k", "d", "e", "u", "help", "q", *"12345678"):
+            box = page.locator(f"#key-{key}").bounding_box()
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= 360
+            assert box["y"] + box["height"] <= 740
+        ink, paper = brightness(page, "#page .reply", "color"), brightness(page, "body", "backgroundColor")
+        assert (ink - paper > 450) if dark else (paper - ink > 450)
+        page.click("#key-2")
+        page.wait_for_function("document.querySelector('#page .said').innerText == 'Dropped: bland.'")
+        press(page, "u", "Undone: it was dropped.")
+    press(page, "k", "Kept.")
+
+
+def brightness(page, of, what):
+    """0 (black) to 765 (white)"""
+    colour = page.evaluate("([of, what]) => getComputedStyle(document.querySelector(of))[what]", [of, what])
+    return sum(int(number) for number in re.findall(r"\d+", colour)[:3])
+
+
+def test_keys_faster_than_the_page_never_decide_on_a_pair_that_was_not_shown(shared):
+    page = shared.page()
+    before = shared.decisions()
+    on_screen = page.get_attribute("#page .reply", "data-id")
+    page.evaluate("for (const key of 'kdkdkdkd') document.body.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true}))")
+    page.wait_for_function("old => document.querySelector('#page .reply').dataset.id != old", arg=on_screen)
+    page.reload()  # every answer is in by now
+    page.wait_for_selector("#page .reply")
+    assert [one for one, _ in shared.decisions()[len(before) :]] == [on_screen]
+
+
+def test_a_port_that_is_taken_gets_a_sentence(shared):
+    port = re.search(r":(\d+)/", shared.url)[1]
+    command = [sys.executable, "-m", "scripts.review", "--config", "configs/data-other.yaml", "--web", "--port", port]
+    (shared.folder / "configs/data-other.yaml").write_text("collect: {source: files}\n")
+    shutil.copytree(shared.folder / "data/main/interim", shared.folder / "data/other/interim")
+    done = subprocess.run(command, cwd=shared.folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith(f"error: Port {port} is taken. Choose another one: --web --port 7999.")
+    assert "Traceback" not in done.stderr
 
 
 def test_the_end_is_a_sentence_and_undo_still_works(serve):
@@ -204,15 +237,3 @@ def test_the_end_is_a_sentence_and_undo_still_works(serve):
     press(page, "k", "nothing was decided")
     press(page, "u", "Undone")
     assert pair(0).reply in page.inner_text("#page")
-
-
-def test_a_port_that_is_taken_gets_a_sentence(serve):
-    server = serve(pairs(1))
-    port = re.search(r":(\d+)/", server.url)[1]
-    command = [sys.executable, "-m", "scripts.review", "--config", "configs/data-other.yaml", "--web", "--port", port]
-    (server.folder / "configs/data-other.yaml").write_text("collect: {source: files}\n")
-    shutil.copytree(server.folder / "data/main/interim", server.folder / "data/other/interim")
-    done = subprocess.run(command, cwd=server.folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr.strip().endswith(f"error: Port {port} is taken. Choose another one: --web --port 7999.")
-    assert "Traceback" not in done.stderr

@@ -235,9 +235,11 @@ def finite(value):
         outcomes_of([1, -1] * 75, score_a=[-0.5] * 150, score_b=[-1] * 150),
         outcomes_of([1, -1] * 75, cluster=["ann"] * 150),
         outcomes_of([1, -1] * 75, cluster=["ann", "bob"] * 75),
+        outcomes_of([0, -1, 0, 0, 1], chars_a=[6, 10, 11, 17, 8], chars_b=[10] * 5, cluster=["b", "b", "a", "a", "b"]),
+        outcomes_of([1, 1, -1], chars_a=[30, 20, 10], chars_b=[10, 10, 40]),
         outcomes_of([0.5, 0, -0.5] * 50, positions=Positions(0, 0, 0, 0)),
     ],
-    ids=range(18),
+    ids=range(20),
 )
 def test_odd_outcomes_give_numbers_or_none_that_json_can_hold(outcomes):
     result = compare(outcomes)

@@ -1,0 +1,166 @@
+"""Message Batches: half the price, done within a day. Never two batches for the same requests.
+
+The requests are on disk before the batch is created, its id before it is waited for. Where the answer to the creation was lost, the
+provider's list is searched for a batch that was not there before and holds as many requests; its results must then carry our custom_ids.
+(The API does not tell a batch's custom_ids before it has ended.)
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lib.claude_books import Books, OpenBatch
+from lib.claude_client import ATTEMPTS, AnswerLostError, Claude, NotTakenError, wait_s
+from lib.errors import UserError
+from lib.prices import Price
+
+MAX_REQUESTS = 5000  # of the 100,000 and 256 MB that the API takes
+LOOKS_S = (1, 2, 3)  # a batch that was just created may be missing from the list for a moment
+FIRST_POLL_S, LONGEST_POLL_S, LONGEST_WAIT_S = 2.0, 60.0, 25 * 3600.0
+MAX_STARTS = 3
+DONE_WITH = ("rejected", "canceled")  # asking again would be refused again; somebody stopped it
+
+
+class Batches:
+    """The batches of one evaluation. on_reject: (key, detail) of a request that the API will never take."""
+
+    def __init__(
+        self, books: Books, claude: Claude, price: Price, say: Callable[[str], None], on_reject: Callable[[str, str], None]
+    ) -> None:
+        self.books, self.claude, self.price, self._say, self._on_reject = books, claude, price, say, on_reject
+        self.ended: dict[str, str] = {}  # key -> how its request last ended in this process, where it gave no answer
+
+    def settle(self, wanted: set[str]) -> None:
+        """Finish what an earlier process left open. A batch for other questions is booked if it has ended and left alone if not."""
+        for batch in self.books.open_batches():
+            self._finish(batch, wait=bool(wanted & set(batch.keys)))
+
+    def run(self, requests: Mapping[str, Mapping[str, Any]], worst_usd: float, cap_usd: float) -> bool:
+        """Create one batch (key -> params) and wait for its results. worst_usd: of all of it. False: it does not fit under the cap."""
+        unit = self.books.name_batch(list(requests), [batch.id for batch in self.claude.batches()])
+        body = [{"custom_id": custom_id(key), "params": params} for key, params in requests.items()]
+        for attempt in range(ATTEMPTS):
+            if not self.books.begin(unit, worst_usd, cap_usd, n_requests=len(body), step="batch"):
+                return False
+            problem = self._create(unit, body)
+            if problem is None:
+                self._finish(next(batch for batch in self.books.open_batches() if batch.unit == unit), wait=True)
+                return True
+            if isinstance(problem, AnswerLostError) and attempt + 1 >= MAX_STARTS:
+                break
+            self.claude.sleep(wait_s(attempt, problem))
+        raise UserError(f"The batch could not be created ({problem}). Run the same command again later: what has been judged is kept.")
+
+    def _create(self, unit: str, body: Sequence[Mapping[str, Any]]) -> Exception | None:
+        """None: it exists, and its id is on disk. Otherwise it does not exist, and this is why."""
+        try:
+            batch_id, adopted = self.claude.create_batch(body), False
+        except NotTakenError as problem:
+            self.books.refused(unit, str(problem))
+            return problem
+        except UserError as problem:
+            self.books.refused(unit, str(problem))
+            raise
+        except AnswerLostError as problem:
+            self._say(f"no answer to a new batch ({problem}): looking for it")
+            batch = next(batch for batch in self.books.open_batches() if batch.unit == unit)
+            found = self._find(batch)
+            if found is None:
+                self.books.refused(unit, "never created")
+                return problem
+            batch_id, adopted = found, True
+        self.books.started(unit, batch_id, adopted)
+        return None
+
+    def _find(self, batch: OpenBatch) -> str | None:
+        """The batch that a creation without an answer made, if it did."""
+        not_it = batch.not_it | self.books.batch_ids()
+        for seconds in (0, *LOOKS_S):
+            if seconds:
+                self.claude.sleep(seconds)
+            for found in self.claude.batches():
+                if found.id in not_it or _size(found) != len(batch.keys):
+                    continue
+                if found.processing_status != "ended" or self._holds(found.id, batch):
+                    self._say(f"adopted batch {found.id}: it was created, its answer was lost")
+                    return found.id
+        return None
+
+    def _holds(self, batch_id: str, batch: OpenBatch) -> bool:
+        """Whether an ended batch answers our requests."""
+        expected = {custom_id(key) for key in batch.keys}
+        return self.claude.free(lambda: any(name in expected for name, _, _ in self.claude.results(batch_id)))
+
+    def _finish(self, batch: OpenBatch, wait: bool) -> None:
+        """Wait for it, keep its answers, book it."""
+        if batch.id is None:
+            found = self._find(batch)
+            if found is None:
+                self.books.refused(batch.unit, "never created")
+                return
+            self.books.started(batch.unit, found, adopted=True)
+            batch = self._reread(batch)
+        state = self._ended(batch, wait)
+        if state is None:
+            self._say(f"batch {batch.id} of earlier questions is still in progress; it is booked when it has ended")
+        elif getattr(state, "archived_at", None) or not getattr(state, "results_url", None):
+            self._say(f"warning: the results of batch {batch.id} are no longer available; its requests count as paid")
+            self.books.lost(batch.unit, "results archived")
+        elif batch.adopted and not self._holds(str(batch.id), batch):
+            self._say(f"batch {batch.id} is somebody else's: looking again")
+            self.books.not_ours(batch)
+            self._finish(self._reread(batch), wait)
+        else:
+            self._collect(batch)
+
+    def _reread(self, batch: OpenBatch) -> OpenBatch:
+        return next(found for found in self.books.open_batches() if found.unit == batch.unit)
+
+    def _ended(self, batch: OpenBatch, wait: bool) -> Any:
+        """Its state once it has ended; None if it has not and nobody waits."""
+        waited, pause = 0.0, FIRST_POLL_S
+        while True:
+            state = self.claude.batch(str(batch.id))
+            if state.processing_status == "ended":
+                return state
+            if not wait:
+                return None
+            if waited >= LONGEST_WAIT_S:
+                raise UserError(f"Batch {batch.id} has not ended after a day. Run the same command again later: it goes on waiting for it.")
+            if not waited:
+                self._say(f"batch {batch.id} of {len(batch.keys):,} requests is in progress; Ctrl-C is safe, the same command waits on")
+            self.claude.sleep(pause)
+            waited, pause = waited + pause, min(pause * 1.5, LONGEST_POLL_S)
+
+    def _collect(self, batch: OpenBatch) -> None:
+        """Store every answer, then book the batch with what they cost. Read again after a crash, it adds only what is missing."""
+        key_of = {custom_id(key): key for key in batch.keys}
+        ended: dict[str, str] = {}
+
+        def read() -> None:
+            for name, outcome, text in self.claude.results(str(batch.id)):
+                if name not in key_of or key_of[name] in ended:
+                    continue
+                key = key_of[name]
+                if outcome == "succeeded":
+                    self.books.store(key, batch.unit, text, self.price, batch.worst_usd / len(batch.keys), batch=True)
+                elif outcome == "rejected":
+                    self._on_reject(key, text)
+                ended[key] = outcome
+
+        self.claude.free(read)
+        missing = {key: "missing" for key in batch.keys if key not in ended}
+        self.ended |= {key: outcome for key, outcome in (ended | missing).items() if outcome != "succeeded"}
+        counts = Counter((ended | missing).values())
+        self.books.batch_done(batch, counts)
+        self._say(f"batch {batch.id} ended: {', '.join(f'{n:,} {outcome}' for outcome, n in counts.most_common())}")
+
+
+def custom_id(key: str) -> str:
+    """What the provider knows a request by: found again from the content of the question (at most 64 characters)."""
+    return f"judge-{key[:48]}"
+
+
+def _size(batch: Any) -> int:
+    counts = batch.request_counts
+    return sum(getattr(counts, name, 0) or 0 for name in ("processing", "succeeded", "errored", "canceled", "expired"))

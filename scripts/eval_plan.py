@@ -1,0 +1,26 @@
+"""What an evaluation would need, show and cost, before a reply is written or a verdict paid.
+
+    python -m scripts.eval_plan --config configs/train-tiny.yaml --eval configs/eval-offline.yaml
+
+Test prompts at hand and needed for d = 0.3 at power 0.8, verdicts to be given, calibration pairs, and the next step. Writes nothing.
+"""
+
+from pathlib import Path
+
+from lib.cli import parser, printable, run
+from lib.config import config_name, load_config
+from lib.eval_plan import eval_plan, text
+from lib.settings import EvalConfig, TrainConfig
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--config", type=Path, required=True, help="configs/train-<run>.yaml")
+    arguments.add_argument("--eval", type=Path, required=True, help="configs/eval-<name>.yaml")
+    args = arguments.parse_args()
+    config, evaluation = load_config(args.config, TrainConfig), load_config(args.eval, EvalConfig)
+    print(printable(text(eval_plan(config_name(args.config), config, evaluation))))
+
+
+if __name__ == "__main__":
+    run(main)

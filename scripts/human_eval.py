@@ -1,0 +1,83 @@
+"""Let people compare base and tuned, blind: write the page, serve it, or import the answers.
+
+    python -m scripts.human_eval --config configs/train-tiny.yaml --eval configs/eval-offline.yaml
+    python -m scripts.human_eval --config ... --eval ... --import answers-ann.csv answers-bob.json demo/votes.jsonl
+
+Writes adapters/<run>/eval/<eval>/human/: page.html (one file, opens anywhere, sends nothing), items.csv (crowd platforms) and
+key.json (which side is whose: keep it here). An import writes judgments.jsonl and report.json there; an answer is rater, item and
+choice (A, B, tie, both_bad), as CSV, JSON or JSON Lines. --web asks in a browser on this machine instead; --share opens that to
+others through a gradio.live link and needs a password in HUMAN_EVAL_PASSWORD (user name: rater).
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from lib.cli import load_env, parser, printable, run
+from lib.config import config_name, load_config
+from lib.errors import UserError
+from lib.files import lock, read_jsonl, write_json, write_jsonl
+from lib.generation import Evaluation
+from lib.human_answers import import_files
+from lib.human_eval import make_items, read_key, write_files
+from lib.human_report import human_report
+from lib.schema import Judgment
+from lib.settings import EvalConfig, TrainConfig
+
+
+def parse_args() -> Any:
+    arguments = parser(__doc__)
+    arguments.add_argument("--config", type=Path, required=True, help="configs/train-<run>.yaml")
+    arguments.add_argument("--eval", type=Path, required=True, help="configs/eval-<name>.yaml")
+    arguments.add_argument("--limit", type=int, help="ask about this many tweets (drawn by hash); default: all")
+    arguments.add_argument("--import", type=Path, nargs="+", dest="files", metavar="FILE", help="answers to read")
+    arguments.add_argument("--web", action="store_true", help="serve the questions on 127.0.0.1 until Ctrl-C, then import the answers")
+    arguments.add_argument("--share", action="store_true", help="with --web: a public link; needs HUMAN_EVAL_PASSWORD")
+    arguments.add_argument("--port", type=int, help="with --web; default: the first free one from 7860 on")
+    return arguments.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    if args.limit is not None and args.limit < 1:
+        raise UserError(f"--limit {args.limit}: ask about one tweet or more.")
+    name = config_name(args.config)
+    folder = Path("adapters") / name / "eval" / config_name(args.eval)
+    evaluation = Evaluation(name, load_config(args.config, TrainConfig), load_config(args.eval, EvalConfig), folder)
+    if args.files:
+        import_answers(evaluation, args.files)
+        return
+    items = make_items(evaluation, args.limit)
+    human = write_files(evaluation, items)
+    print(f"human-eval: {len(items):,} tweets, replies and sides in an order drawn by hash")
+    print(f"wrote {human / 'page.html'} (send it to raters), {human / 'items.csv'}, {human / 'key.json'} (keep it)")
+    if args.web or args.share:
+        from demo.human_app import serve
+
+        load_env()
+        answers = human / "answers.web.jsonl"
+        serve(items, answers, args.port, args.share)
+        if answers.exists():
+            import_answers(evaluation, [answers])
+
+
+def import_answers(evaluation: Evaluation, files: list[Path]) -> None:
+    human = evaluation.folder / "human"
+    path = human / "judgments.jsonl"
+    with lock(human / "import.lock"):
+        found = import_files(files, read_key(human), read_jsonl(path, Judgment) if path.exists() else [])
+        write_jsonl(human / "rejected.jsonl", found.rejected)
+        write_jsonl(path, found.judgments)
+        report = human_report(evaluation, {item.id: item for item in make_items(evaluation)}, found.judgments, len(found.rejected))
+        write_json(human / "report.json", report)
+    print(f"human-eval: {found.n_new:,} new answers, {found.n_known:,} known ones, {len(found.rejected):,} rejected")
+    print(printable(f"  {report['sentence']}"))
+    print(f"wrote {human / 'report.json'}; `make eval RUN={evaluation.run}` puts it into report.html")
+    for row in found.rejected[:20]:
+        print(printable(f"error: {row['reason']}"), file=sys.stderr)
+    if found.rejected:
+        raise UserError(f"{len(found.rejected):,} of the lines do not count. They are kept in {human / 'rejected.jsonl'}; mend and import them.")
+
+
+if __name__ == "__main__":
+    run(main)
