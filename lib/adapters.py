@@ -11,6 +11,8 @@ from lib.files import read_json
 from lib.settings import TrainConfig
 
 ADAPTER_FILE = "adapter_model.safetensors"
+ADAPTER = "default"  # PEFT's name of the adapter that is trained
+REFERENCE = "ref"  # TRL's name of the frozen copy that preference tuning compares with
 MAX_HEADER = 100_000_000  # bytes; safetensors' own limit
 
 
@@ -83,7 +85,8 @@ def name_base(model: Any, config: TrainConfig) -> None:
         adapter.base_model_name_or_path = config.model
         adapter.revision = config.revision
     # The embeddings are not trained. "auto" would ask the Hub at every save whether they were resized.
-    model.save_pretrained = functools.partial(model.save_pretrained, save_embedding_layers=False)
+    # One adapter: preference tuning holds a frozen copy as well, and the Trainer resumes from a checkpoint of two with only the copy.
+    model.save_pretrained = functools.partial(model.save_pretrained, save_embedding_layers=False, selected_adapters=[ADAPTER])
 
 
 def adapter_to_fp32(model: Any) -> None:
@@ -93,10 +96,22 @@ def adapter_to_fp32(model: Any) -> None:
             parameter.data = parameter.data.float()
 
 
+def fill_adapter(model: Any, weights: Path) -> None:
+    """Give the model's adapter the weights of a file. Raises RuntimeError unless the two hold exactly the same tensors."""
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    missed = set_peft_model_state_dict(model, load_file(weights), adapter_name=ADAPTER)
+    missing = [name for name in missed.missing_keys if f".{ADAPTER}." in name]
+    if missing or missed.unexpected_keys:
+        raise RuntimeError(f"{weights} does not fit the adapter: {missing[:3]} missing, {missed.unexpected_keys[:3]} too many")
+
+
 def assert_only_adapter_trains(model: Any, config: TrainConfig) -> None:
     """Raise RuntimeError unless exactly the LoRA tensors of all targets are trainable (a patched trainer has trained everything)."""
     trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    adapter = {name for name, _ in model.named_parameters() if ".lora_A." in name or ".lora_B." in name}
+    lora = {name for name, _ in model.named_parameters() if ".lora_A." in name or ".lora_B." in name}
+    adapter = {name for name in lora if f".{REFERENCE}." not in name}
     n_expected = 2 * len(config.lora.target_modules) * model.config.num_hidden_layers
     if trainable != adapter or len(adapter) != n_expected:
         raise RuntimeError(

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
+from lib.intervals import wilson
 from lib.outcomes import combine, positions
 from lib.schema import Judgment, Preference
-from lib.stats import wilson
 
 MIN_PAIRS = 85  # what a sign test needs to see a judge that is right 65% of the time (power 0.8); a 60% judge needs 194
 MIN_TRAIN = 20  # fewer training preferences than this teach a text model nothing

@@ -14,11 +14,13 @@ from typing import Any
 
 from lib.checkpoints import eval_losses, keep_best, stopped_early
 from lib.curves import alerts_of, perplexity, train_eval_gap
+from lib.distributed import anywhere
 from lib.errors import UserError
 from lib.files import append_line
 from lib.settings import EarlyStoppingConfig
 
-KEPT_FIELDS = ("loss", "learning_rate", "grad_norm", "entropy", "mean_token_accuracy", "num_tokens")
+REWARD_FIELDS = ("rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies", "kl")  # dpo, kto
+KEPT_FIELDS = ("loss", "learning_rate", "grad_norm", "entropy", "mean_token_accuracy", "num_tokens", *REWARD_FIELDS)
 
 
 def as_callback(handler: Any) -> Any:
@@ -35,8 +37,8 @@ def as_callback(handler: Any) -> Any:
 class MetricsLog:
     """One JSON line per log in metrics.jsonl. seconds: training time, that of earlier, interrupted sessions included."""
 
-    def __init__(self, path: Path, seconds_before: float = 0.0) -> None:
-        self.path = path
+    def __init__(self, path: Path, seconds_before: float = 0.0, also: Callable[[dict[str, Any]], None] = lambda line: None) -> None:
+        self.path, self.also = path, also
         self.start = time.monotonic() - seconds_before
         self.step_start = self.step_seconds = 0.0
         self.n_tokens = 0
@@ -49,16 +51,19 @@ class MetricsLog:
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         logs = logs or {}
-        if not state.is_world_process_zero or not ("loss" in logs or "eval_loss" in logs):
+        if not ("loss" in logs or "eval_loss" in logs):
             return
         loss = logs.get("loss", logs.get("eval_loss"))
         if not math.isfinite(loss):
             raise UserError(
                 f"The loss is not a number at step {state.global_step}. Lower learning_rate, give the run a new name, try again."
             )
+        if not state.is_world_process_zero:
+            return
         line = {"step": state.global_step, "epoch": round(state.epoch or 0, 4), "seconds": round(time.monotonic() - self.start, 3)}
         line |= self._eval_fields(logs, state) if "eval_loss" in logs else self._train_fields(logs)
         append_line(self.path, line)
+        self.also(line)
 
     def _train_fields(self, logs: Mapping[str, Any]) -> dict[str, Any]:
         fields = {name: _finite(logs[name]) for name in KEPT_FIELDS if name in logs}
@@ -69,10 +74,11 @@ class MetricsLog:
         return {**fields, "memory_gb": memory_gb()}
 
     def _eval_fields(self, logs: Mapping[str, Any], state: Any) -> dict[str, Any]:
-        names = ("eval_loss", "eval_entropy", "eval_mean_token_accuracy")
-        gap = train_eval_gap(state.log_history, state.global_step)
+        names = ("eval_loss", "eval_entropy", "eval_mean_token_accuracy", *(f"eval_{name}" for name in REWARD_FIELDS))
         fields = {name: _finite(logs[name]) for name in names if name in logs}
-        return {**fields, "perplexity": perplexity(logs["eval_loss"]), "train_eval_gap": gap}
+        if "eval_rewards/chosen" not in logs:  # the loss of preferences is no likelihood
+            fields["perplexity"] = perplexity(logs["eval_loss"])
+        return {**fields, "train_eval_gap": train_eval_gap(state.log_history, state.global_step)}
 
 
 def _finite(value: float) -> float | None:
@@ -109,7 +115,7 @@ class Progress:
             print(self.line(state.global_step), file=sys.stderr, flush=True)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and state.is_world_process_zero:
             print(file=sys.stderr)
 
     def line(self, step: int) -> str:
@@ -190,7 +196,7 @@ class StopOnSignal:
         self.stopped = True
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self.stopped:
+        if anywhere(self.stopped):
             control.should_save = control.should_training_stop = True
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

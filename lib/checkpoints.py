@@ -31,7 +31,8 @@ def state_of(checkpoint: Path) -> dict[str, Any] | None:
             and isinstance(state, dict)
             and state.get("global_step") == step_of(checkpoint)
             and all(zipfile.is_zipfile(checkpoint / name) for name in PICKLES if not name.startswith("rng"))
-            and any(zipfile.is_zipfile(path) for path in checkpoint.glob("rng_state*.pth"))
+            and (random_states := list(checkpoint.glob("rng_state*.pth")))  # one for each process of the run
+            and all(zipfile.is_zipfile(path) for path in random_states)
             and bool(tensor_shapes(checkpoint / ADAPTER_FILE))
         )
     except (OSError, ValueError, UserError):

@@ -79,7 +79,7 @@ class Batches:
             if seconds:
                 self.claude.sleep(seconds)
             for found in self.claude.batches():
-                if found.id in not_it or _size(found) != len(batch.keys):
+                if found.id in not_it or _size(found) not in (0, len(batch.keys)):
                     continue
                 if found.processing_status != "ended" or self._holds(found.id, batch):
                     self._say(f"adopted batch {found.id}: it was created, its answer was lost")
@@ -103,7 +103,7 @@ class Batches:
         state = self._ended(batch, wait)
         if state is None:
             self._say(f"batch {batch.id} of earlier questions is still in progress; it is booked when it has ended")
-        elif getattr(state, "archived_at", None) or not getattr(state, "results_url", None):
+        elif getattr(state, "archived_at", None):
             self._say(f"warning: the results of batch {batch.id} are no longer available; its requests count as paid")
             self.books.lost(batch.unit, "results archived")
         elif batch.adopted and not self._holds(str(batch.id), batch):
@@ -162,5 +162,6 @@ def custom_id(key: str) -> str:
 
 
 def _size(batch: Any) -> int:
+    """Requests of a batch; 0 if it does not say."""
     counts = batch.request_counts
     return sum(getattr(counts, name, 0) or 0 for name in ("processing", "succeeded", "errored", "canceled", "expired"))

@@ -9,7 +9,9 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from lib.errors import UserError
 
@@ -117,21 +119,21 @@ class Claude:
 
         One reading; raises NotTakenError or AnswerLostError where it breaks off: read it again, it is free.
         """
-        lines = self._call(lambda: self._client.messages.batches.results(batch_id))
-        while (line := self._call(lambda: next(lines, None))) is not None:
-            result = line.result
-            if result.type == "succeeded":
-                yield line.custom_id, "succeeded", _raw(result.message)
-            elif result.type == "errored":
-                error = getattr(result.error, "error", result.error)
-                kind = getattr(error, "type", "") or "error"
-                yield (
-                    line.custom_id,
-                    "rejected" if kind == "invalid_request_error" else "errored",
-                    f"{kind}: {getattr(error, 'message', '')}"[:300],
-                )
+        # Not at the batch's results_url: that names the provider's own host, whatever address this key is meant for.
+        path = f"/v1/messages/batches/{quote(batch_id, safe='')}/results"
+        text = self._call(lambda: self._client.get(path, cast_to=str))
+        for line in filter(str.strip, text.split("\n")):
+            row = self._call(partial(json.loads, line))
+            result, name = row["result"], row["custom_id"]
+            if result["type"] == "succeeded":
+                yield name, "succeeded", json.dumps(result["message"])
+            elif result["type"] == "errored":
+                error = result.get("error") or {}
+                error = error.get("error") or error
+                outcome = "rejected" if error.get("type") == "invalid_request_error" else "errored"
+                yield name, outcome, f"{error.get('type')}: {error.get('message')}"[:300]
             else:
-                yield line.custom_id, result.type, ""
+                yield name, result["type"], ""
 
     # --- failures --------------------------------------------------------------------------------------
 

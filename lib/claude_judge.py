@@ -130,7 +130,7 @@ class _Job:
             self._say_stopped()
             return
         confirm(printable(self._question(keys, batch)))
-        if not (self._in_batches(keys) if batch else self._live(keys)):
+        if not (self._probe(keys) and (self._in_batches() if batch else self._live(self._left()))):
             self._say_stopped()
 
     def _question(self, keys: Sequence[str], batch: bool) -> str:
@@ -150,14 +150,22 @@ class _Job:
     # --- in batches ------------------------------------------------------------------------------------
 
     def _left(self) -> list[str]:
-        """Open keys, without those that this process has seen end for good."""
-        return [key for key in self.open() if self.batches.ended.get(key) not in DONE_WITH]
+        """Open keys without those that this process has seen end for good; those that were lost before come last.
 
-    def _in_batches(self, keys: Sequence[str]) -> bool:
+        If something keeps killing the process, no question is lost twice while another has not been asked once.
+        """
+        lost = self.books.n_lost()
+        return sorted((key for key in self.open() if self.batches.ended.get(key) not in DONE_WITH), key=lambda key: lost[key])
+
+    def _probe(self, keys: Sequence[str]) -> bool:
+        """One request alone, before the first of its kind are sent by the dozen. False: it does not fit under the budget.
+
+        A batch says only at its end that the API does not take requests of this shape.
+        """
+        return any(key in self.books.answers for key in self.questions) or self._live(keys[:1])
+
+    def _in_batches(self) -> bool:
         """Batch after batch until nothing is left; each as large as the budget allows in the worst case. False: it allows no more."""
-        # A batch says only at its end that the API does not take requests of this shape: a live one says it at once.
-        if not any(key in self.books.answers for key in self.questions) and not self._live(keys[:1]):
-            return False
         tried: dict[str, int] = {}
         while keys := [key for key in self._left() if tried.get(key, 0) < 2]:
             chunk = self._chunk(keys)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lib.checkpoints import eval_losses
+from lib.plots import document, lines
 
 ADVICE = "Try epochs: 1, lora.dropout: 0.15, or more data."
 History = Sequence[Mapping[str, Any]]  # the Trainer's log_history, or the lines of metrics.jsonl
@@ -27,6 +28,13 @@ def train_loss(history: History, step: int) -> float | None:
 def perplexity(loss: float) -> float:
     """exp(loss), capped where a float would overflow."""
     return math.exp(min(loss, 700.0))
+
+
+def curves(history: History, run: str) -> str:
+    """The training and validation loss of a run over its steps, as an SVG file."""
+    training = [(entry["step"], entry["loss"]) for entry in history if "loss" in entry]
+    validation = [(entry["step"], entry["eval_loss"]) for entry in history if "eval_loss" in entry]
+    return document(lines([("training loss", training), ("validation loss", validation)], f"{run}: loss", "step")) + "\n"
 
 
 def alerts_of(history: History, max_gap: float) -> list[dict[str, Any]]:

@@ -172,7 +172,7 @@ def text(plan: Mapping[str, Any]) -> str:
         _row("  needed", [f"{needed['tweets']:,} tweets; {needed['net_win']:,} for a net win of {plan['net_points']:g} points"]),
         _row("  at hand", [f"{n:,} tweets, worth {n / observed['design_effect']:,.0f} independent ones"]),
         _row("  smallest effect that shows", [f"d = {_number(smallest['d'])}, net win {_number(smallest['net_win'], 1)} points"]),
-        f"  Seeing is not passing: the gate also wants an observed d above its threshold, which a true d = {TARGET_D} reaches half the time.",
+        f"  Seeing is not passing: the gate wants an observed d above its threshold; a true d = {TARGET_D} gets there half the time.",
         "",
         *_judge_rows(plan["judge"]),
         "",

@@ -14,8 +14,9 @@ from lib.judge import system_pairs
 from lib.ledger import Ledger
 from lib.outcomes import outcomes
 from lib.schema import Judgment, Pair, Reply, TestPrompt
+from lib.secondary import bradley_terry, equivalence, holm
 from lib.settings import EvalConfig, TrainConfig
-from lib.stats import Comparison, bradley_terry, compare, equivalence, holm
+from lib.stats import Comparison, compare
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ def gather(files: Files, sanity: Mapping[str, dict[str, Any]], seed: int = 17) -
         "bradley_terry": _strengths(files.judgments, files.systems),
         "forgetting": _forgetting(files.model_metrics),
         "criteria": by_criterion(files.judgments),
+        "people": _people(files.folder),
         "cost": _cost(files),
         "hashes": {name: content_hash(files.folder / name) for name in ("replies.jsonl", "judgments.jsonl")}
         | {"adapter": files.train_manifest.get("adapter_sha256")},
@@ -126,6 +128,15 @@ def comparisons(files: Files, seed: int) -> tuple[dict[tuple[str, str], Comparis
         if (a, b) == ("tuned", "base"):
             steps = dict(zip(tweets, rows.step, strict=True))
     return found, steps
+
+
+def _people(folder: Path) -> dict[str, Any] | None:
+    """What people said (human/report.json), where they were asked; outdated: about replies that have been generated anew since."""
+    path = folder / "human" / "report.json"
+    if not path.is_file():
+        return None
+    found = read_json(path)
+    return found | {"outdated": found.get("replies_sha256") != content_hash(folder / "replies.jsonl")}
 
 
 def by_criterion(judgments: Sequence[Judgment]) -> dict[str, dict[str, float]]:

@@ -17,16 +17,29 @@ NOT_TRAINING = {"eval", "usd_per_hour", "track", "max_train_eval_gap", "keep_bes
 def data_hashes(config: TrainConfig) -> dict[str, str]:
     """sha256 of the files that are trained and validated on."""
     folder = Path("data") / config.data / "processed"
-    for name in ("train", "val"):
+    names = ("train", "val") if config.method == "sft" else ("train", "val", "preferences")
+    for name in names:
         if not (folder / f"{name}.jsonl").is_file():
             raise UserError(f"{folder}/{name}.jsonl does not exist. Run `make data DATA={config.data}` first.")
-    return {name: sha256_of(folder / f"{name}.jsonl") for name in ("train", "val")}
+    return {name: sha256_of(folder / f"{name}.jsonl") for name in names}
 
 
 def fingerprint_of(config: TrainConfig) -> str:
     """Hash of all that decides the weights: settings, data, base model."""
     base = tiny_hash() if config.model == "tiny" else None
-    return content_hash(config.model_dump(mode="json", exclude=NOT_TRAINING), data_hashes(config), base)
+    start = [start_of(config)["adapter_sha256"]] if config.init_adapter else []
+    return content_hash(config.model_dump(mode="json", exclude=NOT_TRAINING), data_hashes(config), base, *start)
+
+
+def start_of(config: TrainConfig) -> dict[str, Any]:
+    """The manifest of the run that config.init_adapter names. Raises UserError if it is not finished."""
+    path = Path("adapters") / str(config.init_adapter) / "manifest.json"
+    if not path.is_file():
+        raise UserError(
+            f"init_adapter: {path.parent} holds no finished run (no manifest.json). "
+            f"Run `make train RUN={config.init_adapter}` first, or copy its folder here."
+        )
+    return read_json(path)
 
 
 def up_to_date(folder: Path, config: TrainConfig) -> bool:

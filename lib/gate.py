@@ -153,6 +153,8 @@ def _sentence(verdict: str, c: Comparison, failed: list[dict[str, Any]], fewshot
         f"Wilcoxon p = {c.wilcoxon_p:.2g}, d = {d}; smallest d that could have been seen {seen})"
     )
     parts = [f"{verdict.capitalize()}: {evidence}"]
+    if verdict == "fail" and c.underpowered:
+        parts.append("underpowered as well: so few tweets could not have shown a small effect")
     if failed:
         parts.append("not met: " + ", ".join(criterion["name"] for criterion in failed))
     parts += [*c.biases, fewshot["sentence"], "next: " + _next_step(verdict, c, failed, config)]

@@ -1,5 +1,6 @@
 """What people said, with the statistics of every other judge, and how far they agree with each other and with the judge."""
 
+import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,9 +13,11 @@ from lib.files import content_hash, read_json, read_jsonl
 from lib.generation import Evaluation
 from lib.human_answers import DEMO
 from lib.human_eval import A, B, Item
+from lib.intervals import wilson
 from lib.outcomes import combine, outcomes
 from lib.schema import Judgment, TestPrompt
-from lib.stats import agreement, compare, wilson
+from lib.secondary import agreement
+from lib.stats import compare
 
 MAX_LISTED_PAIRS = 20  # of raters, in report.json
 
@@ -115,7 +118,10 @@ def with_judge(judgments: Sequence[Judgment], path: Path) -> dict[str, Any] | No
 
 
 def _agreement(ratings: Sequence[Sequence[str]]) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in agreement(ratings).items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of one or two items statsmodels divides 0 by 0 for a p value that nobody asks for
+        found = agreement(ratings)
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
 
 
 def _steps(judgments: Sequence[Judgment]) -> dict[str, float]:
@@ -156,7 +162,7 @@ def sentence(report: Mapping[str, Any]) -> str:
         return "No answers to this page yet."
     low, high = c["ci95"]
     n_raters = len(report["raters"])
-    verdict = "people prefer tuned" if low > 0 else "people prefer base" if high < 0 else "people do not tell tuned from base"
+    verdict = "People prefer tuned" if low > 0 else "People prefer base" if high < 0 else "People do not tell tuned from base"
     parts = [
         f"{verdict}: {c['net_win']:+.1f} net win points on {c['n']} tweets (95% CI {low:+.1f} to {high:+.1f}; {c['wins']} wins, "
         f"{c['ties']} ties, {c['losses']} losses; {report['n_answers']} answers by {n_raters} rater{'s' * (n_raters != 1)}; "
@@ -172,4 +178,3 @@ def sentence(report: Mapping[str, Any]) -> str:
 
 def _number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.0f}"
-

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lib.adapters import adapter_to_fp32, assert_only_adapter_trains, check_adapter, name_base
+from lib.adapters import ADAPTER_FILE, adapter_to_fp32, assert_only_adapter_trains, check_adapter, fill_adapter, name_base
 from lib.errors import UserError
 from lib.settings import TrainConfig
 from lib.tiny import ensure_tiny
@@ -120,13 +120,18 @@ def _missing_model(config: TrainConfig) -> Iterator[None]:
 
 
 def load_model_for_training(config: TrainConfig, checkpointing: bool = False) -> tuple[Any, Any]:
-    """(model with a fresh adapter in fp32 on all targets, tokenizer). Nothing but the adapter is trainable, and that is checked."""
+    """(model with an adapter in fp32 on all targets, tokenizer): a fresh one, or for dpo and kto the init_adapter's weights.
+
+    Nothing but the adapter is trainable, and that is checked.
+    """
     backend, _ = resolve_backend(config)
     prepare_libraries(backend)
     from transformers import set_seed
 
     set_seed(config.seed)  # the adapter's first weights are random
     model, tokenizer = _unsloth(config, checkpointing) if backend == "unsloth" else _peft(config)
+    if config.init_adapter:
+        fill_adapter(model, Path("adapters") / config.init_adapter / ADAPTER_FILE)
     name_base(model, config)
     adapter_to_fp32(model)
     assert_only_adapter_trains(model, config)

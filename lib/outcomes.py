@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from lib.bias import Positions
 from lib.schema import Judgment
-from lib.stats import Outcomes, Positions
+from lib.stats import Outcomes
 
 Steps = dict[tuple[str, int], dict[str, float]]  # (tweet, repeat) -> order -> step of a over b
 

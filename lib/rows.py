@@ -13,8 +13,11 @@ from lib.settings import TrainConfig
 
 IGNORED = -100  # torch's cross-entropy skips this label
 
+Row = dict[str, list[int]]  # input_ids, labels
+Splits = dict[str, list[Pair]]
 
-def read_splits(config: TrainConfig) -> dict[str, list[Pair]]:
+
+def read_splits(config: TrainConfig) -> Splits:
     """train and val, and test where it is there. Raises UserError if the data set has not been built."""
     folder = Path("data") / config.data / "processed"
     if not (folder / "train.jsonl").is_file():
@@ -24,7 +27,7 @@ def read_splits(config: TrainConfig) -> dict[str, list[Pair]]:
     return splits
 
 
-def token_row(prompt: str, pair: Pair, tokenizer: Any) -> dict[str, list[int]]:
+def token_row(prompt: str, pair: Pair, tokenizer: Any) -> Row:
     """{input_ids, labels}: the chat up to the answer (empty think block included), then `reply<|im_end|>`, which alone is learned.
 
     Prompt and reply are encoded apart, so that the model is trained on exactly the tokens it is given when it answers.
@@ -40,33 +43,37 @@ def token_row(prompt: str, pair: Pair, tokenizer: Any) -> dict[str, list[int]]:
     return {"input_ids": question + answer, "labels": [IGNORED] * len(question) + answer}
 
 
-def token_rows(config: TrainConfig, pairs: Sequence[Pair], tokenizer: Any) -> list[dict[str, list[int]]]:
-    """One row per pair, in order. Raises UserError if a text became a control token: each row has two turns and one end."""
-    rows = [token_row(config.prompt, pair, tokenizer) for pair in pairs]
-    start = tokenizer.convert_tokens_to_ids("<|im_start|>")
-    for pair, row in zip(pairs, rows, strict=True):
-        learned = [label for label in row["labels"] if label != IGNORED]
-        ends = [token for token in learned if token == tokenizer.eos_token_id]
-        if row["input_ids"].count(start) != 2 or len(ends) != 1 or learned[-1] != tokenizer.eos_token_id or len(learned) < 2:
-            raise UserError(
-                f"The texts of {pair.id} become control tokens of {config.model}, or leave no reply to learn. "
-                "Remove the pair from processed/ (`make data` does), then train again."
-            )
-    return rows
+def token_rows(config: TrainConfig, pairs: Sequence[Pair], tokenizer: Any) -> list[Row]:
+    """One row per pair, in order."""
+    return [token_row(config.prompt, pair, tokenizer) for pair in pairs]
 
 
-def require(config: TrainConfig, splits: dict[str, list[Pair]], rows: dict[str, list[dict[str, list[int]]]], tokenizer: Any) -> None:
+def require(config: TrainConfig, splits: Splits, rows: dict[str, list[Row]], tokenizer: Any) -> None:
     """The checks of `make plan`, before weights are loaded. Raises UserError with the sentences of those that fail."""
     n_tokens = {name: [len(row["input_ids"]) for row in rows[name]] for name in ("train", "val")}
-    failed = [check for check in [*checks(config, splits, n_tokens, tokenizer), _test_prompts_apart(config, splits)] if check.problem]
-    if failed:
+    both = [(pair, row) for name in ("train", "val") for pair, row in zip(splits[name], rows[name], strict=True)]
+    all_checks = [
+        *checks(config, splits, n_tokens, tokenizer),
+        Check("no test prompt's author in train or val", prompts_apart(config, splits)),
+        Check("every row is one question and one answer", one_answer(both, tokenizer)),
+    ]
+    if failed := [check for check in all_checks if check.problem]:
         raise UserError("\n".join(f"{check.name}: no. {check.problem}" for check in failed))
 
 
-def _test_prompts_apart(config: TrainConfig, splits: dict[str, list[Pair]]) -> Check:
+def one_answer(both: list[tuple[Pair, Row]], tokenizer: Any) -> str | None:
+    """Two turns, one learned end and something before it, as the tokenizer sees them: whatever list of control tokens is known here."""
+    start, end = tokenizer.convert_tokens_to_ids("<|im_start|>"), tokenizer.eos_token_id
+    for pair, row in both:
+        learned = [label for label in row["labels"] if label != IGNORED]
+        if row["input_ids"].count(start) != 2 or learned.count(end) != 1 or learned[-1] != end or len(learned) < 2:
+            return f"the texts of {pair.id} become control tokens, or leave no reply to learn. Remove the pair (`make data` does)."
+    return None
+
+
+def prompts_apart(config: TrainConfig, splits: Splits) -> str | None:
     """Held-out tweets may have no kept reply, so that test.jsonl does not show them."""
     path = Path("data") / config.data / "processed" / "test_prompts.jsonl"
     held_out = {prompt.tweet_author.casefold() for prompt in read_jsonl(path, TestPrompt)} if path.is_file() else set()
     both = sorted(held_out & {pair.tweet_author.casefold() for name in ("train", "val") for pair in splits[name]})
-    problem = f"{both[0]} wrote a test prompt and a tweet to train on. Run `make data` again: splits go by author." if both else None
-    return Check("no test prompt's author in train or val", problem)
+    return f"{both[0]} wrote a test prompt and a tweet to train on. Run `make data` again: splits go by author." if both else None

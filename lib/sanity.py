@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
+from lib.memorisation import copied_share, grams, learned_runs
 from lib.prompt import control_tokens
 from lib.schema import Pair, Reply, TestPrompt
 from lib.text import is_copy, normalised
 
 MAX_CHARS = 280
-COPIED_WORDS = 8  # so many consecutive words of a training reply are recited, not written
 NEAR = 0.8  # of the word pairs of two replies are the same
 TOXIC = 0.3  # the data filter's own bound
 _I_AM = r"\bi(?:'|’)?m (?:just |so |really )?"
@@ -45,13 +45,12 @@ def sanity(
     for reply in replies:
         by_system.setdefault(reply.system, []).append(reply)
     tweets = {prompt.tweet_id: prompt for prompt in prompts}
-    recited = {gram for pair in train for gram in _grams(normalised(pair.reply).split(), COPIED_WORDS)}
+    learned = learned_runs(pair.reply for pair in train)
     found = {}
     for system, own in by_system.items():
         written = [reply for reply in own if reply.reply.strip()]
         texts = [reply.reply for reply in written]
         n_copies = sum(is_copy(tweets[reply.tweet_id].tweet, reply.reply) for reply in written if reply.tweet_id in tweets)
-        n_recited = sum(not recited.isdisjoint(_grams(normalised(text).split(), COPIED_WORDS)) for text in texts)
         found[system] = {
             "n": len(own),
             "empty": _share(len(own) - len(written), len(own)),
@@ -60,7 +59,7 @@ def sanity(
             "distinct_2": distinct(texts, 2),
             "self_repetition": self_repetition(texts),
             "copies_of_tweet": _share(n_copies, len(written)),
-            "copies_of_training": _share(n_recited, len(texts)),
+            "copies_of_training": copied_share(texts, learned),
             "refusals": _share(sum(bool(REFUSAL.search(text)) for text in texts), len(texts)),
             "leaks": (leaks or {}).get(system, 0) + sum(len(control_tokens(text)) for text in texts),
             "language": language,
@@ -83,18 +82,18 @@ def _lengths(texts: Sequence[str]) -> dict[str, float | None]:
 
 def distinct(texts: Sequence[str], n: int) -> float | None:
     """Different n-grams of words over all n-grams, of all texts together (Li et al. 2016, arXiv:1510.03055)."""
-    grams = [gram for text in texts for gram in _grams(text.casefold().split(), n)]
-    return _share(len(set(grams)), len(grams))
+    found = [gram for text in texts for gram in grams(text.casefold().split(), n)]
+    return _share(len(set(found)), len(found))
 
 
 def self_repetition(texts: Sequence[str]) -> float | None:
     """Share of texts that are equal or near to another one: one voice for every tweet."""
     words = [normalised(text) for text in texts]
     counts = Counter(words)
-    pairs = [frozenset(_grams(text.split(), 2)) for text in words]
+    pairs = [frozenset(grams(text.split(), 2)) for text in words]
     by_gram: dict[tuple[str, ...], list[int]] = {}
-    for number, grams in enumerate(pairs):
-        for gram in grams:
+    for number, own in enumerate(pairs):
+        for gram in own:
             by_gram.setdefault(gram, []).append(number)
 
     def is_near(number: int) -> bool:
@@ -127,13 +126,6 @@ def _toxicity(texts: Sequence[str], score_toxicity: ScoreToxicity | None) -> dic
         return {"toxicity_mean": None, "toxic": None}
     scores = score_toxicity(texts)
     return {"toxicity_mean": fmean(scores), "toxic": _share(sum(score > TOXIC for score in scores), len(scores))}
-
-
-def _grams(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
-    """All runs of n words; a shorter text is one run of what it has."""
-    if 0 < len(words) < n < COPIED_WORDS:
-        return [tuple(words)]
-    return [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -70,51 +70,63 @@ def sft_arguments(
     """An SFTConfig. folder: where the checkpoints go. eval_on_start: measure the base model first."""
     from trl import SFTConfig
 
-    on_gpu = device.startswith("cuda")
     return SFTConfig(
-        output_dir=str(folder),
-        run_name=run,
-        num_train_epochs=config.epochs,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type=config.scheduler,
-        warmup_steps=round(config.warmup * plan.steps),
-        weight_decay=config.weight_decay,
-        optim="adamw_torch",
-        adam_beta1=0.9,
-        adam_beta2=0.999,
-        adam_epsilon=1e-8,
-        max_grad_norm=1.0,
-        label_smoothing_factor=0.0,
-        per_device_train_batch_size=batch.size,
-        per_device_eval_batch_size=batch.size,
-        gradient_accumulation_steps=batch.accumulation,
-        gradient_checkpointing=batch.checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False},
-        bf16=on_gpu,
-        fp16=False,
-        use_cpu=device == "cpu",
-        seed=config.seed,
-        data_seed=config.seed,
-        # The rows are tokenised and fit: a max_length here would cut them without a word.
-        max_length=None,
+        **shared_arguments(config, run, folder, plan, batch, device, eval_on_start),
         packing=False,
-        # Rows end to end instead of padded. Unsloth chooses by itself; on a CPU padding costs little.
-        **({} if backend == "unsloth" else {"padding_free": on_gpu}),
-        remove_unused_columns=True,
-        dataloader_num_workers=0,
-        dataloader_drop_last=False,
         train_sampling_strategy="random",
-        eval_strategy="steps",
-        eval_steps=plan.eval_every,
-        eval_on_start=eval_on_start,
-        prediction_loss_only=True,
-        save_strategy="steps",
-        save_steps=plan.eval_every,
-        save_total_limit=None,  # lib.callbacks.KeepBest
-        load_best_model_at_end=False,  # the best checkpoint's file is copied out instead
-        logging_strategy="steps",
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        disable_tqdm=True,
-        report_to="none" if config.track == "none" else [config.track],
+        # Rows end to end instead of padded. Unsloth chooses by itself; on a CPU padding costs little.
+        **({} if backend == "unsloth" else {"padding_free": device.startswith("cuda")}),
     )
+
+
+def shared_arguments(
+    config: TrainConfig, run: str, folder: Path, plan: Schedule, batch: Batch, device: str, eval_on_start: bool
+) -> dict[str, Any]:
+    """What supervised training and preference tuning have in common."""
+    on_gpu = device.startswith("cuda")
+    return {
+        "output_dir": str(folder),
+        "run_name": run,
+        "num_train_epochs": config.epochs,
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": config.scheduler,
+        "warmup_steps": round(config.warmup * plan.steps),
+        "weight_decay": config.weight_decay,
+        "optim": "adamw_torch",
+        "adam_beta1": 0.9,
+        "adam_beta2": 0.999,
+        "adam_epsilon": 1e-8,
+        "max_grad_norm": 1.0,
+        "label_smoothing_factor": 0.0,
+        "per_device_train_batch_size": batch.size,
+        "per_device_eval_batch_size": batch.size,
+        "gradient_accumulation_steps": batch.accumulation,
+        "gradient_checkpointing": batch.checkpointing,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False},
+        "bf16": on_gpu,
+        "fp16": False,
+        "use_cpu": device == "cpu",
+        "seed": config.seed,
+        "data_seed": config.seed,
+        # The rows are tokenised and fit: a max_length here would cut them without a word.
+        "max_length": None,
+        "remove_unused_columns": True,
+        "dataloader_num_workers": 0,
+        "dataloader_drop_last": False,
+        "eval_strategy": "steps",
+        "eval_steps": plan.eval_every,
+        "eval_on_start": eval_on_start,
+        "prediction_loss_only": True,
+        "save_strategy": "steps",
+        "save_steps": plan.eval_every,
+        "save_total_limit": None,  # lib.callbacks.KeepBest
+        "load_best_model_at_end": False,  # the best checkpoint's file is copied out instead
+        "logging_strategy": "steps",
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "disable_tqdm": True,
+        "report_to": "none",  # lib.tracking
+        # Several processes: each counts its loss against the reply tokens of all, so that the mean is that of one process.
+        "average_tokens_across_devices": True,
+        "ddp_find_unused_parameters": False,
+    }

@@ -19,7 +19,7 @@ from lib.files import content_hash, lock, sync_folder, write_json
 from lib.prompt import CHAT_KWARGS, messages, without_control_tokens
 from lib.settings import SplitConfig, TrainConfig
 from lib.splits import split_of
-from lib.text import body
+from lib.text import clean_tweet
 
 CORPUS = Path("data/sample/raw/items.jsonl")
 VERSION = 1  # goes up when the recipe below changes in a way that SETTINGS does not show
@@ -32,9 +32,9 @@ SETTINGS: dict[str, Any] = {
     "head_dim": 32,
     "vocab": 2048,
     "positions": 2048,
-    "passes": 14,  # over the corpus; more only learns it by heart
-    "batch": 16,
-    "block": 160,
+    "passes": 18,  # over the corpus; more only learns it by heart
+    "batch": 8,
+    "block": 96,
     "learning_rate": 3e-3,
     "weight_decay": 0.1,
     "seed": 17,
@@ -94,19 +94,21 @@ def _chat_template() -> str:
 
 
 def _texts(corpus: Path) -> list[str]:
-    """The texts of the sample's conversations, in the file's order, each once, without those of held-out tweet authors."""
+    """The sample's tweets, in the file's order, each once, without those of held-out authors.
+
+    Without the replies too: a base model that knows them by heart could not learn anything from them afterwards.
+    """
     items = []
     for line in corpus.read_bytes().splitlines():
         with contextlib.suppress(ValueError):  # the sample holds torn lines on purpose
             items.append(json.loads(line))
-    items = [item for item in items if isinstance(item, dict) and isinstance(item.get("author"), dict)]
-    authors = {str(item.get("id")): str(item["author"].get("userName")) for item in items}
     texts: dict[str, None] = {}
     for item in items:
+        if not isinstance(item, dict) or item.get("isReply") or not isinstance(item.get("author"), dict):
+            continue
         text = item.get("fullText") or item.get("text")
-        author = authors.get(str(item.get("conversationId")))
-        if isinstance(text, str) and author and split_of(author, HELD_OUT) == "train":
-            texts[body(without_control_tokens(text)).strip()] = None
+        if isinstance(text, str) and split_of(str(item["author"].get("userName")), HELD_OUT) == "train":
+            texts[clean_tweet(without_control_tokens(text))] = None
     if not texts:
         raise UserError(f"{corpus} holds no text to train the model `tiny` on. Restore it: `git checkout -- {CORPUS}`.")
     return [text for text in texts if text]
@@ -221,12 +223,12 @@ def _fresh_model(tokenizer: Any) -> Any:
 
 
 def _documents(tokenizer: Any, texts: list[str]) -> list[list[int]]:
-    """Each text alone, and every third one also as the answer in a chat about a text from elsewhere, never its own tweet."""
+    """Each tweet alone, and as the answer in a chat about another tweet: it learns that an answer is words and has an end."""
     prompt = TrainConfig(data="sample").prompt
     documents = [tokenizer(text + "<|endoftext|>")["input_ids"] for text in texts]
-    for number in range(0, len(texts), 3):
-        other = texts[(number + len(texts) // 2) % len(texts)]  # half a file away: another conversation
-        chat = [*messages(prompt, other), {"role": "assistant", "content": texts[number]}]
+    for number, text in enumerate(texts):
+        other = texts[(number + len(texts) // 2) % len(texts)]
+        chat = [*messages(prompt, other), {"role": "assistant", "content": text}]
         documents.append(tokenizer(tokenizer.apply_chat_template(chat, tokenize=False, **CHAT_KWARGS))["input_ids"])
     return documents
 

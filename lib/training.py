@@ -2,30 +2,30 @@
 
 import contextlib
 import functools
-import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lib.adapters import ADAPTER_FILE, adapter_to_fp32, assert_only_adapter_trains, sha256_of
+from lib.adapters import adapter_to_fp32, assert_only_adapter_trains
 from lib.callbacks import Alerts, EarlyStop, KeepBest, MetricsLog, Progress, Samples, StopOnSignal, as_callback
-from lib.checkpoints import best_steps, cut_lines, eval_losses, keep_best, newest, state_of, stopped_early
-from lib.curves import alerts_of, perplexity, train_eval_gap, train_loss
+from lib.checkpoints import best_steps, cut_lines, eval_losses, keep_best, newest, state_of, step_of, stopped_early
+from lib.curves import alerts_of, curves, perplexity, train_eval_gap, train_loss
+from lib.distributed import first_decides, first_then_all, is_first, n_processes, smallest, then_wait, together
 from lib.errors import UserError
-from lib.files import lock, read_dicts, read_json, write_bytes, write_json
-from lib.fingerprint import data_hashes, fingerprint_of, refuse_another_run
+from lib.files import lock, read_dicts, read_json, write_bytes, write_json, write_text
+from lib.fingerprint import fingerprint_of, refuse_another_run
 from lib.model import answering, device_of, load_model_for_training, load_tokenizer, prepare_libraries, resolve_backend
 from lib.prompt import CHAT_KWARGS, messages
-from lib.provenance import environment
 from lib.rows import read_splits, require, token_rows
 from lib.schedule import Schedule, schedule
 from lib.schema import Pair
 from lib.settings import TrainConfig
 from lib.sft import Batch, batch_of, sft_arguments
+from lib.tracking import Tracker, open_tracker
+from lib.tracking import Tracker, require_tracker, tracking
 
 N_SAMPLES = 5
 SAMPLE_TOKENS = 60
@@ -58,19 +58,25 @@ def train(run: str, config: TrainConfig) -> dict[str, Any] | None:
     if config.method != "sft":
         raise UserError(f"method: {config.method} is not supervised training. Set method: sft.")
     folder = Path("adapters") / run
-    with _only_one(folder):
-        refuse_another_run(folder, config)
-        if (folder / "manifest.json").is_file():
+    with together(), _only_one(folder):
+        first_decides(lambda: refuse_another_run(folder, config))
+        if first_decides((folder / "manifest.json").is_file):
             return read_json(folder / "manifest.json")
-        job = _prepare(run, config, folder)
-        write_json(folder / "started.json", {"fingerprint": fingerprint_of(config), "config": config.model_dump(mode="json")})
-        history = _run(job)
-        return None if history is None else _finish(job, history)
+        job = first_then_all(lambda: _prepare(run, config, folder))
+        job = replace(job, batch=smallest(job.batch, key=lambda batch: (not batch.checkpointing, batch.size)))
+        started = {"fingerprint": fingerprint_of(config), "config": config.model_dump(mode="json")}
+        first_decides(lambda: write_json(folder / "started.json", started))
+        with tracking(config, run, folder) as tracker:
+            history = _run(job, tracker)
+            return None if history is None else first_decides(lambda: _finish(job, history, tracker))
 
 
-def _only_one(folder: Path) -> contextlib.AbstractContextManager[None]:
+@contextlib.contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
     """The run's lock; among the processes of one distributed run, the first holds it."""
-    return lock(folder / ".lock") if os.environ.get("RANK", "0") == "0" else contextlib.nullcontext()
+    with contextlib.ExitStack() as held:
+        first_decides(lambda: held.enter_context(lock(folder / ".lock")))
+        yield
 
 
 def _prepare(run: str, config: TrainConfig, folder: Path) -> Job:
@@ -81,24 +87,31 @@ def _prepare(run: str, config: TrainConfig, folder: Path) -> Job:
     tokenizer = load_tokenizer(config)
     rows = {name: token_rows(config, splits[name], tokenizer) for name in ("train", "val")}
     require(config, splits, rows, tokenizer)
+    require_tracker(config)
     longest = max(len(row["input_ids"]) for split in rows.values() for row in split)
     batch = batch_of(config, longest, device_of(config))
     return Job(run, config, folder, backend, tokenizer, splits, rows, schedule(config, len(rows["train"])), batch)
 
 
-def _run(job: Job) -> list[dict[str, Any]] | None:
-    """Train to the end or to the early stop. Returns the history of losses, or None if a signal stopped it on the way."""
+def _go_on_from(job: Job) -> Path | None:
+    """The newest whole checkpoint; what was written after it is dropped."""
     checkpoint = newest(job.checkpoints)
+    for name in ("metrics.jsonl", "samples.jsonl"):
+        cut_lines(job.folder / name, step_of(checkpoint) if checkpoint else -1)
+    return checkpoint
+
+
+def _run(job: Job, tracker: Tracker) -> list[dict[str, Any]] | None:
+    """Train to the end or to the early stop. Returns the history of losses, or None if a signal stopped it on the way."""
+    checkpoint = first_decides(lambda: _go_on_from(job))
     state = state_of(checkpoint) if checkpoint else None
     step = state["global_step"] if state else 0
-    for name in ("metrics.jsonl", "samples.jsonl"):
-        cut_lines(job.folder / name, step if state else -1)
     if state and _is_over(job, state["log_history"], step):
         return state["log_history"]
-    if checkpoint:
+    if checkpoint and is_first():
         print(f"resuming {job.run} from step {step} of {job.plan.steps}", file=sys.stderr)
     signals = StopOnSignal()
-    trainer = _trainer(job, signals, resumed=checkpoint is not None)
+    trainer = _trainer(job, signals, resumed=checkpoint is not None, tracker=tracker)
     with _disk_full_is_a_sentence(job):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     over = _is_over(job, trainer.state.log_history, trainer.state.global_step)
@@ -110,7 +123,7 @@ def _is_over(job: Job, history: list[dict[str, Any]], step: int) -> bool:
     return step >= job.plan.steps or bool(early and stopped_early(eval_losses(history), early.patience, early.threshold))
 
 
-def _trainer(job: Job, signals: StopOnSignal, resumed: bool) -> Any:
+def _trainer(job: Job, signals: StopOnSignal, resumed: bool, tracker: Tracker | None = None) -> Any:
     model, tokenizer = load_model_for_training(job.config, job.batch.checkpointing)
     import datasets
     from transformers import PrinterCallback, set_seed
@@ -126,9 +139,10 @@ def _trainer(job: Job, signals: StopOnSignal, resumed: bool) -> Any:
         train_dataset=data["train"],
         eval_dataset=data["val"],
         processing_class=tokenizer,
-        callbacks=[as_callback(handler) for handler in _handlers(job, model, signals)],
+        callbacks=[as_callback(handler) for handler in _handlers(job, model, signals, tracker or Tracker())],
     )
     trainer.remove_callback(PrinterCallback)
+    trainer._save_rng_state = then_wait(trainer._save_rng_state)
     trainer.create_model_card = lambda **_: None  # one in every checkpoint, with this machine's paths in it
     adapter_to_fp32(model)
     assert_only_adapter_trains(model, job.config)
@@ -137,7 +151,7 @@ def _trainer(job: Job, signals: StopOnSignal, resumed: bool) -> Any:
     return trainer
 
 
-def _handlers(job: Job, model: Any, signals: StopOnSignal) -> list[Any]:
+def _handlers(job: Job, model: Any, signals: StopOnSignal, tracker: Tracker) -> list[Any]:
     metrics, config = job.folder / "metrics.jsonl", job.config
     before = read_dicts(metrics, torn_tail=True) if metrics.exists() else []
     tweets = {pair.tweet_id: pair.tweet for pair in sorted(job.splits["val"], key=lambda pair: pair.tweet_id)}
@@ -145,13 +159,13 @@ def _handlers(job: Job, model: Any, signals: StopOnSignal) -> list[Any]:
     answer = functools.partial(_sample_replies, model, job, list(sampled.values()))
     early = [EarlyStop(config.early_stopping)] if config.early_stopping else []
     return [
-        MetricsLog(metrics, before[-1]["seconds"] if before else 0.0),
+        MetricsLog(metrics, before[-1]["seconds"] if before else 0.0, tracker.log),
         Samples(job.folder / "samples.jsonl", job.plan.steps_per_epoch, list(sampled), answer),
         Progress(job.plan.steps),
         Alerts(config.max_train_eval_gap),
         *early,
         KeepBest(job.checkpoints, config.keep_best),
-        signals,
+        StopOnSignal(),
     ]
 
 
@@ -177,56 +191,3 @@ def _disk_full_is_a_sentence(job: Job) -> Iterator[None]:
         kept = newest(job.checkpoints)
         then = f"{kept} is intact: free some space and run the same command" if kept else "Free some space and run the same command"
         raise UserError(f"A checkpoint could not be written: the disk is full ({free_gb:.1f} GB free). {then}.") from error
-
-
-def _finish(job: Job, history: list[dict[str, Any]]) -> dict[str, Any]:
-    """Copy the best checkpoint's adapter out, write the manifest last."""
-    losses = eval_losses(history)
-    best = best_steps(losses, 1)[0]
-    checkpoint = job.checkpoints / f"checkpoint-{best}"
-    for name in ("adapter_config.json", ADAPTER_FILE):
-        write_bytes(job.folder / name, (checkpoint / name).read_bytes())
-    job.tokenizer.save_pretrained(job.folder)
-    manifest = _manifest(job, history, best)
-    if os.environ.get("RANK", "0") == "0":
-        write_json(job.folder / "manifest.json", manifest)
-        keep_best(job.checkpoints, losses, job.config.keep_best)
-    return manifest
-
-
-def _manifest(job: Job, history: list[dict[str, Any]], best: int) -> dict[str, Any]:
-    config, losses = job.config, eval_losses(history)
-    at_start = [entry["eval_loss"] for entry in history if "eval_loss" in entry and entry["step"] == 0]
-    seconds = read_dicts(job.folder / "metrics.jsonl", torn_tail=True)[-1]["seconds"]
-    samples = job.folder / "samples.jsonl"
-    return {
-        "run": job.run,
-        "config": config.model_dump(mode="json"),
-        "backend": job.backend[0],
-        "backend_reason": job.backend[1],
-        "model": config.model,
-        "base_model": config.model,
-        "revision": config.revision,
-        "adapter_sha256": sha256_of(job.folder / ADAPTER_FILE),
-        "data_hashes": data_hashes(config),
-        "n_train": len(job.rows["train"]),
-        "n_val": len(job.rows["val"]),
-        "steps": max(entry["step"] for entry in history),
-        "best_step": best,
-        "train_loss": train_loss(history, best),
-        "eval_loss": losses[best],
-        "eval_losses": [[0, loss] for loss in at_start] + [[step, loss] for step, loss in sorted(losses.items())],
-        "train_eval_gap": train_eval_gap(history, best),
-        "perplexity": perplexity(losses[best]),
-        "alerts": [alert["alert"] for alert in alerts_of(history, config.max_train_eval_gap)],
-        "micro_batch": job.batch.size,
-        "gradient_checkpointing": job.batch.checkpointing,
-        "seconds": seconds,
-        "usd": round(seconds / 3600 * config.usd_per_hour, 4),
-        "seed": config.seed,
-        "device": device_of(config),
-        **environment(),
-        "fingerprint": fingerprint_of(config),
-        "created_at": datetime.now(UTC).isoformat(),
-        "samples": read_dicts(samples, torn_tail=True) if samples.exists() else [],
-    }

@@ -1,4 +1,4 @@
-"""The gate can say no: simulations with known truth (issue 5), each criterion on its own, and the sentence."""
+"""The gate can say no: simulations with known truth, each criterion on its own, and the sentence."""
 
 import json
 from types import SimpleNamespace
@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from lib.bias import Positions
 from lib.gate import evaluate_gate
-from lib.stats import Outcomes, Positions, compare
+from lib.stats import Outcomes, compare
 
 CONFIG = SimpleNamespace(
     max_p_value=0.05, min_cohens_d=0.3, improvement="net_win", min_improvement=15, max_perplexity=20, max_train_eval_gap=0.3

@@ -11,6 +11,7 @@ from lib.config import load_config
 from lib.errors import UserError
 from lib.files import read_dicts, read_json, read_jsonl, write_jsonl
 from lib.generation import Evaluation
+from lib.intervals import wilson
 from lib.judge import (
     Comparison,
     Verdict,
@@ -26,7 +27,6 @@ from lib.judge import (
 from lib.judging import make_judgments
 from lib.schema import Judgment, Reply
 from lib.settings import EvalConfig, JudgeConfig, TrainConfig
-from lib.stats import wilson
 from tests.eval_data import IGNORED, LIKED, preference, prompt, write_configs, write_data
 
 OFFLINE = JudgeConfig(kind="offline")

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -45,10 +46,8 @@ def judgment(number, a, b, order, verdict):
     )
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
+def write_evaluation(tmp_path):
     """adapters/small with 12 tweets: tuned beats base on 9 of them, and ties with few-shot everywhere."""
-    monkeypatch.chdir(tmp_path)
     write_data(tmp_path, n_prompts=12)
     folder = tmp_path / "adapters/small/eval/offline"
     texts = {"base": "A flat answer, {}.", "fewshot": "An answer like others, {}.", "tuned": "A warm answer, {}."}
@@ -83,7 +82,25 @@ def folder(tmp_path, monkeypatch):
     write_json(tmp_path / "adapters/small/manifest.json", {"train_eval_gap": 0.1, "adapter_sha256": "ab" * 32, "usd": 0.4, "alerts": []})
     (tmp_path / "adapters/small/metrics.jsonl").write_text('{"step": 1, "loss": 2.5}\n{"step": 2, "loss": 2.0, "eval_loss": 2.2}\n')
     Ledger(folder / "ledger.jsonl").append("done", "k", "judge", usd=1.25)
+    configs = tmp_path / "configs"
+    configs.mkdir()
+    (configs / "train-small.yaml").write_text("data: small\neval: offline")
+    (configs / "eval-offline.yaml").write_text("judge: {kind: offline}")
+    counts = {"pair": {"in": 5, "kept": 4}}
+    filters = {"toxicity_model": "none", "language": "en"}
+    write_json(tmp_path / "data/small/processed/manifest.json", {"config": {"filter": filters}, "counts": counts})
     return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """(files, report, steps) of the evaluation above: computed once, the bootstrap takes a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("evaluation"))
+        files = read(write_evaluation(Path()))
+        sanity = {"tuned": {"median_chars": 40.0}, "base": {"median_chars": 20.0}, "fewshot": {"median_chars": 25.0}}
+        report, steps = gather(files, sanity)
+        yield files, report, steps
 
 
 def read(folder):
@@ -91,14 +108,8 @@ def read(folder):
     return Files.read("small", TrainConfig(data="small", eval="offline"), evaluation, folder)
 
 
-def made(folder):
-    files = read(folder)
-    report, steps = gather(files, {"tuned": {"median_chars": 40.0}, "base": {"median_chars": 20.0}, "fewshot": {"median_chars": 25.0}})
-    return files, report, steps
-
-
-def test_the_report_holds_what_the_gate_and_the_reader_need(folder):
-    _, report, _ = made(folder)
+def test_the_report_holds_what_the_gate_and_the_reader_need(made):
+    _, report, _ = made
     for key in (
         "n_prompts",
         "systems",
@@ -123,28 +134,28 @@ def test_the_report_holds_what_the_gate_and_the_reader_need(folder):
     json.dumps(report, allow_nan=False)
 
 
-def test_twelve_tweets_are_underpowered_and_the_report_says_so(folder):
-    _, report, _ = made(folder)
+def test_twelve_tweets_are_underpowered_and_the_report_says_so(made):
+    _, report, _ = made
     assert report["underpowered"] is True
     assert report["gate"]["verdict"] == "underpowered"
     assert "underpowered" in report["gate"]["sentence"].lower()
     assert report["mde"] > 0.3
 
 
-def test_failed_judgments_are_counted_apart(folder):
-    _, report, _ = made(folder)
+def test_failed_judgments_are_counted_apart(made):
+    _, report, _ = made
     assert report["judge"]["parse_failures"] == 1
     assert report["judge"]["failure_reasons"] == {"truncated": 1}
 
 
-def test_a_judge_that_is_not_calibrated_explains_no_true_win_rate(folder):
-    _, report, _ = made(folder)
+def test_a_judge_that_is_not_calibrated_explains_no_true_win_rate(made):
+    _, report, _ = made
     assert report["judge"]["true_win_rate"] is None
     assert report["judge"]["stand_in"] is True
 
 
-def test_hostile_replies_are_inert_on_the_page_and_nothing_is_loaded(folder):
-    html = page(*made(folder))
+def test_hostile_replies_are_inert_on_the_page_and_nothing_is_loaded(made):
+    html = page(*made)
     assert "<script" not in html
     assert "<img" not in html
     assert "&lt;script&gt;alert(1)" in html
@@ -152,26 +163,24 @@ def test_hostile_replies_are_inert_on_the_page_and_nothing_is_loaded(folder):
     assert "https://" not in html
 
 
-def test_the_page_says_stand_in_and_shows_the_curves(folder):
-    html = page(*made(folder))
+def test_the_page_says_stand_in_and_shows_the_curves(made):
+    html = page(*made)
     assert "offline stand-in" in html
     assert "validation loss" in html
     assert html.count("<svg") >= 3
 
 
-def test_a_tweet_without_a_headline_verdict_is_an_error_that_names_the_file(folder):
+def test_a_tweet_without_a_headline_verdict_is_an_error_that_names_the_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = write_evaluation(tmp_path)
     write_jsonl(folder / "judgments.jsonl", [judgment(1, "fewshot", "base", "ab", 0.5)])
     with pytest.raises(UserError, match=r"judgments\.jsonl has no verdict on tuned against base"):
-        made(folder)
+        gather(read(folder), {})
 
 
-def test_the_script_writes_both_files_and_prints_the_verdict(folder, monkeypatch, capsys):
-    configs = folder.parents[3] / "configs"
-    configs.mkdir()
-    (configs / "train-small.yaml").write_text("data: small\neval: offline")
-    (configs / "eval-offline.yaml").write_text("judge: {kind: offline}")
-    manifest = folder.parents[3] / "data/small/processed/manifest.json"
-    write_json(manifest, {"config": {"filter": {"toxicity_model": "none", "language": "en"}}, "counts": {"pair": {"in": 5, "kept": 4}}})
+def test_the_script_writes_both_files_and_prints_the_verdict(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder = write_evaluation(tmp_path)
     from scripts import report as script
 
     monkeypatch.setattr(sys, "argv", ["report", "--config", "configs/train-small.yaml", "--eval", "configs/eval-offline.yaml"])

@@ -15,8 +15,11 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 from statsmodels.stats.weightstats import ttost_paired
 
+from lib.bias import Positions
 from lib.errors import UserError
-from lib.stats import Outcomes, Positions, agreement, bradley_terry, compare, equivalence, holm, wilson
+from lib.intervals import wilson
+from lib.secondary import agreement, bradley_terry, equivalence, holm
+from lib.stats import Outcomes, compare
 
 
 def outcomes_of(step, score_a=None, score_b=None, chars_a=None, chars_b=None, cluster=None, positions=None):
@@ -427,6 +430,8 @@ def test_bradley_terry_refuses_systems_that_no_chain_of_judgments_connects():
         bradley_terry([("base", "tuned", 1.0, "t1"), ("x", "y", 1.0, "t2")])
     with pytest.raises(UserError, match="reference system 'base'"):
         bradley_terry([("x", "y", 1.0, "t2")])
+    with pytest.raises(UserError, match="more than 2 tweets"):
+        bradley_terry([("base", "tuned", 1.0, "t1"), ("tuned", "base", 1.0, "t2")])
 
 
 def test_equivalence_is_two_one_sided_paired_t_tests():

@@ -83,6 +83,5 @@ def write_workspace(folder: Path, config: str = CONFIG) -> Path:
 
 def _items(made: list[Pair]) -> list[dict]:
     tweets = {pair.tweet_id: {"id": pair.tweet_id, "text": pair.tweet, "author": {"userName": pair.tweet_author}} for pair in made}
-    replies = [{"id": pair.reply_id, "text": pair.reply, "author": {"userName": pair.reply_author}} for pair in made]
-    conversations = [*tweets, *(pair.tweet_id for pair in made)]
-    return [{**item, "conversationId": root} for item, root in zip([*tweets.values(), *replies], conversations, strict=True)]
+    replies = [{"id": pair.reply_id, "text": pair.reply, "isReply": True, "author": {"userName": pair.reply_author}} for pair in made]
+    return [*tweets.values(), *replies]

@@ -31,7 +31,8 @@ class Fault:
     op: create | count | models | batch_create | batch_list | batch_get | results. after: requests of this op to let pass first.
     what: a status number (not processed); lost (processed, then 502); drop_before, drop_after (the connection, around the processing);
     kill_before, kill_created, kill_after (the client: before, after the processing, after the answer); html (200, no JSON; not processed);
-    truncated, refusal, invalid_json, outside_enum, empty, no_usage (processed, and answered so); half (part of the results, then the end).
+    truncated, refusal, invalid_json, outside_enum, empty, no_usage (processed, and answered so); half, kill_half (part of the answer,
+    then the connection or the client ends).
     """
 
     op: str
@@ -295,13 +296,13 @@ class _Handler(BaseHTTPRequestHandler):
                 self.error(404, "not_found_error", self.path)
             else:
                 payload = (answer if isinstance(answer, str) else json.dumps(answer)).encode()
-                self.send(200, payload, "application/json", cut=what == "half")
-                if what == "kill_after":
+                self.send(200, payload, "application/json", cut=what in ("half", "kill_half"))
+                if what in ("kill_after", "kill_half"):
                     self.kill()
 
     def kill(self) -> None:
         os.kill(self.stub.victim, signal.SIGKILL)
-        self.drop()
+        self.close_connection = True
 
     def drop(self) -> None:
         self.close_connection = True
@@ -325,7 +326,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(payload[: len(payload) // 2] if cut else payload)
         if cut:
-            self.drop()
+            self.close_connection = True
 
 
 def _problem(body: dict[str, Any]) -> str | None:
