@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lib.claude_books import Books, OpenBatch
-from lib.claude_client import ATTEMPTS, AnswerLostError, Claude, NotTakenError, wait_s
+from lib.claude_client import ATTEMPTS, Claude
+from lib.claude_failures import AnswerLostError, NotTakenError, wait_s
 from lib.errors import UserError
 from lib.prices import Price
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lib.claude_books import MAX_LOST, Books
-from lib.claude_client import ATTEMPTS, AnswerLostError, Claude, NotTakenError, wait_s
+from lib.claude_client import ATTEMPTS, Claude
+from lib.claude_failures import AnswerLostError, NotTakenError, wait_s
 from lib.errors import UserError
 from lib.prices import Price
 

@@ -35,8 +35,11 @@ def run(main: Callable[[], int | None]) -> None:
 
 
 def printable(text: str) -> str:
-    """Text that a terminal shows and never acts on: control characters (ANSI escapes, bidi overrides) become `?`."""
-    return "".join(c if c in "\n\t" or (c.isprintable() and c not in "\u200b\ufeff") or c == " " else "?" for c in text)
+    """Text that a terminal shows and never acts on: control characters (ANSI escapes, bidi overrides) become `?`.
+
+    The joiner inside emoji stays: without it a family falls apart.
+    """
+    return "".join(c if c in "\n\t\u200d" or c.isprintable() else "?" for c in text)
 
 
 def summary(stage: str, n_kept: int, reasons: Iterable[str], unit: str = "pairs") -> str:

@@ -37,6 +37,8 @@ def together() -> Iterator[None]:
         if int(os.environ.get("LOCAL_RANK", "0")) >= torch.cuda.device_count():
             raise UserError(f"{n_processes()} processes want a GPU each, and {torch.cuda.device_count()} are here. Set GPUS to that.")
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    else:  # the Trainer reads a checkpoint onto accelerate's "cpu:0", a place that torch.load does not know
+        torch.serialization.register_package(99, lambda _: None, lambda storage, place: storage if place == "cpu:0" else None)
     # Tensors on the GPUs go through NCCL, small decisions through the CPUs.
     torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
     yield

@@ -165,6 +165,7 @@ def _judge(files: Files, headline: Comparison) -> dict[str, Any]:
         "parse_failures": len(is_headline),
         "failure_reasons": _counts(row.get("reason", "unknown") for row in is_headline),
         "canaries": files.judge_manifest.get("canaries"),
+        "account": files.judge_manifest.get("account"),
         "usd": _usd(files.folder / "ledger.jsonl"),
     }
 

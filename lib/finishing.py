@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 from lib.adapters import ADAPTER_FILE, sha256_of
 from lib.checkpoints import best_steps, eval_losses, keep_best
-from lib.curves import alerts_of, perplexity, train_eval_gap, train_loss
+from lib.curves import alerts_of, curves, perplexity, train_eval_gap, train_loss
+from lib.distributed import n_processes
 from lib.files import read_dicts, write_bytes, write_json, write_text
 from lib.fingerprint import data_hashes, fingerprint_of
 from lib.model import device_of
-from lib.plots import document, lines
+from lib.preference_tuning import preference_fields
 from lib.provenance import environment
+from lib.tracking import Tracker
+from lib.validation import answered_validation, memorisation
 
 if TYPE_CHECKING:
     from lib.training import Job
@@ -25,14 +28,15 @@ def finish(job: "Job", history: list[dict[str, Any]], tracker: Tracker) -> dict[
         write_bytes(job.folder / name, (checkpoint / name).read_bytes())
     job.tokenizer.save_pretrained(job.folder)
     write_text(job.folder / "curves.svg", curves(history, job.run))
-    manifest = _manifest(job, history, best)
+    answered = answered_validation(job, best)
+    manifest = _manifest(job, history, best, answered)
     tracker.finish(manifest, job.folder)
     write_json(job.folder / "manifest.json", manifest)
     keep_best(job.checkpoints, losses, job.config.keep_best)
     return manifest
 
 
-def _manifest(job: "Job", history: list[dict[str, Any]], best: int) -> dict[str, Any]:
+def _manifest(job: "Job", history: list[dict[str, Any]], best: int, answered: dict[str, Any]) -> dict[str, Any]:
     config, losses = job.config, eval_losses(history)
     at_start = [entry["eval_loss"] for entry in history if "eval_loss" in entry and entry["step"] == 0]
     seconds = read_dicts(job.folder / "metrics.jsonl", torn_tail=True)[-1]["seconds"]
@@ -55,7 +59,9 @@ def _manifest(job: "Job", history: list[dict[str, Any]], best: int) -> dict[str,
         "eval_loss": losses[best],
         "eval_losses": [[0, loss] for loss in at_start] + [[step, loss] for step, loss in sorted(losses.items())],
         "train_eval_gap": train_eval_gap(history, best),
-        "perplexity": perplexity(losses[best]),
+        "perplexity": perplexity(losses[best]) if config.method == "sft" else answered["perplexity"],
+        "memorisation": memorisation(job, answered),
+        **({"method": "sft"} if config.method == "sft" else preference_fields(config, history, best)),
         "alerts": [alert["alert"] for alert in alerts_of(history, config.max_train_eval_gap)],
         "micro_batch": job.batch.size,
         "gradient_checkpointing": job.batch.checkpointing,

@@ -1,5 +1,6 @@
 """What people said, with the statistics of every other judge, and how far they agree with each other and with the judge."""
 
+import math
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -121,7 +122,9 @@ def _agreement(ratings: Sequence[Sequence[str]]) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of one or two items statsmodels divides 0 by 0 for a p value that nobody asks for
         found = agreement(ratings)
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
+    # No interval either where one of the two gave every item the same label.
+    ci95 = list(found["ci95"]) if found["ci95"] and all(map(math.isfinite, found["ci95"])) else None
+    return found | {"ci95": ci95}
 
 
 def _steps(judgments: Sequence[Judgment]) -> dict[str, float]:

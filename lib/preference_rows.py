@@ -110,10 +110,10 @@ def too_few(config: TrainConfig, n_preferences: int) -> str | None:
     if n_preferences >= config.min_preferences:
         return None
     return (
-        f"{preferences_path(config)} holds {n_preferences:,} preference pairs, and method: {config.method} needs {config.min_preferences:,} "
-        "(min_preferences): with fewer it learns the noise of a few tweets. Collect more replies per tweet (collect.replies_per_tweet) "
-        "or more tweets, or loosen the bounds under preferences: in the data config (min_likes, like_ratio, max_follower_ratio, "
-        "max_per_tweet), then run `make data`. Until then train with method: sft."
+        f"{preferences_path(config)} holds {n_preferences:,} preference pairs, and method: {config.method} needs "
+        f"{config.min_preferences:,} (min_preferences): with fewer it learns the noise of a few tweets. Collect more tweets, or more "
+        "replies per tweet (collect.replies_per_tweet), or loosen the bounds under preferences: in the data config (min_likes, "
+        "like_ratio, max_follower_ratio, max_per_tweet), then run `make data`. Until then train with method: sft."
     )
 
 

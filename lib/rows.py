@@ -48,6 +48,13 @@ def token_rows(config: TrainConfig, pairs: Sequence[Pair], tokenizer: Any) -> li
     return [token_row(config.prompt, pair, tokenizer) for pair in pairs]
 
 
+def pair_rows(config: TrainConfig, splits: Splits, tokenizer: Any) -> dict[str, list[Row]]:
+    """Rows of train and val for supervised training. Raises UserError with the sentences of all checks that fail."""
+    rows = {name: token_rows(config, splits[name], tokenizer) for name in ("train", "val")}
+    require(config, splits, rows, tokenizer)
+    return rows
+
+
 def require(config: TrainConfig, splits: Splits, rows: dict[str, list[Row]], tokenizer: Any) -> None:
     """The checks of `make plan`, before weights are loaded. Raises UserError with the sentences of those that fail."""
     n_tokens = {name: [len(row["input_ids"]) for row in rows[name]] for name in ("train", "val")}

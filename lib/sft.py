@@ -64,13 +64,13 @@ def free_gb(device: str) -> float | None:
     return torch.mps.recommended_max_memory() / 1e9 if device == "mps" else None
 
 
-def sft_arguments(
+def sft_trainer(
     config: TrainConfig, run: str, folder: Path, plan: Schedule, batch: Batch, backend: str, device: str, eval_on_start: bool
-) -> Any:
-    """An SFTConfig. folder: where the checkpoints go. eval_on_start: measure the base model first."""
-    from trl import SFTConfig
+) -> tuple[type, Any]:
+    """(SFTTrainer, its arguments). folder: where the checkpoints go. eval_on_start: measure the base model first."""
+    from trl import SFTConfig, SFTTrainer
 
-    return SFTConfig(
+    return SFTTrainer, SFTConfig(
         **shared_arguments(config, run, folder, plan, batch, device, eval_on_start),
         packing=False,
         train_sampling_strategy="random",
@@ -126,6 +126,7 @@ def shared_arguments(
         "logging_nan_inf_filter": False,
         "disable_tqdm": True,
         "report_to": "none",  # lib.tracking
+        "log_level_replica": "error",  # by default the second process says what the first was told to keep to itself
         # Several processes: each counts its loss against the reply tokens of all, so that the mean is that of one process.
         "average_tokens_across_devices": True,
         "ddp_find_unused_parameters": False,

@@ -11,29 +11,29 @@ from typing import Any
 
 from lib.adapters import adapter_to_fp32, assert_only_adapter_trains
 from lib.callbacks import Alerts, EarlyStop, KeepBest, MetricsLog, Progress, Samples, StopOnSignal, as_callback
-from lib.checkpoints import best_steps, cut_lines, eval_losses, keep_best, newest, state_of, step_of, stopped_early
-from lib.curves import alerts_of, curves, perplexity, train_eval_gap, train_loss
-from lib.distributed import first_decides, first_then_all, is_first, n_processes, smallest, then_wait, together
+from lib.checkpoints import cut_lines, eval_losses, newest, state_of, step_of, stopped_early
+from lib.distributed import first_decides, first_then_all, is_first, smallest, then_wait, together
 from lib.errors import UserError
-from lib.files import lock, read_dicts, read_json, write_bytes, write_json, write_text
+from lib.files import lock, read_dicts, read_json, write_json
 from lib.fingerprint import fingerprint_of, refuse_another_run
-from lib.model import answering, device_of, load_model_for_training, load_tokenizer, prepare_libraries, resolve_backend
-from lib.prompt import CHAT_KWARGS, messages
-from lib.rows import read_splits, require, token_rows
+from lib.finishing import finish
+from lib.model import device_of, load_model_for_training, load_tokenizer, prepare_libraries, resolve_backend
+from lib.preference_rows import n_tokens
+from lib.preference_tuning import SameAtStart, for_trainer, preference_rows, preference_trainer, start_from_reference
+from lib.rows import pair_rows, read_splits
 from lib.schedule import Schedule, schedule
 from lib.schema import Pair
 from lib.settings import TrainConfig
-from lib.sft import Batch, batch_of, sft_arguments
-from lib.tracking import Tracker, open_tracker
+from lib.sft import Batch, batch_of, sft_trainer
 from lib.tracking import Tracker, require_tracker, tracking
+from lib.validation import LastAnswers, greedy_replies, validation_tweets
 
 N_SAMPLES = 5
-SAMPLE_TOKENS = 60
 
 
 @dataclass(frozen=True)
 class Job:
-    """What one run is made of. rows: token ids and labels, train and val."""
+    """What one run is made of. rows: train and val as the trainer reads them (token ids; for sft also labels)."""
 
     run: str
     config: TrainConfig
@@ -41,7 +41,7 @@ class Job:
     backend: tuple[str, str]
     tokenizer: Any
     splits: dict[str, list[Pair]]
-    rows: dict[str, list[dict[str, list[int]]]]
+    rows: dict[str, list[dict[str, Any]]]
     plan: Schedule
     batch: Batch
 
@@ -55,8 +55,6 @@ def train(run: str, config: TrainConfig) -> dict[str, Any] | None:
 
     Raises UserError for whatever the data, the config, the machine or another process makes impossible.
     """
-    if config.method != "sft":
-        raise UserError(f"method: {config.method} is not supervised training. Set method: sft.")
     folder = Path("adapters") / run
     with together(), _only_one(folder):
         first_decides(lambda: refuse_another_run(folder, config))
@@ -68,7 +66,7 @@ def train(run: str, config: TrainConfig) -> dict[str, Any] | None:
         first_decides(lambda: write_json(folder / "started.json", started))
         with tracking(config, run, folder) as tracker:
             history = _run(job, tracker)
-            return None if history is None else first_decides(lambda: _finish(job, history, tracker))
+            return None if history is None else first_decides(lambda: finish(job, history, tracker))
 
 
 @contextlib.contextmanager
@@ -85,10 +83,9 @@ def _prepare(run: str, config: TrainConfig, folder: Path) -> Job:
     backend = resolve_backend(config)
     prepare_libraries(backend[0])
     tokenizer = load_tokenizer(config)
-    rows = {name: token_rows(config, splits[name], tokenizer) for name in ("train", "val")}
-    require(config, splits, rows, tokenizer)
+    rows = pair_rows(config, splits, tokenizer) if config.method == "sft" else preference_rows(config, splits, tokenizer)
     require_tracker(config)
-    longest = max(len(row["input_ids"]) for split in rows.values() for row in split)
+    longest = max(n_tokens(row) for split in rows.values() for row in split)
     batch = batch_of(config, longest, device_of(config))
     return Job(run, config, folder, backend, tokenizer, splits, rows, schedule(config, len(rows["train"])), batch)
 
@@ -127,13 +124,13 @@ def _trainer(job: Job, signals: StopOnSignal, resumed: bool, tracker: Tracker | 
     model, tokenizer = load_model_for_training(job.config, job.batch.checkpointing)
     import datasets
     from transformers import PrinterCallback, set_seed
-    from trl import SFTTrainer
 
     datasets.disable_progress_bars()
-    arguments = sft_arguments(job.config, job.run, job.checkpoints, job.plan, job.batch, job.backend[0], device_of(job.config), not resumed)
-    data = {name: datasets.Dataset.from_list(rows) for name, rows in job.rows.items()}
+    parts = sft_trainer if job.config.method == "sft" else preference_trainer
+    kind, arguments = parts(job.config, job.run, job.checkpoints, job.plan, job.batch, job.backend[0], device_of(job.config), not resumed)
+    data = {name: datasets.Dataset.from_list(for_trainer(job.config, rows, job.batch)) for name, rows in job.rows.items()}
     set_seed(job.config.seed)
-    trainer = SFTTrainer(
+    trainer = kind(
         model=model,
         args=arguments,
         train_dataset=data["train"],
@@ -146,6 +143,8 @@ def _trainer(job: Job, signals: StopOnSignal, resumed: bool, tracker: Tracker | 
     trainer.create_model_card = lambda **_: None  # one in every checkpoint, with this machine's paths in it
     adapter_to_fp32(model)
     assert_only_adapter_trains(model, job.config)
+    if job.config.method != "sft":
+        start_from_reference(model, job.config)
     if len(trainer.train_dataset) != len(job.rows["train"]):
         raise RuntimeError(f"the trainer kept {len(trainer.train_dataset)} of {len(job.rows['train'])} rows")
     return trainer
@@ -154,29 +153,21 @@ def _trainer(job: Job, signals: StopOnSignal, resumed: bool, tracker: Tracker | 
 def _handlers(job: Job, model: Any, signals: StopOnSignal, tracker: Tracker) -> list[Any]:
     metrics, config = job.folder / "metrics.jsonl", job.config
     before = read_dicts(metrics, torn_tail=True) if metrics.exists() else []
-    tweets = {pair.tweet_id: pair.tweet for pair in sorted(job.splits["val"], key=lambda pair: pair.tweet_id)}
-    sampled = dict(list(tweets.items())[:N_SAMPLES])
-    answer = functools.partial(_sample_replies, model, job, list(sampled.values()))
+    sampled = dict(list(validation_tweets(job).items())[:N_SAMPLES])
+    answer = functools.partial(greedy_replies, model, job, list(sampled.values()))
     early = [EarlyStop(config.early_stopping)] if config.early_stopping else []
+    same = [] if config.method == "sft" else [SameAtStart(config.beta)]
     return [
         MetricsLog(metrics, before[-1]["seconds"] if before else 0.0, tracker.log),
         Samples(job.folder / "samples.jsonl", job.plan.steps_per_epoch, list(sampled), answer),
         Progress(job.plan.steps),
         Alerts(config.max_train_eval_gap),
         *early,
+        *same,
         KeepBest(job.checkpoints, config.keep_best),
-        StopOnSignal(),
+        signals,
+        LastAnswers(job, model, _is_over),
     ]
-
-
-def _sample_replies(model: Any, job: Job, tweets: list[str]) -> list[str]:
-    """One greedy reply per tweet, all in one batch."""
-    chats = [messages(job.config.prompt, tweet) for tweet in tweets]
-    texts = [job.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, **CHAT_KWARGS) for chat in chats]
-    inputs = job.tokenizer(texts, add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt").to(model.device)
-    with answering(model, job.batch.checkpointing):
-        output = model.generate(**inputs, max_new_tokens=SAMPLE_TOKENS, do_sample=False, use_cache=True)
-    return job.tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
 
 @contextlib.contextmanager

@@ -76,7 +76,9 @@ def import_answers(evaluation: Evaluation, files: list[Path]) -> None:
     for row in found.rejected[:20]:
         print(printable(f"error: {row['reason']}"), file=sys.stderr)
     if found.rejected:
-        raise UserError(f"{len(found.rejected):,} of the lines do not count. They are kept in {human / 'rejected.jsonl'}; mend and import them.")
+        raise UserError(
+            f"{len(found.rejected):,} of the lines do not count. They are kept in {human / 'rejected.jsonl'}; mend and import them."
+        )
 
 
 if __name__ == "__main__":

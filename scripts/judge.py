@@ -8,6 +8,7 @@ first; YES=1 answers, MAX_USD lowers judge.max_usd.
 """
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def main() -> None:
     name = config_name(args.config)
     folder = Path("adapters") / name / "eval" / config_name(args.eval)
     load_env()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: what is under way is paid for, so it is waited for
     with lock(folder / "judge.lock"):
         manifest, is_new = make_judgments(Evaluation(name, config, evaluation, folder), _say)
     if not is_new:

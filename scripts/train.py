@@ -1,6 +1,7 @@
 """Train a run, or go on with one that was interrupted. A finished run of the same config and data is left as it is.
 
     python -m scripts.train --config configs/train-tiny.yaml
+    accelerate launch --multi_gpu --num_processes 2 -m scripts.train --config configs/train-qwen3-8b.yaml
 
 Writes adapters/<run>/: the adapter, metrics.jsonl, samples.jsonl, checkpoints/, and manifest.json last.
 """
@@ -10,6 +11,7 @@ from typing import Any
 
 from lib.cli import load_env, parser, run
 from lib.config import config_name, load_config
+from lib.distributed import is_first
 from lib.fingerprint import up_to_date
 from lib.settings import TrainConfig
 from lib.training import train
@@ -24,15 +26,21 @@ def main() -> int:
     config, name = load_config(path, TrainConfig), config_name(path)
     folder = Path("adapters") / name
     if up_to_date(folder, config):
-        print(f"train: {folder} is up to date: same config, data and base model")
+        say(f"train: {folder} is up to date: same config, data and base model")
         return 0
     load_env()
     manifest = train(name, config)
     if manifest is None:
-        print(f"train: stopped by SIGTERM after a checkpoint in {folder}/checkpoints. Run the same command to go on from there.")
+        say(f"train: stopped by SIGTERM after a checkpoint in {folder}/checkpoints. Run the same command to go on from there.")
         return STOPPED
-    print(report(manifest, folder))
+    say(report(manifest, folder))
     return 0
+
+
+def say(text: str) -> None:
+    """Print, once for all processes of a run on several GPUs."""
+    if is_first():
+        print(text)
 
 
 def report(manifest: dict[str, Any], folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -11,12 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from lib.callbacks import KeepBest
 from lib.checkpoints import STATE_FILE, best_steps, cut_lines, keep_best, newest, stopped_early, whole_checkpoints
+from lib.config import load_config
 from lib.errors import UserError
 from lib.files import lock, read_dicts, read_json, write_jsonl
+from lib.settings import TrainConfig
+from lib.training import train
 
 ROOT = Path(__file__).parent.parent
 RUN = Path("adapters/tiny")
+CONFIG = Path("configs/train-tiny.yaml")
 
 
 def start(folder):
@@ -39,7 +45,7 @@ def wait_for_step(process, step):
 
 
 @pytest.mark.parametrize("step", [6, 13])
-def test_a_killed_run_ends_in_the_same_weights_as_an_uninterrupted_one(tiny_run, step):
+def test_a_killed_run_ends_in_the_same_weights_as_an_uninterrupted_one(tiny_run, capsys, step):
     whole = read_json(RUN / "manifest.json")
     shutil.rmtree(RUN)
     process = start(tiny_run)
@@ -47,11 +53,9 @@ def test_a_killed_run_ends_in_the_same_weights_as_an_uninterrupted_one(tiny_run,
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (RUN / "manifest.json").exists()
-    again = start(tiny_run)
-    _, errors = again.communicate()
-    assert again.returncode == 0, errors
-    assert "resuming tiny from step" in errors
-    resumed = read_json(RUN / "manifest.json")
+    resumed = train("tiny", load_config(CONFIG, TrainConfig))
+    assert "resuming tiny from step" in capsys.readouterr().err
+    assert read_json(RUN / "manifest.json") == resumed
     assert resumed["adapter_sha256"] == whole["adapter_sha256"]  # tolerance: none, the bytes are the same
     assert resumed["eval_losses"] == whole["eval_losses"]
     assert [sample["epoch"] for sample in resumed["samples"]] == [sample["epoch"] for sample in whole["samples"]]
@@ -71,10 +75,7 @@ def test_sigterm_finishes_the_step_saves_and_says_how_to_go_on(tiny_run):
     assert "Run the same command to go on" in output
     step = read_json(newest(RUN / "checkpoints") / STATE_FILE)["global_step"]
     assert 5 < step < 18
-    again = start(tiny_run)
-    again.communicate()
-    assert again.returncode == 0
-    assert read_json(RUN / "manifest.json")["adapter_sha256"] == whole["adapter_sha256"]
+    assert train("tiny", load_config(CONFIG, TrainConfig))["adapter_sha256"] == whole["adapter_sha256"]
 
 
 def test_a_second_trainer_on_the_same_run_gets_a_sentence(tiny_run):
@@ -89,8 +90,7 @@ def test_a_second_trainer_on_the_same_run_gets_a_sentence(tiny_run):
 
 def test_unfinished_training_of_another_config_is_not_continued(tiny_run):
     (RUN / "manifest.json").unlink()
-    config = Path("configs/train-tiny.yaml")
-    config.write_text(config.read_text().replace("rank: 4", "rank: 8"))
+    CONFIG.write_text(CONFIG.read_text().replace("rank: 4", "rank: 8"))
     process = start(tiny_run)
     _, errors = process.communicate()
     assert process.returncode == 1
@@ -177,15 +177,7 @@ def test_lines_after_the_checkpoint_are_cut_and_a_torn_one_too(tmp_path):
 
 
 def test_a_full_disk_is_a_sentence_and_leaves_the_last_checkpoint_intact(tiny_run, monkeypatch):
-    import resource
-
-    from lib.config import load_config
-    from lib.settings import TrainConfig
-    from lib.training import train
-
     shutil.rmtree(RUN)
-    config = load_config(Path("configs/train-tiny.yaml"), TrainConfig)
-    from lib.callbacks import KeepBest
 
     def shrink(self, args, state, control, **_):  # after the first checkpoint no file may grow beyond 10 kB
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -194,7 +186,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_last_checkpoint_intact(tiny_ru
     monkeypatch.setattr(KeepBest, "on_save", shrink)
     try:
         with pytest.raises(UserError, match=r"the disk is full.*checkpoint-4 is intact"):
-            train("tiny", config)
+            train("tiny", load_config(CONFIG, TrainConfig))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert newest(RUN / "checkpoints").name == "checkpoint-4"

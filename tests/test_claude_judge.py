@@ -489,6 +489,21 @@ def test_a_run_that_was_stopped_while_waiting_goes_on_waiting_and_asks_nothing_l
     assert judge.account()["usd"] == pytest.approx(stub.billed_usd())
 
 
+def test_a_batch_whose_results_are_gone_counts_as_paid_and_is_asked_once_more(stub, judge):
+    stub.polls = 1
+
+    def leave(seconds):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        judge_with_claude(questions(12), BATCH, judge.folder, judge.ledger, judge.said.append, leave)
+    stub.polls, stub.batches[0]["archived"] = 0, True
+    judge(questions(12), BATCH)
+    assert len(stub.batches) == 2 and len(judge.judgments) == 12 and any("no longer available" in line for line in judge.said)
+    account = judge.account()
+    assert account["possibly_paid"] == 1 and account["usd"] >= stub.billed_usd()
+
+
 # --- the whole command ---------------------------------------------------------------------------------
 
 

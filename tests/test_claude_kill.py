@@ -1,5 +1,6 @@
 """SIGKILL at every step of the real judge command, against an API that counts: no stored answer is asked for again, no batch made twice."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -108,7 +109,7 @@ class World:
 
     def check(self) -> None:
         for row in self.answers():
-            question = self.stub.messages[next(name for name in self.stub.messages if f'"id":"{name}"' in row["raw"])]
+            question = self.stub.messages[json.loads(row["raw"])["id"]]
             self.stored.setdefault(question, self.stub.seen[question])
         asked_again = {question for question, n in self.stored.items() if self.stub.seen[question] > n}
         assert not asked_again and max(self.stub.seen.values(), default=0) <= 2
@@ -149,6 +150,20 @@ def test_killed_at_every_step_of_live_judging_no_stored_answer_is_asked_for_agai
         assert 1 <= account["possibly_paid"] == account["asked_again"] + len(given_up)
         assert "possibly paid" in (tmp_path / "output.txt").read_text()
         world.rerun_costs_nothing()
+
+
+def test_asked_politely_to_stop_it_waits_for_what_is_paid_for(tmp_path):
+    with AnthropicStub(delay=0.05) as stub:
+        world = World(tmp_path, stub, batch="never")
+        process = world.start()
+        while world.n_lines("ledger.jsonl", '"state": "intent"') < 9 and process.is_alive():
+            time.sleep(0.001)
+        process.terminate()
+        assert world.end(process) == 130 and "Run the same command again" in (tmp_path / "output.txt").read_text()
+        assert 9 <= len(stub.paid) == len(world.answers()) < N_ASKED
+        world.finish()
+        world.check_result()
+        assert stub.billed_usd() == pytest.approx(read_json(world.where / "judgments.manifest.json")["account"]["usd"])
 
 
 def test_killed_at_every_step_of_a_batch_it_is_created_once_and_every_answer_is_kept(tmp_path):

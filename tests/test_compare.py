@@ -10,9 +10,10 @@ import pytest
 from lib.compare import compare_runs, config_difference, page, read_runs, text
 from lib.errors import UserError
 from lib.files import write_json, write_jsonl
+from lib.intervals import mean_interval
 from lib.judge import Comparison, Verdict, judgment_of
 from lib.schema import Judgment, Reply
-from lib.stats import mean_interval, permutation_test
+from lib.stats import permutation_test
 from tests.eval_data import prompt, write_data
 
 ROOT = Path(__file__).parent.parent

@@ -100,3 +100,9 @@ def test_an_unknown_run_gets_a_sentence():
     assert done.returncode != 0
     assert "error: configs/train-nope.yaml does not exist" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_readme_names_every_program_and_module():
+    readme = (ROOT / "README.md").read_text()
+    files = [path.name for folder in ("scripts", "lib", "demo") for path in (ROOT / folder).glob("*.py") if path.stem != "__init__"]
+    assert [name for name in files if f"  {name} " not in readme] == []

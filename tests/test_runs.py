@@ -3,9 +3,12 @@
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from lib.errors import UserError
 from lib.files import write_json
@@ -25,7 +28,7 @@ def finished(root, name, **changes):
 def test_a_finished_run_is_a_row_with_its_evaluations(tmp_path):
     finished(tmp_path, "v1", alerts=["step 16: too wide"])
     shown = table(registry(tmp_path)).splitlines()
-    assert shown[0].split() == [*"run data model method rank lr epochs rows eval loss gap min usd state".split()]
+    assert " ".join(shown[0].split()) == "run data model method rank lr epochs rows eval loss gap min usd state"
     assert shown[1].split() == [
         "v1",
         "main",
@@ -64,11 +67,18 @@ def test_one_broken_run_does_not_hide_the_others(tmp_path):
     assert "torn/manifest.json: not valid JSON" in shown
 
 
-def test_a_checkpoint_that_can_be_gone_on_from_is_named(tiny_run):
-    run = tiny_run / "adapters" / "tiny"
-    (run / "manifest.json").unlink()
-    row = registry(tiny_run)[0]
-    assert row["state"].startswith("unfinished, checkpoint at step ")
+def test_a_checkpoint_that_can_be_gone_on_from_is_named(tmp_path):
+    folder = tmp_path / "adapters" / "stopped"
+    write_json(folder / "started.json", {"config": CONFIG})
+    for step in (16, 32):
+        checkpoint = folder / "checkpoints" / f"checkpoint-{step}"
+        write_json(checkpoint / "trainer_state.json", {"global_step": step})
+        for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+            with zipfile.ZipFile(checkpoint / name, "w") as archive:
+                archive.writestr("data", "")
+        save_file({"weight": np.zeros((2, 2), dtype=np.float32)}, checkpoint / "adapter_model.safetensors")
+    (folder / "checkpoints" / "checkpoint-32" / "optimizer.pt").write_bytes(b"PK cut short")
+    assert registry(tmp_path)[0]["state"] == "unfinished, checkpoint at step 16"
 
 
 def test_no_run_gets_a_sentence(tmp_path):

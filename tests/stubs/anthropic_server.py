@@ -171,7 +171,7 @@ class AnthropicStub:
             "created_at": moment,
             "expires_at": "2026-11-23T10:00:00Z",
             "ended_at": None if results is None else moment,
-            "archived_at": None,
+            "archived_at": moment if batch.get("archived") else None,
             "cancel_initiated_at": None,
             "results_url": None if results is None else f"{self.url}/v1/messages/batches/{batch['id']}/results",
         }

@@ -1,0 +1,142 @@
+"""The blind comparison as a served page: one pair at a time, one durable line per answer. Which side is whose never leaves this process.
+
+Opened by `python -m scripts.human_eval --config ... --eval ... --web`. On this machine only; --share makes a public link with a password.
+"""
+
+import os
+import re
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from demo.page import launch_options
+from lib.errors import UserError
+from lib.files import append_line, read_dicts
+from lib.human_eval import Item
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+CHOICES = {"1": ("A", "A is better"), "2": ("B", "B is better"), "0": ("tie", "Equally good"), "b": ("both_bad", "Both bad")}
+# The keys of the page: not while somebody types, not with Ctrl or Cmd, not again while a key is held down.
+KEYS_JS = """() => document.addEventListener('keydown', (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
+  if (event.target.closest('textarea, input')) return;
+  const button = /^[120b]$/i.test(event.key) ? document.getElementById('key-' + event.key.toLowerCase()) : null;
+  if (button && button.offsetParent) { event.preventDefault(); button.click(); }
+}, true)"""
+# The item that is on the page at the moment of the click: an answer never falls on one that nobody has seen.
+SHOWN_JS = "(_, rater) => [document.querySelector('#page [data-item]')?.dataset.item ?? '', rater]"
+QUICK: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "once", "api_visibility": "private"}
+
+
+class Answers:
+    """The file of answers: what each rater has still to see, and one line per answer. Safe for several raters at once."""
+
+    def __init__(self, items: Sequence[Item], path: Path) -> None:
+        self.items, self.path, self._turn = items, path, threading.Lock()
+        rows = read_dicts(path, torn_tail=True) if path.exists() else []
+        self._given = {(row.get("rater"), row.get("item")) for row in rows}
+
+    def open_item(self, rater: str) -> Item | None:
+        return next((item for item in self.items if (rater, item.id) not in self._given), None)
+
+    def n_given(self, rater: str) -> int:
+        return sum((rater, item.id) in self._given for item in self.items)
+
+    def give(self, rater: str, item: str, choice: str) -> None:
+        """One answer, once: a double click, or a second tab with the same name, adds nothing."""
+        with self._turn:
+            if (rater, item) in self._given or item not in {known.id for known in self.items}:
+                return
+            at = datetime.now(UTC).isoformat(timespec="seconds")
+            append_line(self.path, {"rater": rater, "item": item, "choice": choice, "at": at})
+            self._given.add((rater, item))
+
+
+def rater_name(text: str) -> str:
+    """Letters, digits, spaces and ._- of what was typed, at most 40 characters."""
+    return re.sub(r"[^\w .-]", "", text or "").strip().lstrip("-").strip()[:40]
+
+
+def page(answers: Answers, rater: str) -> str:
+    """The pair that rater sees next, as HTML: every text escaped."""
+    item, n = answers.open_item(rater), answers.n_given(rater)
+    top = f'<div class="soft top"><span>{n:,} of {len(answers.items):,}</span><span>{escape(rater)}</span></div>'
+    bar = f'<div class="bar"><div style="width:{100 * n / len(answers.items):.2f}%"></div></div>'
+    if item is None:
+        return f"{top}{bar}<p>That was all. Thank you. This page can be closed.</p>"
+    shown = {name: escape(text) for name, text in item.shown.items()}
+    sides = "".join(
+        f'<div class="reply"><span class="soft">{name}</span><p dir="auto">{shown[key]}</p></div>'
+        for name, key in (("A", "reply_a"), ("B", "reply_b"))
+    )
+    return (
+        f'{top}{bar}<div data-item="{item.id}"><div class="tweet" dir="auto">{shown["tweet"]}</div><div class="sides">{sides}</div></div>'
+    )
+
+
+def build(answers: Answers) -> "gr.Blocks":
+    import gradio as gr
+
+    def view(rater: str) -> tuple[Any, ...]:
+        open_item = answers.open_item(rater)
+        return page(answers, rater), gr.update(visible=False), gr.update(visible=open_item is not None)
+
+    def begin(typed: str) -> tuple[Any, ...]:
+        rater = rater_name(typed)
+        if not rater:
+            return "", '<p class="bad" role="alert">Please give a name: letters and digits.</p>', gr.update(), gr.update()
+        return rater, *view(rater)
+
+    with gr.Blocks(title="Which reply is better?", analytics_enabled=False) as blocks:
+        rater = gr.State("")
+        html = gr.HTML(
+            f"<h1>Which reply is better?</h1><p>{len(answers.items):,} posts, each with two replies. Choose the one that you would rather "
+            "like, answer or share. The sides are drawn at random. You can stop at any time and go on later under the same name.</p>",
+            elem_id="page",
+        )
+        shown = gr.Textbox(visible=False)  # filled by SHOWN_JS at each click
+        with gr.Column(elem_id="start") as start:
+            name = gr.Textbox(label="Your name, as it should stand in the answers", max_length=40, elem_id="name")
+            go = gr.Button("Begin", variant="primary", elem_id="begin")
+        with gr.Row(visible=False, elem_id="keys") as keys:
+            buttons = {key: gr.Button(f"{label} ({key})", elem_id=f"key-{key}") for key, (_, label) in CHOICES.items()}
+        outputs = [html, start, keys]
+        for event in (go.click, name.submit):
+            event(begin, name, [rater, *outputs], **QUICK)
+        for key, button in buttons.items():
+
+            def clicked(item: str, who: str, choice: str = CHOICES[key][0]) -> tuple[Any, ...]:
+                if who:
+                    answers.give(who, item, choice)
+                return view(who)
+
+            button.click(clicked, [shown, rater], outputs, js=SHOWN_JS, **QUICK)
+    return blocks
+
+
+def serve(items: Sequence[Item], path: Path, port: int | None, share: bool) -> None:
+    """Show the page until Ctrl-C. Raises UserError if the port is taken, or a public link is asked for without a password."""
+    password = os.environ.get("HUMAN_EVAL_PASSWORD")
+    if share and not password:
+        raise UserError("--share lets everyone who has the link answer. Set HUMAN_EVAL_PASSWORD first, or leave --share out.")
+    # Before gradio is imported: it reads this once.
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    blocks = build(Answers(items, path))
+    options = launch_options() | {"css_paths": Path(__file__).with_name("human.css"), "js": KEYS_JS, "prevent_thread_lock": True}
+    options |= {"share": share, "auth": ("rater", password) if password else None}
+    try:
+        _, url, public = blocks.queue(max_size=64).launch(server_name="127.0.0.1", server_port=port, **options)
+    except OSError as error:
+        raise UserError(f"Port {port or '7860 to 7959'} is taken. Choose another one: --web --port 7999.") from error
+    print(f"human-eval: open {public or url} in a browser. Ctrl-C ends it and imports the answers.", flush=True)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        print()
+    finally:
+        blocks.close(verbose=False)

@@ -1,0 +1,28 @@
+"""Runs side by side: the settings that differ, metrics, curves, win rates, and whether they can be told apart.
+
+    python -m scripts.compare --runs v1 v2
+
+Writes adapters/compare-v1-v2.html: one file, no script, nothing to fetch.
+"""
+
+from pathlib import Path
+
+from lib.cli import parser, printable, run
+from lib.compare import compare_runs, page, read_runs, text
+from lib.files import write_text
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--runs", nargs="+", required=True, metavar="RUN", help="two to four finished runs of adapters/")
+    args = arguments.parse_args()
+    runs = read_runs(args.runs, Path())
+    found = compare_runs(runs, Path())
+    path = Path("adapters") / f"compare-{'-'.join(found['runs'])}.html"
+    write_text(path, page(runs, found))
+    print(printable(text(found)))
+    print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    run(main)
