@@ -34,7 +34,8 @@ export PYTHONUNBUFFERED := 1
 # What every step reads besides its own modules.
 BASE := lib/cli.py lib/config.py lib/errors.py lib/files.py lib/schema.py lib/settings.py
 
-.PHONY: help setup setup-runpod quickstart quickstart-files test lint data review forget costs plan train eval publish demo bench
+.PHONY: help setup setup-runpod quickstart quickstart-files test lint data review forget costs plan train \
+  runs compare eval-plan eval human-eval publish demo bench
 
 help: ## this list
 	@echo "usage: make TARGET [RUN=$(RUN)] [DATA=$(DATA)] [EVAL=$(EVAL)] [YES=1] [MAX_USD=5]"
@@ -144,7 +145,8 @@ $(D)/processed/manifest.json: $(D)/interim/clean.jsonl $(DATA_CONFIG) $(wildcard
   lib/splits.py lib/processed.py lib/preferences.py lib/reviews.py lib/cleaning.py lib/checks.py lib/filters.py lib/funnel.py $(BASE) | $(STAMP)
 	@$(PYTHON) -m scripts.split --config $(DATA_CONFIG)
 
-$(D)/report.html: $(D)/processed/manifest.json scripts/data_report.py lib/data_report.py lib/data_page.py lib/plots.py lib/report.py | $(STAMP)
+$(D)/report.html: $(D)/processed/manifest.json scripts/data_report.py lib/data_report.py lib/data_page.py lib/plots.py lib/report.py \
+  lib/templates/data.html lib/templates/page.html | $(STAMP)
 	@$(PYTHON) -m scripts.data_report --config $(DATA_CONFIG)
 else
 $(D)/report.html:
@@ -161,7 +163,16 @@ train: $(A)/manifest.json ## fine-tune RUN (a GPU for Qwen3-8B; RUN=tiny needs n
 $(A)/manifest.json: $(TRAIN_CONFIG) $(D)/processed/manifest.json | $(STAMP)
 	@$(PYTHON) -m scripts.train --config $(TRAIN_CONFIG)
 
+runs: $(STAMP) ## every run: settings, losses, cost, verdicts
+	@$(PYTHON) -m scripts.runs
+
+compare: $(STAMP) ## runs side by side: what differs, curves, win rates (RUNS="a b")
+	@$(PYTHON) -m scripts.compare --runs $(RUNS)
+
 # --- evaluate ----------------------------------------------------------------------------------------
+
+eval-plan: $(TRAIN_CONFIG) $(EVAL_CONFIG) $(D)/processed/manifest.json | $(STAMP) ## how many tweets and verdicts an evaluation needs, before money is spent
+	@$(PYTHON) -m scripts.eval_plan --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG)
 
 eval: $(E)/report.json ## replies, judgments, report for RUN (Claude as the judge: estimate, question, cap)
 
@@ -171,11 +182,17 @@ $(E)/replies.jsonl: $(A)/manifest.json $(EVAL_CONFIG) | $(STAMP)
 $(E)/judgments.jsonl: $(E)/replies.jsonl $(EVAL_CONFIG) | $(STAMP)
 	@$(PYTHON) -m scripts.judge --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG)
 
-$(E)/report.json: $(E)/judgments.jsonl $(EVAL_CONFIG) scripts/report.py lib/report.py lib/plots.py lib/stats.py lib/gate.py $(BASE) | $(STAMP)
+$(E)/report.json: $(E)/judgments.jsonl $(EVAL_CONFIG) $(wildcard $(E)/human/report.json) scripts/report.py lib/report.py lib/plots.py \
+  lib/evidence.py lib/eval_page.py lib/outcomes.py lib/stats.py lib/intervals.py lib/bias.py lib/secondary.py lib/gate.py lib/power.py \
+  lib/sanity.py lib/calibration.py lib/templates/eval.html lib/templates/page.html $(BASE) | $(STAMP)
 	@$(PYTHON) -m scripts.report --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG)
 
 bench: $(STAMP) ## measure, and fill in the tables of docs/benchmarks.md
 	@$(PYTHON) -m scripts.bench_dedup --write docs/benchmarks.md
+
+human-eval: $(E)/replies.jsonl ## a blind page for people (WEB=1 serves it; IMPORT="a.csv b.json" reads the answers)
+	@$(PYTHON) -m scripts.human_eval --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) $(if $(LIMIT),--limit $(LIMIT)) \
+	  $(if $(WEB),--web) $(if $(SHARE),--web --share) $(if $(PORT),--port $(PORT)) $(if $(IMPORT),--import $(IMPORT))
 
 # --- use ---------------------------------------------------------------------------------------------
 

@@ -91,8 +91,14 @@ def agreement(ratings: Sequence[Sequence[Any]]) -> dict[str, Any]:
     kappa, ci95 = None, None
     if codes.max() > 0 and codes.shape[1] == 2:
         result = cohens_kappa(to_table(codes)[0])
-        kappa, ci95 = float(result.kappa), (float(result.kappa_low), float(result.kappa_upp))
+        kappa, ci95 = _known(result.kappa), (_known(result.kappa_low), _known(result.kappa_upp))
+        ci95 = None if None in ci95 else ci95
     elif codes.max() > 0:
         kappa = float(fleiss_kappa(aggregate_raters(codes)[0]))
     share = float((codes == codes[:, :1]).all(axis=1).mean())
     return {"n": len(codes), "n_raters": codes.shape[1], "share": share, "kappa": kappa, "ci95": ci95}
+
+
+def _known(value: float) -> float | None:
+    """None for a number that does not exist: one rater gave every item the same label."""
+    return float(value) if value == value else None
