@@ -35,7 +35,7 @@ export PYTHONUNBUFFERED := 1
 BASE := lib/cli.py lib/config.py lib/errors.py lib/files.py lib/schema.py lib/settings.py
 
 .PHONY: help setup setup-runpod quickstart quickstart-files test lint data review forget costs plan train \
-  runs compare eval-plan eval human-eval publish demo bench
+  runs compare sweep eval-plan eval human-eval publish demo bench bench-train
 
 help: ## this list
 	@echo "usage: make TARGET [RUN=$(RUN)] [DATA=$(DATA)] [EVAL=$(EVAL)] [YES=1] [MAX_USD=5]"
@@ -90,7 +90,7 @@ quickstart: $(STAMP) ## sample data, tiny model, offline judge: the whole path w
 quickstart-files: $(E)/report.json
 
 test: $(STAMP) ## all tests: no key, no GPU, no network
-	$(PYTHON) -m pytest -q -n 2 --dist loadgroup tests
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile tests
 
 lint: $(STAMP) ## ruff check and format
 	$(PYTHON) -m ruff check .
@@ -168,6 +168,10 @@ runs: $(STAMP) ## every run: settings, losses, cost, verdicts
 
 compare: $(STAMP) ## runs side by side: what differs, curves, win rates (RUNS="a b")
 	@$(PYTHON) -m scripts.compare --runs $(RUNS)
+
+SWEEP ?= lora
+sweep: $(STAMP) ## train the variants of configs/sweep-SWEEP.yaml, ranked by validation loss; goes on where it stopped
+	@$(PYTHON) -m scripts.sweep --config configs/sweep-$(SWEEP).yaml
 
 # --- evaluate ----------------------------------------------------------------------------------------
 

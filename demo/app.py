@@ -2,7 +2,8 @@
 
 python -m demo.app --config configs/train-tiny.yaml [--port 7860] [--host 127.0.0.1]
 
-Opens on this machine only. Another --host asks for the password in DEMO_PASSWORD (user name: demo).
+Opens on this machine only. Another --host asks for the password in DEMO_PASSWORD (user name: demo). With "Blind" switched on the
+names are hidden until you vote (keys 1, 2, 0, x); adapters/<run>/votes.jsonl keeps the votes, `scripts.human_eval --import` reads it.
 """
 
 import ipaddress
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from demo.page import GeneratePair, build_app, launch_options
+from demo.votes import Votes
+from lib.adapters import sha256_of
 from lib.cli import load_env, parser, run
 from lib.config import config_name, load_config
 from lib.errors import UserError
@@ -31,7 +34,9 @@ def main() -> None:
     if not (folder / "adapter_model.safetensors").is_file():
         raise UserError(f"{folder} has no trained adapter: run `make train RUN={name}`.")
     auth = _auth(args.host)
-    app = build_app(pair_generator(_load(folder, config), config.prompt), f"Base · {config.model}", f"Tuned · {name}", sampling)
+    votes = Votes(folder / "votes.jsonl", name, sha256_of(folder / "adapter_model.safetensors"))
+    generate_pair = pair_generator(_load(folder, config), config.prompt)
+    app = build_app(generate_pair, f"Base · {config.model}", f"Tuned · {name}", sampling, votes=votes)
     serve(app, args.host, args.port, auth)
 
 

@@ -24,14 +24,14 @@ Changes = dict[str, Any]  # as in a train config: {learning_rate, epochs, lora: 
 
 
 class LoraGrid(Strict):
-    rank: list[Rank] = []
-    alpha: list[Alpha] = []
-    dropout: list[Dropout] = []
+    rank: list[Rank] = Field([])
+    alpha: list[Alpha] = Field([])
+    dropout: list[Dropout] = Field([])
 
 
 class Grid(Strict):
-    learning_rate: list[Rate] = []
-    epochs: list[Epochs] = []
+    learning_rate: list[Rate] = Field([])
+    epochs: list[Epochs] = Field([])
     lora: LoraGrid = LoraGrid()
 
 
@@ -51,8 +51,8 @@ class SweepConfig(Strict):
     """configs/sweep-<name>.yaml. grid: every combination of its lists; variants: named one by one; or both."""
 
     base: Name
-    grid: Grid | None = None
-    variants: list[Variant] = []
+    grid: Grid = Grid()
+    variants: list[Variant] = Field([])
     max_runs: int = Field(12, ge=1)
     max_usd: Usd = 5
 
@@ -70,11 +70,8 @@ class SweepConfig(Strict):
 
 def changes_of(config: SweepConfig) -> list[Changes]:
     """What each variant sets, the grid's first, in the order of the file."""
-    made = []
-    if config.grid:
-        flat = _flat(config.grid.model_dump())
-        lists = {key: values for key, values in flat.items() if values}
-        made = [_nested(dict(zip(lists, values, strict=True))) for values in product(*lists.values())] if lists else []
+    lists = {key: values for key, values in _flat(config.grid.model_dump()).items() if values}
+    made = [_nested(dict(zip(lists, values, strict=True))) for values in product(*lists.values())] if lists else []
     explicit = [_flat(variant.model_dump()) for variant in config.variants]
     return [*made, *(_nested({key: value for key, value in one.items() if value is not None}) for one in explicit)]
 
@@ -147,12 +144,10 @@ def table(variants: Sequence[dict[str, Any]]) -> str:
         if one["state"] != "finished":
             lines.append(f"  {one['run']:<{width}}  {one['state']}: {one['reason']}")
             continue
-        signs = one["quality"]
-        cells = (
-            f"{_cell(one['eval_loss'], '.3f'):>11}{_cell(one['train_eval_gap'], '+.2f'):>8}{one['seconds'] / 60:>9.1f}{one['usd']:>8.2f}"
-        )
-        cells += f"{_cell(signs['distinct_2'], '.2f'):>12}{_cell(signs['median_words'], '.0f'):>7}{_cell(signs['empty'], '.0%'):>7}"
-        lines.append(f"  {one['run']:<{width}}{cells}{_cell(signs['copies_of_training'], '.0%'):>8}")
+        signs, shown = one["quality"], one["run"].ljust(width)
+        shown += f"{one['eval_loss']:>11.3f}{_cell(one['train_eval_gap'], '+.2f'):>8}{one['seconds'] / 60:>9.1f}{one['usd']:>8.2f}"
+        shown += f"{_cell(signs['distinct_2'], '.2f'):>12}{_cell(signs['median_words'], '.0f'):>7}{_cell(signs['empty'], '.0%'):>7}"
+        lines.append(f"  {shown}{_cell(signs['copies_of_training'], '.0%'):>8}")
     return "\n".join(lines)
 
 

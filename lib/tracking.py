@@ -7,6 +7,7 @@ published (lib.dist copies named files only). A tracker that fails says so once 
 import contextlib
 import functools
 import importlib.util
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -110,12 +111,13 @@ def _wandb_mode() -> str:
 def _wandb_key() -> bool:
     import wandb
 
-    return bool(os.environ.get("WANDB_API_KEY") or wandb.api.api_key)  # the second looks into ~/.netrc
+    return wandb.login(prompt=False, verify=False)  # from the environment, or from ~/.netrc where `wandb login` put it
 
 
 def _wandb(config: TrainConfig, run: str, folder: Path) -> Tracker:
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    os.environ.setdefault("WANDB_DATA_DIR", str(folder.resolve() / "wandb" / "data"))  # artifacts wait here until they are sent
+    for name in ("data", "cache"):  # artifacts wait here until they are sent
+        os.environ.setdefault(f"WANDB_{name.upper()}_DIR", str(folder.resolve() / "wandb" / name))
     import wandb
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -151,13 +153,12 @@ def _trackio(config: TrainConfig, run: str, folder: Path) -> Tracker:
     os.environ.setdefault("TRACKIO_DIR", str(folder.resolve() / "trackio"))
     import trackio
 
-    with contextlib.redirect_stdout(sys.stderr):  # it advertises its commands
-        session = trackio.init(
-            project=PROJECT, name=run, config=config.model_dump(mode="json"), resume="allow", private=True, embed=False, auto_log_gpu=False
-        )
+    quiet = {"private": True, "embed": False, "auto_log_gpu": False, "auto_log_cpu": False}
+    with contextlib.redirect_stdout(io.StringIO()):  # it advertises its commands
+        session = trackio.init(project=PROJECT, name=run, config=config.model_dump(mode="json"), resume="allow", **quiet)
 
     def close() -> None:
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(io.StringIO()):
             session.finish()
 
     return Tracker(lambda line: session.log(_numbers(line), step=line["step"]), _nothing, close)

@@ -11,6 +11,7 @@ from lib.cli import parser, run
 from lib.config import config_name, load_config
 from lib.local_tokenizer import local_tokenizer
 from lib.plan import page, processed_splits, row_tokens
+from lib.preference_plan import preference_plan
 from lib.preflight import checks
 from lib.settings import TrainConfig
 
@@ -22,8 +23,11 @@ def main() -> int:
     config = load_config(args.config, TrainConfig)
     splits = processed_splits(config.data)
     tokenizer = local_tokenizer(config)
-    tokens = {name: row_tokens(config, splits[name], tokenizer) for name in ("train", "val")}
-    found = checks(config, splits, {name: [sum(row) for row in rows] for name, rows in tokens.items()}, tokenizer)
+    if config.method == "sft":
+        tokens = {name: row_tokens(config, splits[name], tokenizer) for name in ("train", "val")}
+        found = checks(config, splits, {name: [sum(row) for row in rows] for name, rows in tokens.items()}, tokenizer)
+    else:
+        splits, tokens, found = preference_plan(config, splits["test"], tokenizer)
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     print(page(config_name(args.config), config, splits, tokens, tokenizer, found, colour))
     problems = [check.problem for check in found if check.problem]

@@ -3,7 +3,7 @@
     python -m scripts.train --config configs/train-tiny.yaml
     accelerate launch --multi_gpu --num_processes 2 -m scripts.train --config configs/train-qwen3-8b.yaml
 
-Writes adapters/<run>/: the adapter, metrics.jsonl, samples.jsonl, checkpoints/, and manifest.json last.
+Writes adapters/<run>/: the adapter, metrics.jsonl, samples.jsonl, validation.json, checkpoints/, and manifest.json last.
 """
 
 from pathlib import Path
@@ -13,8 +13,10 @@ from lib.cli import load_env, parser, run
 from lib.config import config_name, load_config
 from lib.distributed import is_first
 from lib.fingerprint import up_to_date
+from lib.preference_tuning import rewards_line
 from lib.settings import TrainConfig
 from lib.training import train
+from lib.validation import memorisation_line
 
 STOPPED = 143  # 128 + SIGTERM
 
@@ -52,6 +54,8 @@ def report(manifest: dict[str, Any], folder: Path) -> str:
         f"  eval loss        {losses}",
         f"  best             {manifest['eval_loss']:.3f} at step {manifest['best_step']}, perplexity {manifest['perplexity']:.1f}",
         f"  train/eval gap   {manifest['train_eval_gap']:+.3f}",
+        *([f"  rewards          {rewards_line(manifest)}"] if "reward_margin" in manifest else []),
+        f"  by heart         {memorisation_line(manifest['memorisation'])}",
         *(f"  alert            {alert}" for alert in manifest["alerts"]),
     ]
     return "\n".join([*lines, f"wrote {folder}/manifest.json"])

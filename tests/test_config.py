@@ -5,9 +5,10 @@ import pytest
 from lib.config import config_name, load_config
 from lib.errors import UserError
 from lib.settings import ALL_LINEAR, DataConfig, EvalConfig, TrainConfig
+from lib.sweep import SweepConfig
 
 CONFIGS = Path(__file__).parent.parent / "configs"
-KINDS = {"data": DataConfig, "train": TrainConfig, "eval": EvalConfig}
+KINDS = {"data": DataConfig, "train": TrainConfig, "eval": EvalConfig, "sweep": SweepConfig}
 
 
 def load(tmp_path, text, kind="train"):

@@ -1,6 +1,8 @@
 """Preference tuning: goes on from a supervised run, compares with that run, learns which reply was preferred, refuses too little."""
 
 import shutil
+import subprocess
+import sys
 from datetime import timedelta
 from itertools import combinations
 from pathlib import Path
@@ -21,6 +23,7 @@ from lib.training import _prepare, _trainer, train
 from tests.conftest import copied
 from tests.training_data import START, pairs
 
+ROOT = Path(__file__).parent.parent
 PREFERENCES = Path("data/sample/processed/preferences.jsonl")
 START_WEIGHTS = Path("adapters/tiny/adapter_model.safetensors")
 
@@ -323,3 +326,29 @@ def test_kto_wants_more_than_one_row_in_a_micro_batch(tuning):
     job = _prepare("try", config("kto", micro_batch=1), Path("adapters/try"))
     with pytest.raises(UserError, match="Raise micro_batch"):
         preference_trainer(job.config, "try", job.checkpoints, job.plan, job.batch, "peft", "cpu", True)
+
+
+def test_the_plan_shows_a_preference_run_and_stops_it_where_training_would(tuning):
+    dpo = "extends: tiny\nmethod: dpo\ninit_adapter: tiny\nmin_preferences: 20\nlearning_rate: 1e-3\n"
+    Path("configs/train-dpo.yaml").write_text(dpo)
+    done = script("plan", tuning)
+    assert (done.returncode, f"train     {len(parts_of(preferences())['train']):>4}" in done.stdout) == (0, True), done.stdout + done.stderr
+    Path("configs/train-dpo.yaml").write_text(dpo.replace("20", "300"))
+    done = script("plan", tuning)
+    assert (done.returncode, "method: dpo needs 300" in done.stderr) == (1, True)
+
+
+def test_the_command_says_what_it_learned(tuned):
+    shutil.rmtree("adapters/dpo")
+    text = "extends: tiny\nmethod: dpo\ninit_adapter: tiny\nmin_preferences: 20\nepochs: 1\nearly_stopping: null\nevals_per_run: 1\n"
+    Path("configs/train-dpo.yaml").write_text(text)
+    done = script("train", tuned)
+    assert done.returncode == 0, done.stderr
+    assert "of the validation pairs (from adapters/tiny)" in done.stdout
+    assert "by heart" in done.stdout
+
+
+def script(name, folder):
+    command = [sys.executable, "-m", f"scripts.{name}", "--config", "configs/train-dpo.yaml"]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)

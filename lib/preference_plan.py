@@ -1,0 +1,45 @@
+"""What `make plan` shows of a preference run: its rows, its tokens and its checks, without weights."""
+
+from collections.abc import Sequence
+
+from lib.errors import UserError
+from lib.local_tokenizer import LocalTokenizer
+from lib.plan import row_tokens
+from lib.preference_rows import Answer, answers, parts_of, preference_checks, read_preferences, unpaired
+from lib.preference_tuning import check_start
+from lib.preflight import Check
+from lib.schema import Pair, Preference
+from lib.settings import TrainConfig
+
+Tokens = dict[str, list[tuple[int, int]]]  # per row: (prompts, replies) that go through the model
+
+
+def preference_plan(
+    config: TrainConfig, test: Sequence[Pair], tokenizer: LocalTokenizer | None
+) -> tuple[dict[str, list[Answer]], Tokens, list[Check]]:
+    """(rows of train and val, their tokens, the checks). A dpo row is a pair, shown by its chosen reply; a kto row is one reply."""
+    preferences = read_preferences(config)
+    parts = parts_of(preferences)
+    counted = {name: row_tokens(config, answers(part), tokenizer) for name, part in parts.items()}
+    totals = {name: [sum(row) for row in rows] for name, rows in counted.items()}
+    found = [*preference_checks(config, parts, test, totals, [], tokenizer), Check("the run to start from fits", _start_problem(config))]
+    rows = {name: _rows(config, part) for name, part in parts.items()}
+    if config.method == "kto":
+        return rows, {name: row_tokens(config, part, tokenizer) for name, part in rows.items()}, found
+    return rows, {name: _of_pairs(part) for name, part in counted.items()}, found
+
+
+def _rows(config: TrainConfig, part: Sequence[Preference]) -> list[Answer]:
+    return answers(part)[::2] if config.method == "dpo" else [answer for kind in unpaired(part) for answer in kind]
+
+
+def _of_pairs(counted: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    return [(one[0] + other[0], one[1] + other[1]) for one, other in zip(counted[::2], counted[1::2], strict=True)]
+
+
+def _start_problem(config: TrainConfig) -> str | None:
+    try:
+        check_start(config)
+    except UserError as error:
+        return str(error)
+    return None
