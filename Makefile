@@ -161,7 +161,7 @@ plan: $(TRAIN_CONFIG) $(D)/processed/manifest.json | $(STAMP) ## what `make trai
 train: $(A)/manifest.json ## fine-tune RUN (a GPU for Qwen3-8B; RUN=tiny needs none)
 
 $(A)/manifest.json: $(TRAIN_CONFIG) $(D)/processed/manifest.json | $(STAMP)
-	@$(PYTHON) -m scripts.train --config $(TRAIN_CONFIG)
+	@$(if $(GPUS),$(PYTHON) -m accelerate.commands.launch --num_processes $(GPUS) -m scripts.train,$(PYTHON) -m scripts.train) --config $(TRAIN_CONFIG)
 
 runs: $(STAMP) ## every run: settings, losses, cost, verdicts
 	@$(PYTHON) -m scripts.runs
@@ -197,6 +197,9 @@ bench: $(STAMP) ## measure, and fill in the tables of docs/benchmarks.md
 human-eval: $(E)/replies.jsonl ## a blind page for people (WEB=1 serves it; IMPORT="a.csv b.json" reads the answers)
 	@$(PYTHON) -m scripts.human_eval --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) $(if $(LIMIT),--limit $(LIMIT)) \
 	  $(if $(WEB),--web) $(if $(SHARE),--web --share) $(if $(PORT),--port $(PORT)) $(if $(IMPORT),--import $(IMPORT))
+
+bench-train: $(STAMP) ## measure training on this machine's GPU (a tiny shape where there is none)
+	@$(PYTHON) -m scripts.bench_train --write docs/benchmarks.md
 
 # --- use ---------------------------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from demo.page import GeneratePair, build_app, launch_options
+from demo.events import GeneratePair
+from demo.page import build_app, launch_options
 from demo.votes import Votes
 from lib.adapters import sha256_of
 from lib.cli import load_env, parser, run
@@ -59,6 +60,8 @@ def _arguments() -> Any:
 
 
 def _load(folder: Path, config: TrainConfig) -> Any:
+    from statsmodels.stats import proportion  # noqa: F401  takes a second or more: not at the first vote
+
     from lib.model import load_for_inference
 
     print(f"loading {config.model} with {folder} ...", flush=True)

@@ -41,7 +41,7 @@ def bench_page(
     else:
         where = (
             "**No NVIDIA GPU here: a tiny shape on the CPU.** The table shows that the arms run; its ratios say nothing about a GPU, "
-            f"whose figures are not measured yet. {machine['tflops']:.2f} TFLOP/s measured in float32"
+            f"whose figures are not measured yet. One thread, {machine['tflops']:.2f} TFLOP/s measured, float32 for bf16"
         )
     about = f"{where}; {rows}; {n_steps} steps of 16 rows an arm. Padding does not count as tokens."
     table = markdown_table(HEADER, [_row(arm, result, of.get("a"), floor) for arm, result in results.items()])
@@ -51,7 +51,7 @@ def bench_page(
 
 def _row(arm: Arm, result: Result, base: Result | None, floor: float) -> list[str]:
     if isinstance(result, str):
-        return [arm.letter, arm.name, f"not run: {result}", "", "", "", ""]
+        return [arm.letter, arm.name, f"not run: {result.split('. ')[0]}", "", "", "", ""]
     speed = result["tokens_per_second"]
     times = f"{speed / base['tokens_per_second']:.2f}" if isinstance(base, dict) else ""
     return [

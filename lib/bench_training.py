@@ -1,7 +1,6 @@
 """Speed and memory of training a model of Qwen3-8B's exact shape: random weights, random tokens, this project's row lengths.
 
-Speed depends on shapes, not on what was learned, so that nothing has to be downloaded. Each arm runs in a process of its own:
-its peak memory is then its own, and Unsloth can be imported first.
+Speed depends on shapes, not on what was learned: nothing is downloaded. Each arm wants a process, and so a peak memory, of its own.
 """
 
 import math
@@ -15,7 +14,7 @@ from typing import Any
 from lib.adapters import adapter_to_fp32
 from lib.benchmarks import peak_memory_mb
 from lib.callbacks import as_callback
-from lib.model import TINY, load_model_for_training, load_tokenizer, prepare_libraries
+from lib.model import TINY, load_model_for_training, load_tokenizer, prepare_libraries, resolve_backend
 from lib.rows import IGNORED
 from lib.schedule import schedule
 from lib.settings import ALL_LINEAR, TrainConfig
@@ -78,11 +77,8 @@ def typical_lengths(n: int) -> list[tuple[int, int]]:
 def random_rows(lengths: Sequence[tuple[int, int]], vocab: int) -> list[dict[str, list[int]]]:
     """Rows as lib.rows makes them: a prompt that is not learned, a reply that is."""
     draw = random.Random(17)
-    rows = []
-    for prompt, reply in lengths:
-        ids = [draw.randrange(vocab // 2, vocab) for _ in range(prompt + reply)]
-        rows.append({"input_ids": ids, "labels": [IGNORED] * prompt + ids[prompt:]})
-    return rows
+    texts = [(prompt, [draw.randrange(vocab // 2, vocab) for _ in range(prompt + reply)]) for prompt, reply in lengths]
+    return [{"input_ids": ids, "labels": [IGNORED] * prompt + ids[prompt:]} for prompt, ids in texts]
 
 
 def matmul_parameters(shape: dict[str, Any]) -> int:
@@ -96,19 +92,18 @@ def matmul_rate() -> dict[str, Any]:
     """{gpu: its name or None, tflops: of a large bf16 product there, float32 on a CPU}, the best of ten."""
     import torch
 
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    size, device, dtype = (8192, "cuda", torch.bfloat16) if gpu else (1024, "cpu", torch.float32)
+    device = _device()
+    gpu = torch.cuda.get_device_name() if device != "cpu" else None
+    size, dtype = (8192, torch.bfloat16) if gpu else (1024, torch.float32)
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    seconds = min(_seconds(lambda: left @ right) for _ in range(10))
-    return {"gpu": gpu, "tflops": 2 * size**3 / seconds / 1e12}
-
-
-def _seconds(work: Callable[[], Any]) -> float:
-    _wait_for_gpu()
-    start = time.perf_counter()
-    work()
-    _wait_for_gpu()
-    return time.perf_counter() - start
+    times = []
+    for _ in range(10):
+        _wait_for_gpu()
+        start = time.perf_counter()
+        left @ right
+        _wait_for_gpu()
+        times.append(time.perf_counter() - start)
+    return {"gpu": gpu, "tflops": 2 * size**3 / min(times) / 1e12}
 
 
 def _wait_for_gpu() -> None:
@@ -126,13 +121,14 @@ def write_weights(folder: Path, shape: dict[str, Any], nf4: bool = True) -> None
 
 
 def random_model(shape: dict[str, Any], nf4: bool, device: str) -> Any:
-    """A Qwen3 of this shape in bf16, built on the device; nf4: its linear layers quantised there, as loading would."""
+    """A Qwen3 of this shape, built on the device in bf16 (float32 on a CPU); nf4: its linear layers quantised there, as loading would."""
     import torch
     from transformers import BitsAndBytesConfig, Qwen3Config, Qwen3ForCausalLM
 
     torch.manual_seed(17)
     default = torch.get_default_dtype()
-    torch.set_default_dtype(torch.bfloat16)
+    dtype = torch.bfloat16 if device != "cpu" else default
+    torch.set_default_dtype(dtype)
     try:
         with torch.device(device):
             model = Qwen3ForCausalLM(Qwen3Config(**shape))
@@ -140,12 +136,9 @@ def random_model(shape: dict[str, Any], nf4: bool, device: str) -> Any:
         torch.set_default_dtype(default)
     if not nf4:
         return model
-    quantization = BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16
-    )
-    config, weights = model.config, model.state_dict()
-    options = {"quantization_config": quantization, "device_map": {"": device}, "dtype": torch.bfloat16}
-    return Qwen3ForCausalLM.from_pretrained(None, config=config, state_dict=weights, **options)
+    double = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True, "bnb_4bit_compute_dtype": dtype}
+    options = {"quantization_config": BitsAndBytesConfig(load_in_4bit=True, **double), "device_map": {"": device}, "dtype": dtype}
+    return Qwen3ForCausalLM.from_pretrained(None, config=model.config, state_dict=model.state_dict(), **options)
 
 
 class Meter:
@@ -164,9 +157,6 @@ class Meter:
 
         return counted
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        _wait_for_gpu()
-
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         _wait_for_gpu()
         self.end = time.perf_counter()
@@ -184,6 +174,8 @@ def measure(arm: Arm, shape: dict[str, Any], lengths: Sequence[tuple[int, int]],
 
     folder: what write_weights wrote, for Unsloth; the trainer writes there too. Raises UserError where the arm cannot run.
     """
+    if arm.backend == "unsloth":
+        resolve_backend(TrainConfig(data="bench", backend="unsloth"))
     prepare_libraries(arm.backend)
     import torch
 
@@ -202,6 +194,7 @@ def measure(arm: Arm, shape: dict[str, Any], lengths: Sequence[tuple[int, int]],
 
 def _trainer(arm: Arm, shape: dict[str, Any], rows: list[dict[str, list[int]]], n_steps: int | None, folder: Path) -> Any:
     from datasets import Dataset
+    from transformers import PrinterCallback
 
     config = TrainConfig(
         data="bench",
@@ -224,6 +217,7 @@ def _trainer(arm: Arm, shape: dict[str, Any], rows: list[dict[str, list[int]]], 
     data = {"train_dataset": Dataset.from_list(rows[n_val:]), "eval_dataset": Dataset.from_list(rows[:n_val])}
     trainer = kind(model=model, args=arguments, processing_class=tokenizer, **data)
     trainer.create_model_card = lambda **_: None
+    trainer.remove_callback(PrinterCallback)
     if arm.backend == "peft":
         adapter_to_fp32(model)
     return trainer
@@ -243,10 +237,13 @@ def _defaults(arm: Arm, folder: Path) -> Any:
     from trl import SFTConfig
 
     batch = {"per_device_train_batch_size": arm.batch.size, "gradient_accumulation_steps": arm.batch.accumulation}
-    return SFTConfig(output_dir=str(folder / arm.letter), report_to="none", logging_strategy="no", disable_tqdm=True, **batch)
+    return SFTConfig(output_dir=str(folder / arm.letter), report_to="none", disable_tqdm=True, **batch)
 
 
 def _device() -> str:
     import torch
 
-    return "cuda:0" if torch.cuda.is_available() else "cpu"
+    if torch.cuda.is_available():
+        return "cuda:0"
+    torch.set_num_threads(1)  # as lib.model does for a tiny model: two threads wait for each other longer than they work
+    return "cpu"

@@ -31,6 +31,8 @@ def together() -> Iterator[None]:
     if n_processes() == 1:
         yield
         return
+    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
+        raise UserError("FSDP spreads one model over several GPUs; this trains a whole one on each. Launch with `make train GPUS=N`.")
     import torch
 
     if torch.cuda.is_available():

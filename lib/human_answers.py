@@ -35,7 +35,7 @@ Row = dict[str, Any]
 
 
 class Vote(Record):
-    """A line of demo/votes.jsonl: somebody chose between two replies before the page said which was whose.
+    """A line of adapters/<run>/votes.jsonl: somebody chose between two replies before the page said which was whose.
 
     left: the system on the left. choice: the side that was chosen. at: when. seed: of the sampling. run, adapter_sha256: what
     wrote `tuned`; votes about another adapter are kept, and counted apart.
@@ -88,7 +88,7 @@ def import_files(paths: Sequence[Path], items: Mapping[str, Item], earlier: Sequ
 
 
 def import_votes(path: Path) -> list[Judgment]:
-    """The votes of a demo/votes.jsonl as Judgments. Raises UserError naming file:line for a line that is no vote."""
+    """The votes of a votes.jsonl as Judgments. Raises UserError naming file:line for a line that is no vote."""
     return _numbered({vote.key: vote for vote in (_judgment(row, where, None) for where, row in _rows(path))}.values())
 
 

@@ -1,7 +1,7 @@
 """Let people compare base and tuned, blind: write the page, serve it, or import the answers.
 
     python -m scripts.human_eval --config configs/train-tiny.yaml --eval configs/eval-offline.yaml
-    python -m scripts.human_eval --config ... --eval ... --import answers-ann.csv answers-bob.json demo/votes.jsonl
+    python -m scripts.human_eval --config ... --eval ... --import answers-ann.csv answers-bob.json adapters/tiny/votes.jsonl
 
 Writes adapters/<run>/eval/<eval>/human/: page.html (one file, opens anywhere, sends nothing), items.csv (crowd platforms) and
 key.json (which side is whose: keep it here). An import writes judgments.jsonl and report.json there; an answer is rater, item and

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from lib.config import load_config
+from lib.distributed import together
+from lib.errors import UserError
 from lib.files import lock, read_dicts, read_json
 from lib.settings import TrainConfig
 from lib.training import train
@@ -198,6 +200,17 @@ def test_what_is_impossible_is_said_once_and_ends_both(forks, untrained):
     assert codes == [1, 1]
     assert sentence.startswith("error: adapters/tiny is in use by another run")
     assert silence == ""
+
+
+def test_the_shipped_accelerate_file_is_one_and_training_under_it_is_refused(monkeypatch):
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    shipped = load_config_from_file(str(ROOT / "configs" / "accelerate" / "fsdp-qlora.yaml"))
+    assert shipped.distributed_type == "FSDP" and shipped.fsdp_config["fsdp_cpu_ram_efficient_loading"] is True
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(UserError, match="a whole one on each"), together():
+        pass
 
 
 DECISIONS = """
