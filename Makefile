@@ -161,7 +161,9 @@ plan: $(TRAIN_CONFIG) $(D)/processed/manifest.json | $(STAMP) ## what `make trai
 train: $(A)/manifest.json ## fine-tune RUN (a GPU for Qwen3-8B; RUN=tiny needs none)
 
 $(A)/manifest.json: $(TRAIN_CONFIG) $(D)/processed/manifest.json | $(STAMP)
-	@$(if $(GPUS),$(PYTHON) -m accelerate.commands.launch --num_processes $(GPUS) -m scripts.train,$(PYTHON) -m scripts.train) --config $(TRAIN_CONFIG)
+	@$(if $(filter-out 1,$(GPUS)),$(PYTHON) -m scripts.plan --config $(TRAIN_CONFIG) && \
+	  $(PYTHON) -m accelerate.commands.launch --multi_gpu --num_processes $(GPUS) --num_machines 1 --mixed_precision no --dynamo_backend no \
+	  -m scripts.train,$(PYTHON) -m scripts.train) --config $(TRAIN_CONFIG)
 
 runs: $(STAMP) ## every run: settings, losses, cost, verdicts
 	@$(PYTHON) -m scripts.runs

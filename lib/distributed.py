@@ -63,6 +63,8 @@ def first_decides(decide: Callable[[], T]) -> T:
     if error:
         raise error
     if not answer[1]:
+        with contextlib.suppress(RuntimeError):
+            anywhere(False)  # until the first is gone: a launcher that sees one process end ends the others, with their last words
         raise SystemExit(1)
     return answer[0]
 
