@@ -507,7 +507,14 @@ def test_on_a_phone_and_in_the_dark_everything_fits_and_is_readable(tmp_path, mo
 def test_the_served_page_asks_the_same_and_its_answers_are_imported_at_the_end(evaluation, tmp_path, browser):
     line = [sys.executable, "-m", "scripts.human_eval", "--config", "configs/train-mine.yaml", "--eval", "configs/eval-quick.yaml"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([*line, "--limit", "3", "--web"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*line, "--limit", "3", "--web"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell hands down "ignored"
+    )
     try:
         said = [process.stdout.readline() for _ in range(3)]
         url = re.search(r"http://127\.0\.0\.1:\d+/", said[-1])[0]

@@ -93,6 +93,7 @@
     if (!rater) return problem("Please give a name: letters and digits.");
     problem("");
     state.rater = rater;
+    get("rater").blur(); // a hidden field keeps the focus for a moment, and would swallow the first key
     save();
     goTo(nextOpen(-1));
   }
