@@ -10,10 +10,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lib.files import content_hash, read_json, read_jsonl
+from lib.files import content_hash, lock, read_json, read_jsonl, write_json, write_jsonl
 from lib.generation import Evaluation
-from lib.human_answers import DEMO
-from lib.human_eval import A, B, Item
+from lib.human_answers import DEMO, Imported, import_files
+from lib.human_eval import A, B, Item, make_items, read_key
 from lib.intervals import wilson
 from lib.outcomes import combine, outcomes
 from lib.schema import Judgment, TestPrompt
@@ -21,6 +21,19 @@ from lib.secondary import agreement
 from lib.stats import compare
 
 MAX_LISTED_PAIRS = 20  # of raters, in report.json
+
+
+def take_in(evaluation: Evaluation, files: Sequence[Path]) -> tuple[Imported, dict[str, Any]]:
+    """Read answer files into human/judgments.jsonl, rejected.jsonl and report.json; a second import at the same time is refused."""
+    human = evaluation.folder / "human"
+    path = human / "judgments.jsonl"
+    with lock(human / "import.lock"):
+        found = import_files(files, read_key(human), read_jsonl(path, Judgment) if path.exists() else [])
+        write_jsonl(human / "rejected.jsonl", found.rejected)
+        write_jsonl(path, found.judgments)
+        report = human_report(evaluation, {item.id: item for item in make_items(evaluation)}, found.judgments, len(found.rejected))
+        write_json(human / "report.json", report)
+    return found, report
 
 
 def human_report(evaluation: Evaluation, items: Mapping[str, Item], judgments: Sequence[Judgment], rejected: int = 0) -> dict[str, Any]:

@@ -16,12 +16,9 @@ from typing import Any
 from lib.cli import load_env, parser, printable, run
 from lib.config import config_name, load_config
 from lib.errors import UserError
-from lib.files import lock, read_jsonl, write_json, write_jsonl
 from lib.generation import Evaluation
-from lib.human_answers import import_files
-from lib.human_eval import make_items, read_key, write_files
-from lib.human_report import human_report
-from lib.schema import Judgment
+from lib.human_eval import make_items, write_files
+from lib.human_report import take_in
 from lib.settings import EvalConfig, TrainConfig
 
 
@@ -63,13 +60,7 @@ def main() -> None:
 
 def import_answers(evaluation: Evaluation, files: list[Path]) -> None:
     human = evaluation.folder / "human"
-    path = human / "judgments.jsonl"
-    with lock(human / "import.lock"):
-        found = import_files(files, read_key(human), read_jsonl(path, Judgment) if path.exists() else [])
-        write_jsonl(human / "rejected.jsonl", found.rejected)
-        write_jsonl(path, found.judgments)
-        report = human_report(evaluation, {item.id: item for item in make_items(evaluation)}, found.judgments, len(found.rejected))
-        write_json(human / "report.json", report)
+    found, report = take_in(evaluation, files)
     print(f"human-eval: {found.n_new:,} new answers, {found.n_known:,} known ones, {len(found.rejected):,} rejected")
     print(printable(f"  {report['sentence']}"))
     print(f"wrote {human / 'report.json'}; `make eval RUN={evaluation.run}` puts it into report.html")
