@@ -8,8 +8,6 @@ Reads interim/filtered.jsonl; writes interim/clean.rejected.jsonl, interim/clean
 from functools import partial
 from pathlib import Path
 
-from lib.scorers import embed
-
 from lib.cleaning import clean_pairs
 from lib.cli import parser, run, summary
 from lib.config import config_name, load_config
@@ -17,6 +15,7 @@ from lib.dedup import drop_duplicates
 from lib.errors import UserError
 from lib.files import read_jsonl, rejects_path, write_jsonl
 from lib.schema import Pair
+from lib.scorers import embed
 from lib.settings import DataConfig
 
 
