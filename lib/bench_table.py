@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lib.base_model import load_tokenizer
 from lib.bench_training import Arm, matmul_parameters
 from lib.benchmarks import machine_line, markdown_table
 from lib.config import load_config
-from lib.model import load_tokenizer
 from lib.rows import IGNORED, read_splits, token_rows
 from lib.settings import TrainConfig
 

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from lib.adapters import adapter_to_fp32
+from lib.base_model import TINY, load_tokenizer
 from lib.benchmarks import peak_memory_mb
 from lib.callbacks import as_callback
-from lib.model import TINY, load_model_for_training, load_tokenizer, prepare_libraries, resolve_backend
+from lib.metrics_log import tokens_of
+from lib.model import load_model_for_training, prepare_libraries, resolve_backend
 from lib.rows import IGNORED
 from lib.schedule import schedule
 from lib.settings import ALL_LINEAR, TrainConfig
@@ -151,8 +153,7 @@ class Meter:
 
     def count(self, step: Callable[..., Any]) -> Callable[..., Any]:
         def counted(model: Any, inputs: dict[str, Any], *rest: Any, **more: Any) -> Any:
-            mask = inputs.get("attention_mask")
-            self.counts.append(inputs["input_ids"].numel() if mask is None else mask.sum())  # no mask: no padding
+            self.counts.append(tokens_of(inputs))
             return step(model, inputs, *rest, **more)
 
         return counted

@@ -1,26 +1,20 @@
-"""What happens while a run trains: numbers written, progress shown, replies sampled, checkpoints kept, an end in good order.
+"""What happens while a run trains: progress shown, replies sampled, checkpoints kept, an end in good order (numbers: lib.metrics_log).
 
 Plain classes; `as_callback` hands one to the Trainer, so that importing this module imports no transformers.
 """
 
-import math
-import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from lib.checkpoints import eval_losses, keep_best, stopped_early
-from lib.curves import alerts_of, perplexity, train_eval_gap
+from lib.curves import alerts_of
 from lib.distributed import anywhere
-from lib.errors import UserError
 from lib.files import append_line
 from lib.settings import EarlyStoppingConfig
-
-REWARD_FIELDS = ("rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies", "kl")  # dpo, kto
-KEPT_FIELDS = ("loss", "learning_rate", "grad_norm", "entropy", "mean_token_accuracy", "num_tokens", *REWARD_FIELDS)
 
 
 def as_callback(handler: Any) -> Any:
@@ -32,67 +26,6 @@ def as_callback(handler: Any) -> Any:
         if name.startswith("on_"):
             setattr(callback, name, getattr(handler, name))
     return callback
-
-
-class MetricsLog:
-    """One JSON line per log in metrics.jsonl. seconds: training time, that of earlier, interrupted sessions included."""
-
-    def __init__(self, path: Path, seconds_before: float = 0.0, also: Callable[[dict[str, Any]], None] = lambda line: None) -> None:
-        self.path, self.also = path, also
-        self.start = time.monotonic() - seconds_before
-        self.step_start = self.step_seconds = 0.0
-        self.n_tokens = 0
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.step_start = time.monotonic()
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.step_seconds = time.monotonic() - self.step_start
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        logs = logs or {}
-        if not ("loss" in logs or "eval_loss" in logs):
-            return
-        loss = logs.get("loss", logs.get("eval_loss"))
-        if not math.isfinite(loss):
-            raise UserError(
-                f"The loss is not a number at step {state.global_step}. Lower learning_rate, give the run a new name, try again."
-            )
-        if not state.is_world_process_zero:
-            return
-        line = {"step": state.global_step, "epoch": round(state.epoch or 0, 4), "seconds": round(time.monotonic() - self.start, 3)}
-        line |= self._eval_fields(logs, state) if "eval_loss" in logs else self._train_fields(logs)
-        append_line(self.path, line)
-        self.also(line)
-
-    def _train_fields(self, logs: Mapping[str, Any]) -> dict[str, Any]:
-        fields = {name: _finite(logs[name]) for name in KEPT_FIELDS if name in logs}
-        n_new = int(logs.get("num_tokens", 0)) - self.n_tokens
-        self.n_tokens += n_new
-        if n_new > 0 and self.step_seconds > 0:
-            fields["tokens_per_second"] = round(n_new / self.step_seconds, 1)
-        return {**fields, "memory_gb": memory_gb()}
-
-    def _eval_fields(self, logs: Mapping[str, Any], state: Any) -> dict[str, Any]:
-        names = ("eval_loss", "eval_entropy", "eval_mean_token_accuracy", *(f"eval_{name}" for name in REWARD_FIELDS))
-        fields = {name: _finite(logs[name]) for name in names if name in logs}
-        if "eval_rewards/chosen" not in logs:  # the loss of preferences is no likelihood
-            fields["perplexity"] = perplexity(logs["eval_loss"])
-        return {**fields, "train_eval_gap": train_eval_gap(state.log_history, state.global_step)}
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
-def memory_gb() -> float:
-    """Peak memory so far, GB (1e9 bytes): of the GPU where there is one, else of this process."""
-    import torch
-
-    if torch.cuda.is_available():
-        return round(torch.cuda.max_memory_allocated() / 1e9, 3)
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes on macOS, KiB on Linux
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 3)
 
 
 class Progress:

@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lib.adapters import ADAPTER_FILE, sha256_of
+from lib.base_model import device_of
 from lib.checkpoints import best_steps, eval_losses, keep_best
 from lib.curves import alerts_of, curves, perplexity, train_eval_gap, train_loss
 from lib.distributed import n_processes
 from lib.files import read_dicts, write_bytes, write_json, write_text
 from lib.fingerprint import data_hashes, fingerprint_of
-from lib.model import device_of
 from lib.preference_tuning import preference_fields
 from lib.provenance import environment
 from lib.tracking import Tracker
@@ -48,7 +48,7 @@ def _manifest(job: "Job", history: list[dict[str, Any]], best: int, answered: di
         "backend_reason": job.backend[1],
         "model": config.model,
         "base_model": config.model,
-        "revision": config.revision,
+        "revision": job.base.revision,
         "adapter_sha256": sha256_of(job.folder / ADAPTER_FILE),
         "data_hashes": data_hashes(config),
         "n_train": len(job.rows["train"]),

@@ -9,28 +9,45 @@ from lib.files import read_json
 from lib.settings import TrainConfig
 
 FILES = ("tokenizer.json", "tokenizer_config.json")
+OLDER = "special_tokens_map.json"  # where tokenizers saved before transformers 5 may name their tokens
 
 
 @dataclass(frozen=True)
 class LocalTokenizer:
-    """encoder: tokenizers.Tokenizer. The token names are None where the files name none."""
+    """What lib.rows asks of a transformers tokenizer. encoder: tokenizers.Tokenizer. A token is None where the files name none."""
 
     encoder: Any
-    template: str
+    template: Any  # jinja2.Template
     eos_token: str | None
     pad_token: str | None
 
-    def count(self, text: str) -> int:
-        """Tokens in text; control tokens count as one each."""
-        return len(self.encoder.encode(text, add_special_tokens=False).ids)
+    def __call__(self, text: str, add_special_tokens: bool = False) -> dict[str, list[int]]:
+        return {"input_ids": self.encoder.encode(text, add_special_tokens=add_special_tokens).ids}
 
-    def render(self, messages: list[dict[str, str]], **kwargs: Any) -> str:
-        """The chat template filled in, as transformers does it: sandboxed, because a template is code from the Hub."""
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
+    def apply_chat_template(self, messages: list[dict[str, str]], tokenize: bool = False, **kwargs: Any) -> str:
+        """The chat as text."""
+        return self.template.render(messages=messages, eos_token=self.eos_token, pad_token=self.pad_token, **kwargs)
 
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-        environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
-        return environment.from_string(self.template).render(messages=messages, **kwargs)
+    def convert_tokens_to_ids(self, token: str | None) -> int | None:
+        return None if token is None else self.encoder.token_to_id(token)
+
+    @property
+    def eos_token_id(self) -> int | None:
+        return self.convert_tokens_to_ids(self.eos_token)
+
+
+def _compiled(template: str) -> Any:
+    """A chat template as transformers compiles it: sandboxed, because it is code from the Hub."""
+    from jinja2.exceptions import TemplateError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    def raise_exception(message: str) -> None:
+        raise TemplateError(message)
+
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+    environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
+    environment.globals["raise_exception"] = raise_exception
+    return environment.from_string(template)
 
 
 def local_tokenizer(config: TrainConfig) -> LocalTokenizer | None:
@@ -41,13 +58,13 @@ def local_tokenizer(config: TrainConfig) -> LocalTokenizer | None:
     from tokenizers import Tokenizer
 
     settings = read_json(folder / "tokenizer_config.json")
-    template = folder / "chat_template.jinja"
-    return LocalTokenizer(
-        Tokenizer.from_file(str(folder / "tokenizer.json")),
-        template.read_text(encoding="utf-8") if template.is_file() else settings.get("chat_template") or "",
-        _token(settings.get("eos_token")),
-        _token(settings.get("pad_token")),
-    )
+    file = folder / "chat_template.jinja"
+    template = file.read_text(encoding="utf-8") if file.is_file() else settings.get("chat_template")
+    if not isinstance(template, str):  # a base model without a chat, or one with several
+        return None
+    older = read_json(folder / OLDER) if (folder / OLDER).is_file() else {}
+    eos, pad = (_token(settings.get(name) or older.get(name)) for name in ("eos_token", "pad_token"))
+    return LocalTokenizer(Tokenizer.from_file(str(folder / "tokenizer.json")), _compiled(template), eos, pad)
 
 
 def _folder(config: TrainConfig) -> Path | None:

@@ -77,14 +77,42 @@ def token_losses(loaded: "Loaded", rows: Sequence[Row], tuned: bool, adapter: st
         return [loss for start in range(0, len(rows), ROWS) for loss in _batch_losses(model, rows[start : start + ROWS], loaded.device)]
 
 
-def _batch_losses(model: Any, rows: Sequence[Row], device: str) -> list[tuple[float, int]]:
+def certainty(model: Any, rows: Sequence[Row]) -> dict[str, float]:
+    """{eval_entropy (nats), eval_mean_token_accuracy} over the tokens of the rows that are not given, as TRL logs them.
+
+    model: in evaluation mode. rows: fewer than it takes to be noticed beside an evaluation.
+    """
+    import torch
+
+    n_tokens, entropy, n_right = 0, 0.0, 0
+    for start in range(0, len(rows), ROWS):
+        batch = rows[start : start + ROWS]
+        ids, logits = _logits(model, batch, model.device)
+        for number, (row, n_given) in enumerate(batch):
+            targets = ids[number, n_given : len(row)]
+            of_row = torch.log_softmax(logits[number, n_given - 1 : len(row) - 1].float(), dim=-1)
+            entropy -= (of_row.exp() * of_row).sum().item()
+            n_right += (of_row.argmax(dim=-1) == targets).sum().item()
+            n_tokens += len(targets)
+    return {"eval_entropy": entropy / n_tokens, "eval_mean_token_accuracy": n_right / n_tokens}
+
+
+def _logits(model: Any, rows: Sequence[Row], device: Any) -> tuple[Any, Any]:
+    """(token ids, logits) of a padded batch."""
     import torch
 
     width = max(len(ids) for ids, _ in rows)
     ids = torch.tensor([row + [0] * (width - len(row)) for row, _ in rows], device=device)
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row, _ in rows], device=device)
     with torch.inference_mode():
-        logits = model(input_ids=ids, attention_mask=mask).logits
+        return ids, model(input_ids=ids, attention_mask=mask).logits
+
+
+def _batch_losses(model: Any, rows: Sequence[Row], device: str) -> list[tuple[float, int]]:
+    import torch
+
+    ids, logits = _logits(model, rows, device)
+    with torch.inference_mode():
         sums = []
         for number, (row, n_given) in enumerate(rows):  # row by row: float32 logits of a whole batch of a 150,000-word vocabulary are GBs
             first = max(n_given, 1)

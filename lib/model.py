@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from lib.adapters import ADAPTER_FILE, adapter_to_fp32, assert_only_adapter_trains, check_adapter, fill_adapter, name_base
+from lib.base_model import TINY, device_of, load_shape, load_tokenizer, missing_model, pinned, precision_of, source_of
 from lib.errors import UserError
 from lib.settings import TrainConfig
-from lib.tiny import ensure_tiny
-
-TINY = "tiny"
 
 
 @dataclass(frozen=True)
@@ -69,60 +67,10 @@ def prepare_libraries(backend: str) -> None:
     warnings.filterwarnings("ignore", module=r"(transformers|trl|peft|torch|bitsandbytes|accelerate|datasets)\b")
 
 
-def device_of(config: TrainConfig) -> str:
-    """cuda:<n>, mps or cpu. The tiny model stays on the CPU of a Mac, where it is faster."""
-    import torch
-
-    if torch.cuda.is_available():
-        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    return "mps" if torch.backends.mps.is_available() and config.model != TINY else "cpu"
-
-
-def precision_of(config: TrainConfig, device: str) -> str:
-    """nf4 | bf16 | fp32: how the base model's weights are held."""
-    if config.quantization == "nf4":
-        return "nf4"
-    return "fp32" if config.model == TINY and not device.startswith("cuda") else "bf16"
-
-
-def load_tokenizer(config: TrainConfig) -> Any:
-    """The base model's own tokenizer. Raises UserError if the model cannot be had."""
-    from transformers import AutoTokenizer
-
-    with _missing_model(config):
-        return AutoTokenizer.from_pretrained(source_of(config), revision=config.revision)
-
-
-def load_shape(config: TrainConfig) -> Any:
-    """The base model's config (layers, sizes), without its weights."""
-    from transformers import AutoConfig
-
-    with _missing_model(config):
-        return AutoConfig.from_pretrained(source_of(config), revision=config.revision)
-
-
-def source_of(config: TrainConfig) -> str:
-    """Where the base model is loaded from: its name, or the folder in which `tiny` was built."""
-    return str(ensure_tiny()) if config.model == TINY else config.model
-
-
-@contextlib.contextmanager
-def _missing_model(config: TrainConfig) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError) as error:  # how transformers says: unknown name, no network, no such revision, not a model's folder
-        at = f" at revision {config.revision}" if config.revision else ""
-        why = str(error).strip().split("\n")[0][:200]
-        raise UserError(
-            f"model: {config.model}{at} could not be loaded ({why}). Check the name and the network; "
-            "for a private or gated model set HF_TOKEN in .env."
-        ) from error
-
-
 def load_model_for_training(config: TrainConfig, checkpointing: bool = False) -> tuple[Any, Any]:
     """(model with an adapter in fp32 on all targets, tokenizer): a fresh one, or for dpo and kto the init_adapter's weights.
 
-    Nothing but the adapter is trainable, and that is checked.
+    Nothing but the adapter is trainable, and the base is held as the config says; both are checked.
     """
     backend, _ = resolve_backend(config)
     prepare_libraries(backend)
@@ -135,7 +83,24 @@ def load_model_for_training(config: TrainConfig, checkpointing: bool = False) ->
     name_base(model, config)
     adapter_to_fp32(model)
     assert_only_adapter_trains(model, config)
+    if config.quantization == "nf4":
+        _hold_in_four_bits(model)
     return model, tokenizer
+
+
+def _hold_in_four_bits(model: Any) -> None:
+    """Raise UserError unless every target is NF4, double quantised: where bitsandbytes does not work, Unsloth goes on in 16 bits."""
+    targets = [module.base_layer for module in model.modules() if hasattr(module, "lora_A") and hasattr(module, "base_layer")]
+    states = [getattr(target.weight, "quant_state", None) for target in targets]
+    if not all(state is not None and state.quant_type == "nf4" and state.nested for state in states):
+        raise UserError(
+            "quantization: nf4 did not take effect: bitsandbytes does not work on this machine (`python -m bitsandbytes` says why). "
+            "Mend it (make setup-runpod), or set quantization: none on a GPU with 48 GB or more."
+        )
+    for target in targets:
+        # On a CPU with AVX512-BF16 bitsandbytes 0.50 repacks the weights at the first evaluation, for a product that has no gradient:
+        # from then on nothing would flow back through the base layers.
+        target.support_avx512bf16_for_cpu = False
 
 
 def _peft(config: TrainConfig) -> tuple[Any, Any]:
@@ -158,7 +123,8 @@ def _unsloth(config: TrainConfig, checkpointing: bool) -> tuple[Any, Any]:
     import torch
     from unsloth import FastLanguageModel
 
-    with _missing_model(config):
+    recompute = "unsloth" if checkpointing else False
+    with missing_model(config):
         model, tokenizer = FastLanguageModel.from_pretrained(
             model_name=source_of(config),
             revision=config.revision,
@@ -166,6 +132,8 @@ def _unsloth(config: TrainConfig, checkpointing: bool) -> tuple[Any, Any]:
             max_seq_length=config.max_length,
             dtype=torch.bfloat16,
             load_in_4bit=config.quantization == "nf4",
+            use_gradient_checkpointing=recompute,  # its default sets aside memory for it on GPU and host, used or not
+            random_state=config.seed,
         )
     model = FastLanguageModel.get_peft_model(
         model,
@@ -174,7 +142,7 @@ def _unsloth(config: TrainConfig, checkpointing: bool) -> tuple[Any, Any]:
         lora_dropout=config.lora.dropout,
         target_modules=list(config.lora.target_modules),
         bias="none",
-        use_gradient_checkpointing="unsloth" if checkpointing else False,
+        use_gradient_checkpointing=recompute,
         random_state=config.seed,
         max_seq_length=config.max_length,
         use_rslora=False,
@@ -196,7 +164,7 @@ def _base_model(config: TrainConfig) -> Any:
         )
     if config.model == TINY and device == "cpu":
         torch.set_num_threads(1)  # see lib.tiny.one_thread
-    with _missing_model(config):
+    with missing_model(config):
         return AutoModelForCausalLM.from_pretrained(source_of(config), revision=config.revision, **options)
 
 
@@ -206,6 +174,7 @@ def load_for_inference(run_folder: Path, config: TrainConfig) -> Loaded:
     Raises UserError if the run is not finished, its adapter is damaged or was trained on another base model.
     """
     prepare_libraries("peft")
+    config = pinned(config, run_folder / "manifest.json")
     tokenizer = load_tokenizer(config)
     check_adapter(run_folder, config, load_shape(config))
     from peft import PeftModel

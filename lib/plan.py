@@ -10,7 +10,7 @@ from lib.cli import printable
 from lib.gpus import GPUS, PRICES_DATE, SETUP_MINUTES, minutes, vram_gb
 from lib.local_tokenizer import LocalTokenizer
 from lib.preflight import Check
-from lib.prompt import CHAT_KWARGS, training_row
+from lib.rows import IGNORED, Row, chat_parts
 from lib.schedule import schedule
 from lib.schema import Pair
 from lib.settings import TrainConfig
@@ -20,33 +20,17 @@ TEMPLATE_TOKENS = 13
 WORD = re.compile(r"[^\W\d_]+|\d|[^\w\s]+|\s*\n+")
 
 
-def row_tokens(config: TrainConfig, pairs: Sequence[Pair], tokenizer: LocalTokenizer | None) -> list[tuple[int, int]]:
-    """(prompt, reply) tokens of each row, end token included; estimated from the words where there is no tokenizer."""
-    if tokenizer is None:
-        prompt_tokens = _estimate(config.prompt.replace("{tweet}", ""))
-        return [(prompt_tokens + _estimate(pair.tweet) + TEMPLATE_TOKENS, _estimate(pair.reply) + 1) for pair in pairs]
-    counted = []
-    for pair in pairs:
-        prompt, whole = rendered(config, pair, tokenizer)
-        n_prompt = tokenizer.count(prompt)
-        counted.append((n_prompt, tokenizer.count(whole) - n_prompt))
-    return counted
+def row_tokens(config: TrainConfig, pairs: Sequence[Pair], rows: Sequence[Row] | None) -> list[tuple[int, int]]:
+    """(prompt, reply) tokens of each row, end token included; estimated from the words where there are no rows of token ids."""
+    if rows is not None:
+        return [(row["labels"].count(IGNORED), len(row["labels"]) - row["labels"].count(IGNORED)) for row in rows]
+    prompt_tokens = _estimate(config.prompt.replace("{tweet}", ""))
+    return [(prompt_tokens + _estimate(pair.tweet) + TEMPLATE_TOKENS, _estimate(pair.reply) + 1) for pair in pairs]
 
 
 def _estimate(text: str) -> int:
     """About the tokens that Qwen3's tokenizer makes of text: one per common word, more for long ones and for other scripts."""
     return sum(math.ceil(len(word.encode()) / 7) for word in WORD.findall(text))
-
-
-def rendered(config: TrainConfig, pair: Pair, tokenizer: LocalTokenizer | None) -> tuple[str, str]:
-    """(prompt, prompt + completion) as the model sees them."""
-    row = training_row(config.prompt, pair)
-    if tokenizer is None or not tokenizer.template:
-        prompt = f"<|im_start|>user\n{row['prompt'][0]['content']}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
-        return prompt, f"{prompt}{pair.reply}<|im_end|>\n"
-    prompt = tokenizer.render(row["prompt"], add_generation_prompt=True, **CHAT_KWARGS)
-    whole = tokenizer.render(row["prompt"] + row["completion"], **CHAT_KWARGS)
-    return prompt, whole
 
 
 def page(
@@ -64,7 +48,7 @@ def page(
         f"plan for {run}: {config.model}, {config.quantization}, LoRA rank {config.lora.rank}, {config.method}",
         "rows and tokens" + counted + "\n" + _lengths(config, tokens),
         "schedule\n" + _schedule(config, len(splits["train"])),
-        "checks\n" + "\n".join(f"  {'ok  ' if check.problem is None else 'FAIL'}  {check.problem or check.name}" for check in found),
+        "checks\n" + "\n".join(map(_checked, found)),
         "what is trained on"
         + (" (green)" if colour else " (between » and «)")
         + "\n"
@@ -99,13 +83,24 @@ def _schedule(config: TrainConfig, n_rows: int) -> str:
     )
 
 
+def _checked(check: Check) -> str:
+    if check.unknown:
+        return f"  ?     {check.name}: {check.unknown}"
+    return f"  {'ok  ' if check.problem is None else 'FAIL'}  {check.problem or check.name}"
+
+
 def _preview(config: TrainConfig, pairs: Sequence[Pair], tokenizer: LocalTokenizer | None, colour: bool) -> str:
+    """The first row as the model sees it, its learned tokens marked; Qwen3's template stands in for a tokenizer that is not here."""
     if not pairs:
         return "  no rows"
-    prompt, whole = rendered(config, pairs[0], tokenizer)
-    # The line break behind the end token belongs to the template; nothing is learned from it at generation time.
-    before, trained = printable(prompt), printable(whole[len(prompt) :])
-    shown = f"\033[2m{before}\033[0m\033[32m{trained.rstrip()}\033[0m" if colour else f"{before}»{trained.rstrip()}«"
+    if tokenizer is None:
+        question = config.prompt.replace("{tweet}", pairs[0].tweet)
+        given = f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+        learned = f"{pairs[0].reply}<|im_end|>"
+    else:
+        given, learned = chat_parts(config.prompt, pairs[0], tokenizer)
+    before, trained = printable(given), printable(learned)
+    shown = f"\033[2m{before}\033[0m\033[32m{trained}\033[0m" if colour else f"{before}»{trained}«"
     return "\n".join("  " + line for line in shown.split("\n"))
 
 

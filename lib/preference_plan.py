@@ -8,6 +8,7 @@ from lib.plan import row_tokens
 from lib.preference_rows import Answer, answers, parts_of, preference_checks, read_preferences, unpaired
 from lib.preference_tuning import check_start
 from lib.preflight import Check
+from lib.rows import token_rows
 from lib.schema import Pair, Preference
 from lib.settings import TrainConfig
 
@@ -20,12 +21,16 @@ def preference_plan(
     """(rows of train and val, their tokens, the checks). A dpo row is a pair, shown by its chosen reply; a kto row is one reply."""
     preferences = read_preferences(config)
     parts = parts_of(preferences)
-    counted = {name: row_tokens(config, answers(part), tokenizer) for name, part in parts.items()}
+    shown = {name: answers(part) for name, part in parts.items()}
+    ids = {name: token_rows(config, part, tokenizer) for name, part in shown.items()} if tokenizer else None
+    counted = {name: row_tokens(config, part, ids and ids[name]) for name, part in shown.items()}
     totals = {name: [sum(row) for row in rows] for name, rows in counted.items()}
-    found = [*preference_checks(config, parts, test, totals, [], tokenizer), Check("the run to start from fits", _start_problem(config))]
+    both = [pair for name in shown for pair in zip(shown[name], ids[name], strict=True)] if ids else None
+    found = [*preference_checks(config, parts, test, totals, both, tokenizer), Check("the run to start from fits", _start_problem(config))]
     rows = {name: _rows(config, part) for name, part in parts.items()}
     if config.method == "kto":
-        return rows, {name: row_tokens(config, part, tokenizer) for name, part in rows.items()}, found
+        apart = {name: token_rows(config, part, tokenizer) if tokenizer else None for name, part in rows.items()}
+        return rows, {name: row_tokens(config, part, apart[name]) for name, part in rows.items()}, found
     return rows, {name: _of_pairs(part) for name, part in counted.items()}, found
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from lib.errors import UserError
 from lib.files import read_jsonl
-from lib.preflight import Check, HasTokens, controlled, leakage, pad_is_eos, too_long
+from lib.preflight import Check, HasTokens, controlled, leakage, no_tokenizer, padding, too_long
 from lib.rows import IGNORED, Row, one_answer, prompts_apart, token_row
 from lib.schedule import cannot_fire, schedule
 from lib.schema import Pair, Preference
@@ -122,12 +122,16 @@ def preference_checks(
     parts: Parts,
     test: Sequence[Pair],
     tokens: Mapping[str, Sequence[int]],
-    rows: Sequence[tuple[Answer, Row]],
+    rows: Sequence[tuple[Answer, Row]] | None,
     tokenizer: HasTokens | None,
 ) -> list[Check]:
-    """What must hold before weights are loaded. tokens: of each answer of train and val, prompt included; rows: to look into, or none."""
+    """What must hold before weights are loaded.
+
+    tokens: of each answer of train and val, prompt included; rows: None where there is no tokenizer.
+    """
     everything = [*parts["train"], *parts["val"]]
     shown = {name: answers(part) for name, part in parts.items()}
+    turns = "every row is one question and one answer"
     if not parts["train"]:
         return [
             Check("enough preferences", too_few(config, len(everything)) or "all preferences are of one author's tweets. Collect more.")
@@ -139,8 +143,8 @@ def preference_checks(
         Check("no preference about a test prompt's author", prompts_apart(config, {"train": everything, "val": []})),
         Check("no control token in a preference", controlled(shown)),
         Check("every reply fits max_length", too_long(config, shown, tokens)),
-        Check("padding is not the end token", pad_is_eos(tokenizer)),
-        Check("every row is one question and one answer", one_answer(rows, tokenizer) if rows else None),
+        padding(config, tokenizer),
+        Check(turns, unknown=no_tokenizer(config)) if rows is None else Check(turns, one_answer(rows, tokenizer)),
     ]
 
 

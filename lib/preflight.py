@@ -21,16 +21,22 @@ class HasTokens(Protocol):
 
 @dataclass(frozen=True)
 class Check:
-    """name: a few words. problem: the sentence that says what is wrong and what to do; None if all is well."""
+    """name: a few words. problem: the sentence that says what is wrong and what to do; None if all is well.
+
+    unknown: why it could not be looked at here; None if it was.
+    """
 
     name: str
     problem: str | None = None
+    unknown: str | None = None
 
 
 def checks(
     config: TrainConfig, splits: Mapping[str, Sequence[Pair]], n_tokens: Mapping[str, Sequence[int]], tokenizer: HasTokens | None
 ) -> list[Check]:
-    """All checks of a supervised run. splits: train, val, test. n_tokens: tokens per row of train and val, in the order of splits.
+    """The checks of a supervised run that need no token ids.
+
+    splits: train, val, test. n_tokens: tokens per row of train and val, in the order of splits.
 
     tokenizer: None where the model's own is not on this machine.
     """
@@ -41,7 +47,7 @@ def checks(
         Check("no author or tweet in two splits", leakage(splits)),
         Check("no control token in a text", controlled(splits)),
         Check("every row fits max_length", too_long(config, splits, n_tokens)),
-        Check("padding is not the end token", pad_is_eos(tokenizer)),
+        padding(config, tokenizer),
     ]
 
 
@@ -86,15 +92,18 @@ def too_long(config: TrainConfig, splits: Mapping[str, Sequence[Pair]], n_tokens
     return f"{len(long)} rows are longer than max_length {config.max_length}: {named}. Set max_length to {longest} or drop them in review."
 
 
-def pad_is_eos(tokenizer: HasTokens | None) -> str | None:
+def padding(config: TrainConfig, tokenizer: HasTokens | None) -> Check:
     """With one token for both, the end is masked as padding and the model never learns to stop."""
+    name = "padding is not the end token"
     if tokenizer is None:
-        return None
+        return Check(name, unknown=no_tokenizer(config))
     if tokenizer.pad_token is None:
-        return "the tokenizer has no padding token. Set one that is not the end token, for Qwen3 <|endoftext|>."
+        return Check(name, "the tokenizer has no padding token. Set one that is not the end token, for Qwen3 <|endoftext|>.")
     if tokenizer.pad_token == tokenizer.eos_token:
-        return (
-            f"padding and end are the same token ({tokenizer.eos_token}): the end would be masked and the model would never stop. "
-            "Set the tokenizer's pad_token to another one, for Qwen3 <|endoftext|>."
-        )
-    return None
+        problem = f"padding and end are the same token ({tokenizer.eos_token}): the end would be masked and the model would never stop. "
+        return Check(name, problem + "Set the tokenizer's pad_token to another one, for Qwen3 <|endoftext|>.")
+    return Check(name)
+
+
+def no_tokenizer(config: TrainConfig) -> str:
+    return f"the tokenizer of {config.model} is not on this machine; `make train` looks before it loads weights"

@@ -1,12 +1,12 @@
 """Pairs -> what the trainer reads: token ids, and labels that hold the reply and its end token and nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lib.errors import UserError
 from lib.files import read_jsonl
-from lib.preflight import Check, checks
+from lib.preflight import Check, checks, no_tokenizer
 from lib.prompt import CHAT_KWARGS, training_row
 from lib.schema import Pair, TestPrompt
 from lib.settings import TrainConfig
@@ -27,10 +27,9 @@ def read_splits(config: TrainConfig) -> Splits:
     return splits
 
 
-def token_row(prompt: str, pair: Pair, tokenizer: Any) -> Row:
-    """{input_ids, labels}: the chat up to the answer (empty think block included), then `reply<|im_end|>`, which alone is learned.
+def chat_parts(prompt: str, pair: Pair, tokenizer: Any) -> tuple[str, str]:
+    """(the chat up to the answer, empty think block included; `reply<|im_end|>`, which alone is learned), as the template writes them.
 
-    Prompt and reply are encoded apart, so that the model is trained on exactly the tokens it is given when it answers.
     The newline that the template writes after <|im_end|> is left out: no answer contains it.
     """
     row = training_row(prompt, pair)
@@ -38,8 +37,15 @@ def token_row(prompt: str, pair: Pair, tokenizer: Any) -> Row:
     whole = tokenizer.apply_chat_template([*row["prompt"], *row["completion"]], tokenize=False, **CHAT_KWARGS)
     if not whole.startswith(chat):
         raise RuntimeError("the chat template writes the prompt otherwise when an answer follows: train and use would differ")
-    question = tokenizer(chat, add_special_tokens=False)["input_ids"]
-    answer = tokenizer(whole[len(chat) :].rstrip("\n"), add_special_tokens=False)["input_ids"]
+    return chat, whole[len(chat) :].rstrip("\n")
+
+
+def token_row(prompt: str, pair: Pair, tokenizer: Any) -> Row:
+    """{input_ids, labels}, the labels of the prompt IGNORED.
+
+    Prompt and reply are encoded apart, so that the model is trained on exactly the tokens it is given when it answers.
+    """
+    question, answer = (tokenizer(part, add_special_tokens=False)["input_ids"] for part in chat_parts(prompt, pair, tokenizer))
     return {"input_ids": question + answer, "labels": [IGNORED] * len(question) + answer}
 
 
@@ -58,14 +64,22 @@ def pair_rows(config: TrainConfig, splits: Splits, tokenizer: Any) -> dict[str, 
 def require(config: TrainConfig, splits: Splits, rows: dict[str, list[Row]], tokenizer: Any) -> None:
     """The checks of `make plan`, before weights are loaded. Raises UserError with the sentences of those that fail."""
     n_tokens = {name: [len(row["input_ids"]) for row in rows[name]] for name in ("train", "val")}
-    both = [(pair, row) for name in ("train", "val") for pair, row in zip(splits[name], rows[name], strict=True)]
-    all_checks = [
-        *checks(config, splits, n_tokens, tokenizer),
-        Check("no test prompt's author in train or val", prompts_apart(config, splits)),
-        Check("every row is one question and one answer", one_answer(both, tokenizer)),
-    ]
-    if failed := [check for check in all_checks if check.problem]:
+    if failed := [check for check in all_checks(config, splits, n_tokens, rows, tokenizer) if check.problem]:
         raise UserError("\n".join(f"{check.name}: no. {check.problem}" for check in failed))
+
+
+def all_checks(
+    config: TrainConfig, splits: Splits, n_tokens: Mapping[str, Sequence[int]], rows: dict[str, list[Row]] | None, tokenizer: Any
+) -> list[Check]:
+    """What must hold of a supervised run. rows: None where the model's tokenizer is not on this machine."""
+    name = "every row is one question and one answer"
+    if rows is None:
+        turns = Check(name, unknown=no_tokenizer(config))
+    else:
+        both = [(pair, row) for part in ("train", "val") for pair, row in zip(splits[part], rows[part], strict=True)]
+        turns = Check(name, one_answer(both, tokenizer))
+    held_out = Check("no test prompt's author in train or val", prompts_apart(config, splits))
+    return [*checks(config, splits, n_tokens, tokenizer), held_out, turns]
 
 
 def one_answer(both: list[tuple[Pair, Row]], tokenizer: Any) -> str | None:

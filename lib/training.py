@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from lib.adapters import adapter_to_fp32, assert_only_adapter_trains
-from lib.callbacks import Alerts, EarlyStop, KeepBest, MetricsLog, Progress, Samples, StopOnSignal, as_callback
+from lib.base_model import commit_of, device_of, load_tokenizer, pinned
+from lib.callbacks import Alerts, EarlyStop, KeepBest, Progress, Samples, StopOnSignal, as_callback
 from lib.checkpoints import cut_lines, eval_losses, newest, state_of, step_of, stopped_early
 from lib.distributed import first_decides, first_then_all, is_first, smallest, then_wait, together
 from lib.errors import UserError
 from lib.files import lock, read_dicts, read_json, write_json
 from lib.fingerprint import fingerprint_of, refuse_another_run
 from lib.finishing import finish
-from lib.model import device_of, load_model_for_training, load_tokenizer, prepare_libraries, resolve_backend
+from lib.metrics_log import MetricsLog
+from lib.model import load_model_for_training, prepare_libraries, resolve_backend
 from lib.preference_rows import n_tokens
 from lib.preference_tuning import SameAtStart, for_trainer, preference_rows, preference_trainer, start_from_reference
 from lib.rows import pair_rows, read_splits
@@ -26,17 +28,21 @@ from lib.schema import Pair
 from lib.settings import TrainConfig
 from lib.sft import Batch, batch_of, sft_trainer
 from lib.tracking import Tracker, require_tracker, tracking
-from lib.validation import LastAnswers, greedy_replies, validation_tweets
+from lib.validation import LastAnswers, greedy_replies, validation_certainty, validation_tweets
 
 N_SAMPLES = 5
 
 
 @dataclass(frozen=True)
 class Job:
-    """What one run is made of. rows: train and val as the trainer reads them (token ids; for sft also labels)."""
+    """What one run is made of. rows: train and val as the trainer reads them (token ids; for sft also labels).
+
+    base: config with the commit of the base model, which every load of this run takes, also after an interruption.
+    """
 
     run: str
     config: TrainConfig
+    base: TrainConfig
     folder: Path
     backend: tuple[str, str]
     tokenizer: Any
@@ -62,7 +68,7 @@ def train(run: str, config: TrainConfig) -> dict[str, Any] | None:
             return read_json(folder / "manifest.json")
         job = first_then_all(lambda: _prepare(run, config, folder))
         job = replace(job, batch=smallest(job.batch, key=lambda batch: (not batch.checkpointing, batch.size)))
-        started = {"fingerprint": fingerprint_of(config), "config": config.model_dump(mode="json")}
+        started = {"fingerprint": fingerprint_of(config), "config": config.model_dump(mode="json"), "revision": job.base.revision}
         first_decides(lambda: write_json(folder / "started.json", started))
         with tracking(config, run, folder) as tracker:
             history = _run(job, tracker)
@@ -82,12 +88,14 @@ def _prepare(run: str, config: TrainConfig, folder: Path) -> Job:
     splits = read_splits(config)
     backend = resolve_backend(config)
     prepare_libraries(backend[0])
-    tokenizer = load_tokenizer(config)
+    base = pinned(config, folder / "started.json", Path("adapters") / (config.init_adapter or run) / "manifest.json")
+    base = base.model_copy(update={"revision": commit_of(base)})
+    tokenizer = load_tokenizer(base)
     rows = pair_rows(config, splits, tokenizer) if config.method == "sft" else preference_rows(config, splits, tokenizer)
     require_tracker(config)
     longest = max(n_tokens(row) for split in rows.values() for row in split)
     batch = batch_of(config, longest, device_of(config))
-    return Job(run, config, folder, backend, tokenizer, splits, rows, schedule(config, len(rows["train"])), batch)
+    return Job(run, config, base, folder, backend, tokenizer, splits, rows, schedule(config, len(rows["train"])), batch)
 
 
 def _go_on_from(job: Job) -> Path | None:
@@ -121,7 +129,7 @@ def _is_over(job: Job, history: list[dict[str, Any]], step: int) -> bool:
 
 
 def _trainer(job: Job, signals: StopOnSignal, resumed: bool, tracker: Tracker | None = None) -> Any:
-    model, tokenizer = load_model_for_training(job.config, job.batch.checkpointing)
+    model, tokenizer = load_model_for_training(job.base, job.batch.checkpointing)
     import datasets
     from transformers import PrinterCallback, set_seed
 
@@ -129,6 +137,7 @@ def _trainer(job: Job, signals: StopOnSignal, resumed: bool, tracker: Tracker | 
     parts = sft_trainer if job.config.method == "sft" else preference_trainer
     kind, arguments = parts(job.config, job.run, job.checkpoints, job.plan, job.batch, job.backend[0], device_of(job.config), not resumed)
     data = {name: datasets.Dataset.from_list(for_trainer(job.config, rows, job.batch)) for name, rows in job.rows.items()}
+    handlers = _handlers(job, model, signals, tracker or Tracker())
     set_seed(job.config.seed)
     trainer = kind(
         model=model,
@@ -136,8 +145,9 @@ def _trainer(job: Job, signals: StopOnSignal, resumed: bool, tracker: Tracker | 
         train_dataset=data["train"],
         eval_dataset=data["val"],
         processing_class=tokenizer,
-        callbacks=[as_callback(handler) for handler in _handlers(job, model, signals, tracker or Tracker())],
+        callbacks=[as_callback(handler) for handler in handlers],
     )
+    trainer.training_step = handlers[0].counting(trainer.training_step)
     trainer.remove_callback(PrinterCallback)
     trainer._save_rng_state = then_wait(trainer._save_rng_state)
     trainer.create_model_card = lambda **_: None  # one in every checkpoint, with this machine's paths in it
@@ -158,7 +168,7 @@ def _handlers(job: Job, model: Any, signals: StopOnSignal, tracker: Tracker) -> 
     early = [EarlyStop(config.early_stopping)] if config.early_stopping else []
     same = [] if config.method == "sft" else [SameAtStart(config.beta)]
     return [
-        MetricsLog(metrics, before[-1]["seconds"] if before else 0.0, tracker.log),
+        MetricsLog(metrics, before[-1]["seconds"] if before else 0.0, tracker.log, functools.partial(validation_certainty, model, job)),
         Samples(job.folder / "samples.jsonl", job.plan.steps_per_epoch, list(sampled), answer),
         Progress(job.plan.steps),
         Alerts(config.max_train_eval_gap),

@@ -5,16 +5,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lib.adapters import ADAPTER_FILE, fill_adapter
+from lib.base_model import device_of, precision_of
 from lib.checkpoints import best_steps, eval_losses
 from lib.files import read_json, write_json
 from lib.memorisation import COPIED_WORDS, MAX_SECONDS, N_TWEETS, TWEETS_PER_BATCH, copied_share, learned_runs
-from lib.model import Loaded, answering, device_of, load_model_for_training, precision_of
+from lib.model import Loaded, answering, load_model_for_training
 from lib.prompt import CHAT_KWARGS, messages
+from lib.rows import IGNORED
 
 if TYPE_CHECKING:
     from lib.training import Job
 
 SAMPLE_TOKENS = 60
+N_CERTAIN = 32  # at every evaluation: a small part of what it costs
 
 
 def greedy_replies(model: Any, job: "Job", tweets: Sequence[str]) -> list[str]:
@@ -30,6 +33,15 @@ def greedy_replies(model: Any, job: "Job", tweets: Sequence[str]) -> list[str]:
 def validation_tweets(job: "Job") -> dict[str, str]:
     """tweet_id -> tweet of the validation set, by id."""
     return {pair.tweet_id: pair.tweet for pair in sorted(job.splits["val"], key=lambda pair: pair.tweet_id)}
+
+
+def validation_certainty(model: Any, job: "Job") -> dict[str, float]:
+    """Entropy and accuracy of the first N_CERTAIN validation replies, for a trainer that does not compute them."""
+    from lib.losses import certainty
+
+    rows = [(row["input_ids"], row["labels"].count(IGNORED)) for row in job.rows["val"][:N_CERTAIN] if "labels" in row]
+    with answering(model, job.batch.checkpointing):
+        return certainty(model, rows) if rows else {}
 
 
 class LastAnswers:
@@ -85,7 +97,7 @@ def answered_validation(job: "Job", best: int) -> dict[str, Any]:
     found = read_json(path) if path.is_file() else {}
     if found.get("step") == best:
         return found
-    model, _ = load_model_for_training(job.config, job.batch.checkpointing)
+    model, _ = load_model_for_training(job.base, job.batch.checkpointing)
     return answer_validation(job, best, model)
 
 

@@ -31,13 +31,13 @@ def start(folder):
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for_step(process, step):
+def wait_for_step(process, step, folder=RUN):
     """Until metrics.jsonl holds step: the process is then somewhere in the steps after it."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise AssertionError(process.communicate())
-        text = (RUN / "metrics.jsonl").read_text() if (RUN / "metrics.jsonl").exists() else ""
+        text = (folder / "metrics.jsonl").read_text() if (folder / "metrics.jsonl").exists() else ""
         if any(int(found) >= step for found in re.findall(r'"step": (\d+), .*"loss"', text)):
             return
         time.sleep(0.01)

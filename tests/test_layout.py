@@ -76,7 +76,8 @@ def test_the_pod_has_the_same_pins_as_the_laptop():
         lines = (ROOT / name).read_text().splitlines()
         return dict(re.match(r"([\w-]+)(.*?)\s*(#.*)?$", line).groups()[:2] for line in lines if re.match(r"[\w-]+", line))
 
-    laptop, pod = pins("requirements.txt"), pins("requirements-runpod.txt")
+    laptop, pod, tested = pins("requirements.txt"), pins("requirements-runpod.txt"), pins("tests/unsloth-cpu.txt")
+    assert {name: tested[name] for name in ("unsloth", "unsloth_zoo")} == {name: pod[name] for name in ("unsloth", "unsloth_zoo")}
     assert "torch" not in pod
     assert {name: pin for name, pin in pod.items() if name in laptop} == {name: laptop[name] for name in pod if name in laptop}
     assert set(pod) - set(laptop) == {"unsloth", "unsloth_zoo", "xformers"}

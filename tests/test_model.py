@@ -3,17 +3,19 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from lib.base_model import load_tokenizer, precision_of
 from lib.config import load_config
 from lib.errors import UserError
 from lib.files import read_json, write_json
-from lib.model import load_for_inference, load_model_for_training, load_tokenizer, precision_of, resolve_backend
-from lib.settings import TrainConfig
+from lib.model import load_for_inference, load_model_for_training, resolve_backend
+from lib.settings import LoraConfig, TrainConfig
 
 ROOT = Path(__file__).parent.parent
 RUN = Path("adapters/tiny")
@@ -77,7 +79,7 @@ class FastLanguageModel:
 """
 USE_UNSLOTH = """
 import json, lib.model
-from lib.settings import TrainConfig
+from lib.settings import LoraConfig, TrainConfig
 lib.model.resolve_backend = lambda config: ("unsloth", "for this test")
 model, _ = lib.model.load_model_for_training(TrainConfig(data="sample", model="tiny", quantization="none"))
 import unsloth
@@ -246,3 +248,60 @@ def test_a_model_that_is_not_there_is_a_sentence(workspace, monkeypatch):
     for name in ("adapters/nowhere", "./no-such-folder"):
         with pytest.raises(UserError, match=f"model: {name} could not be loaded"):
             load_tokenizer(TINY.model_copy(update={"model": name}))
+
+
+def test_an_evaluation_leaves_the_gradient_of_a_four_bit_base_as_it_was(workspace):
+    """bitsandbytes repacks the weights of some CPUs in evaluation mode, and then lets no gradient through them."""
+    import torch
+
+    model, _ = load_model_for_training(TINY.model_copy(update={"quantization": "nf4", "lora": LoraConfig(dropout=0)}))
+    ids = torch.arange(5, 60)[None]
+
+    def gradient():
+        model.zero_grad()
+        model.train()(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+        return {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}
+
+    before = gradient()
+    with torch.no_grad():
+        model.eval()(input_ids=ids, use_cache=False)
+    after = gradient()
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        assert torch.equal(value, after[name]), name
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def hub_cache(tiny_run):
+    """acme/small, a model in the Hub's cache on this machine at COMMIT, and the name `main` for that commit."""
+    source = next(Path("data/cache").resolve().glob("tiny-*"))
+    folder = tiny_run / "hf" / "hub" / "models--acme--small"
+    shutil.copytree(source, folder / "snapshots" / COMMIT)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text(COMMIT)
+    return folder
+
+
+def python(code, folder):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "1"}
+    return subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def test_the_commit_of_the_base_model_is_recorded_and_loaded_again_when_main_has_moved_on(hub_cache, tiny_run):
+    text = Path("configs/train-tiny.yaml").read_text().replace("model: tiny", "model: acme/small").replace("epochs: 3", "epochs: 1")
+    Path("configs/train-small.yaml").write_text(text.replace("early_stopping: {patience: 3, threshold: 0.0}", "early_stopping: null"))
+    start = "import sys; from lib.config import load_config; from lib.settings import TrainConfig; from pathlib import Path; "
+    start += "config = load_config(Path('configs/train-small.yaml'), TrainConfig); "
+    done = python(start + "from lib.training import train; train('small', config)", tiny_run)
+    assert done.returncode == 0, done.stderr
+    run = Path("adapters/small")
+    assert [read_json(run / name)["revision"] for name in ("started.json", "manifest.json", "adapter_config.json")] == [COMMIT] * 3
+    assert read_json(run / "manifest.json")["config"]["revision"] is None  # what the file says: the run stays the same run
+
+    (hub_cache / "refs" / "main").write_text("f" * 40)  # a commit that is not on this machine
+    load = "from lib.model import load_for_inference; print(load_for_inference(Path('adapters/small'), config).model.config._commit_hash)"
+    done = python(start + load, tiny_run)
+    assert done.stdout.strip() == COMMIT, done.stderr

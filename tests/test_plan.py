@@ -58,9 +58,10 @@ def config(root, **values):
     (root / "configs/train-q.yaml").write_text(json.dumps(values))
 
 
-def plan(root):
+def plan(root, **environment):
     command = [sys.executable, "-m", "scripts.plan", "--config", "configs/train-q.yaml"]
-    return subprocess.run(command, cwd=root, env={"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}, capture_output=True, text=True)
+    environment = {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", **environment}
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
 
 
 def test_the_page_shows_rows_schedule_mask_memory_and_money(workspace):
@@ -171,3 +172,52 @@ def test_estimated_tokens_are_near_what_such_tokenizers_make():
     assert _estimate("I did the same with my old bike.") == 9
     assert _estimate("2024") == 4
     assert _estimate("internationalisation") == 3
+
+
+def test_a_held_out_tweet_of_an_author_who_is_trained_on_is_an_error_here_too(workspace):
+    prompt = {"tweet_id": "9", "tweet": "hm", "tweet_author": "Author3", "tweet_likes": 3}
+    (workspace / "data/x/processed/test_prompts.jsonl").write_text(json.dumps(prompt) + "\n")
+    done = plan(workspace)
+    assert done.returncode == 1
+    assert "author3 wrote a test prompt and a tweet to train on" in done.stderr
+
+
+def test_what_cannot_be_looked_at_without_the_tokenizer_is_not_called_fine(workspace):
+    done = plan(workspace)
+    assert done.returncode == 0
+    unknown = [line for line in done.stdout.splitlines() if line.startswith("  ?")]
+    assert [line.split(":")[0].strip("? ") for line in unknown] == [
+        "padding is not the end token",
+        "every row is one question and one answer",
+    ]
+    assert "  ok    padding" not in done.stdout
+
+
+def test_the_tokenizer_in_the_hubs_cache_is_found_and_its_padding_looked_at(workspace):
+    commit = "0" * 40
+    folder = workspace / "hf/hub/models--Qwen--Qwen3-8B"
+    (folder / "snapshots").mkdir(parents=True)
+    tokenizer(folder / "snapshots" / commit, pad="<|im_end|>")
+    (folder / "refs").mkdir()
+    (folder / "refs/main").write_text(commit)
+    done = plan(workspace, HF_HOME=str(workspace / "hf"))
+    assert done.returncode == 1
+    assert "padding and end are the same token (<|im_end|>)" in done.stderr
+    assert "estimated" not in done.stdout.split("schedule")[0]
+
+
+def test_the_plan_counts_the_tokens_that_are_trained_on(workspace):
+    from lib.local_tokenizer import local_tokenizer
+    from lib.plan import row_tokens
+    from lib.rows import IGNORED, token_rows
+
+    folder = workspace / "model"
+    tokenizer(folder)
+    recipe = TrainConfig(data="x", model=str(folder))
+    rows = token_rows(recipe, [pair(1)], local_tokenizer(recipe))
+    learned = [label for label in rows[0]["labels"] if label != IGNORED]
+    assert row_tokens(recipe, [pair(1)], rows) == [(len(rows[0]["input_ids"]) - len(learned), len(learned))]
+
+    from transformers import AutoTokenizer
+
+    assert token_rows(recipe, [pair(1)], AutoTokenizer.from_pretrained(folder)) == rows

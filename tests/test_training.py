@@ -43,7 +43,7 @@ def change_pair(split, place, **changes):
 
 
 def test_the_loss_falls_on_the_reply_and_its_end_token_and_nothing_else(workspace):
-    from lib.model import load_tokenizer
+    from lib.base_model import load_tokenizer
     from lib.rows import token_rows
 
     tokenizer = load_tokenizer(config())
