@@ -73,9 +73,17 @@ setup-runpod: ## on an NVIDIA pod: install requirements-runpod.txt beside the im
 	.venv/bin/python -m pip install --disable-pip-version-check -c .venv/image-torch.txt -r requirements-runpod.txt; \
 	touch .venv/runpod $(STAMP); echo "setup-runpod: done"
 
-# A name without a config gets a sentence instead of "No rule to make target".
-configs/%.yaml:
-	@echo "error: $@ does not exist. There are: $$(ls configs | tr '\n' ' ')" >&2; exit 1
+# A name without a config gets a sentence before anything else is looked at: a typo in RUN must not collect data.
+there = $(if $(wildcard $(1)),,$(error error: $(1) does not exist. There are: $(notdir $(wildcard configs/*.yaml))))
+ifneq ($(filter plan train eval-plan eval human-eval publish demo quickstart-files,$(MAKECMDGOALS)),)
+$(call there,$(TRAIN_CONFIG))
+endif
+ifneq ($(filter eval-plan eval human-eval,$(MAKECMDGOALS)),)
+$(call there,$(EVAL_CONFIG))
+endif
+ifneq ($(filter data collect review,$(MAKECMDGOALS)),)
+$(call there,$(DATA_CONFIG))
+endif
 
 # --- quickstart, tests -------------------------------------------------------------------------------
 

@@ -73,6 +73,8 @@ def sft_trainer(
     return SFTTrainer, SFTConfig(
         **shared_arguments(config, run, folder, plan, batch, device, eval_on_start),
         packing=False,
+        loss_type="chunked_nll",  # no logits of the prompt's tokens, which are not learned
+        dataset_num_proc=1,  # the rows are tokenised: a pool of processes would take longer to start than to look through them
         train_sampling_strategy="random",
         # Rows end to end instead of padded. Unsloth chooses by itself; on a CPU padding costs little.
         **({} if backend == "unsloth" else {"padding_free": device.startswith("cuda")}),

@@ -25,8 +25,8 @@ def versus(one: "Run", other: "Run", root: Path) -> dict[str, Any]:
     tried = sorted(((x, y) for x in one.reports for y in other.reports), key=lambda names: (names[0] != names[1], names))
     found = {"a": one.name, "b": other.name, "comparable": False}
     if not tried:
-        missing = " and ".join(run.name for run in (one, other) if not run.reports)
-        why = f"{missing} has no evaluation. `make eval RUN={missing.split()[0]}` writes one"
+        missing = [run.name for run in (one, other) if not run.reports]
+        why = f"{' and '.join(missing)} {'have' if len(missing) > 1 else 'has'} no evaluation. `make eval RUN={missing[0]}` writes one"
         return found | {"sentence": f"{one.name} and {other.name} cannot be compared by win rate: {why}."}
     reasons = []
     for x, y in tried:

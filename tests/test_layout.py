@@ -1,6 +1,7 @@
 """What holds for every module and script of the project, whatever it does."""
 
 import ast
+import os
 import re
 import resource
 import subprocess
@@ -96,11 +97,21 @@ def test_make_help_lists_every_documented_target():
     assert {"help", "setup", "quickstart", "test", "lint", "data", "train", "eval", "publish", "demo"} <= targets
 
 
-def test_an_unknown_run_gets_a_sentence():
-    done = subprocess.run(["make", "train", "RUN=nope"], cwd=ROOT, capture_output=True, text=True)
+@pytest.mark.parametrize("command", ["train RUN=nope", "plan RUN=nope", "eval RUN=tiny EVAL=nope", "data DATA=nope"])
+def test_an_unknown_name_gets_a_sentence_before_anything_is_done(command, tmp_path):
+    for name in ("Makefile", "configs", "scripts", "lib"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    processed = tmp_path / "data/main/processed/manifest.json"  # older than its config: without the check make would collect first
+    for path in (processed, tmp_path / "data/main/raw/manifest.json"):
+        path.parent.mkdir(parents=True)
+        path.write_text("{}")
+        os.utime(path, (0, 0))
+    done = subprocess.run(["make", *command.split()], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode != 0
-    assert "error: configs/train-nope.yaml does not exist" in done.stderr
-    assert "Traceback" not in done.stderr
+    kind = {"RUN": "train", "EVAL": "eval", "DATA": "data"}[command.split()[-1].split("=")[0]]
+    assert f"error: configs/{kind}-nope.yaml does not exist. There are: " in done.stderr
+    assert done.stdout == ""
+    assert not (tmp_path / ".venv").exists()
 
 
 def test_the_readme_names_every_program_and_module():
