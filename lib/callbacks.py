@@ -43,7 +43,7 @@ class Progress:
             return
         self.losses |= {name: logs[name] for name in ("loss", "eval_loss") if name in (logs or {})}
         if sys.stderr.isatty():
-            print(f"\r\x1b[K{self.line(state.global_step)}", end="", file=sys.stderr, flush=True)
+            print(f"\r\x1b[K{bar(state.global_step / self.n_steps)}  {self.line(state.global_step)}", end="", file=sys.stderr, flush=True)
         elif "eval_loss" in (logs or {}):
             print(self.line(state.global_step), file=sys.stderr, flush=True)
 
@@ -59,6 +59,13 @@ class Progress:
         if left is not None:
             shown.append(f"{int(left) // 60}:{int(left) % 60:02d} left")
         return "  ".join([f"step {step}/{self.n_steps}", *shown])
+
+
+def bar(share: float, width: int = 20) -> str:
+    """██████▌░░░: share of width cells, to an eighth."""
+    eighths = round(min(share, 1.0) * width * 8)
+    part = " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+    return ("█" * (eighths // 8) + part).ljust(width, "░")
 
 
 class Alerts:

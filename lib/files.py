@@ -25,16 +25,17 @@ def to_json(record: BaseModel | dict[str, Any]) -> str:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace path as a whole: a crash leaves the old file or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as handle:
             handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise UserError(
             f"{path}: cannot be written ({error.strerror}). Free disk space or fix the permissions, then run it again."
         ) from error

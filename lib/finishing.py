@@ -66,6 +66,7 @@ def _manifest(job: "Job", history: list[dict[str, Any]], best: int, answered: di
         "micro_batch": job.batch.size,
         "gradient_checkpointing": job.batch.checkpointing,
         "seconds": seconds,
+        "minutes": round(seconds / 60, 2),
         "processes": n_processes(),
         "usd": round(seconds / 3600 * config.usd_per_hour * n_processes(), 4),
         "seed": config.seed,

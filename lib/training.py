@@ -72,7 +72,10 @@ def train(run: str, config: TrainConfig) -> dict[str, Any] | None:
         first_decides(lambda: write_json(folder / "started.json", started))
         with tracking(config, run, folder) as tracker:
             history = _run(job, tracker)
-            return None if history is None else first_decides(lambda: finish(job, history, tracker))
+            if history is None:
+                return None
+            with _disk_full_is_a_sentence(job):
+                return first_decides(lambda: finish(job, history, tracker))
 
 
 @contextlib.contextmanager
@@ -191,4 +194,4 @@ def _disk_full_is_a_sentence(job: Job) -> Iterator[None]:
             raise
         kept = newest(job.checkpoints)
         then = f"{kept} is intact: free some space and run the same command" if kept else "Free some space and run the same command"
-        raise UserError(f"A checkpoint could not be written: the disk is full ({free_gb:.1f} GB free). {then}.") from error
+        raise UserError(f"The run could not be written: the disk is full ({free_gb:.1f} GB free). {then}.") from error

@@ -122,3 +122,9 @@ def test_a_unit_is_paid_once_however_often_it_is_written(tmp_path):
     ledger.append("done", "k", "collect", id="run1", usd=0.4)
     assert ledger.spent_usd() == 0.4
     assert ledger.latest()["k"].id == "run1"
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file/new/a\.txt: cannot be written \(Not a directory\)"):
+        write_text(tmp_path / "file" / "new" / "a.txt", "x")

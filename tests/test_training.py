@@ -251,3 +251,23 @@ def test_the_curves_are_drawn(tiny_run):
     curves = (RUN / "curves.svg").read_text()
     assert "training loss" in curves
     assert "validation loss" in curves
+
+
+@pytest.mark.parametrize("share, shown", [(0, "░░░░"), (0.5, "██░░"), (0.6, "██▍░"), (1, "████"), (1.2, "████")])
+def test_the_bar_is_as_long_as_the_work_that_is_done(share, shown):
+    from lib.callbacks import bar
+
+    assert bar(share, width=4) == shown
+
+
+def test_a_disk_that_is_full_at_the_very_end_is_a_sentence_and_the_same_command_ends_the_run(workspace, monkeypatch):
+    import errno
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lib.finishing.curves", full)
+        with pytest.raises(UserError, match=r"the disk is full.*checkpoint-18 is intact: free some space and run the same command"):
+            train("tiny", config())
+    assert train("tiny", config())["steps"] == 18
