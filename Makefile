@@ -203,12 +203,13 @@ $(E)/report.json: $(E)/judgments.jsonl $(EVAL_CONFIG) $(wildcard $(E)/human/repo
 
 bench: $(STAMP) ## measure, and fill in the tables of docs/benchmarks.md
 	@$(PYTHON) -m scripts.bench_dedup --write docs/benchmarks.md
+	@$(PYTHON) -m scripts.bench_train --write docs/benchmarks.md
 
 human-eval: $(E)/replies.jsonl ## a blind page for people (WEB=1 serves it; IMPORT="a.csv b.json" reads the answers)
 	@$(PYTHON) -m scripts.human_eval --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) $(if $(LIMIT),--limit $(LIMIT)) \
 	  $(if $(WEB),--web) $(if $(SHARE),--web --share) $(if $(PORT),--port $(PORT)) $(if $(IMPORT),--import $(IMPORT))
 
-bench-train: $(STAMP) ## measure training on this machine's GPU (a tiny shape where there is none)
+bench-train: $(STAMP) ## only training, on this machine's GPU (a tiny shape where there is none)
 	@$(PYTHON) -m scripts.bench_train --write docs/benchmarks.md
 
 # --- use ---------------------------------------------------------------------------------------------

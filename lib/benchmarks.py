@@ -16,8 +16,10 @@ from lib.files import write_text
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A Markdown table, numbers to the right."""
-    lines = [header, ["---:"] * len(header), *rows]
+    """A Markdown table, columns with numbers to the right."""
+    body = [[str(cell) for cell in row] for row in rows]
+    marks = ["---:" if any(re.match(r"[-+]?\d", row[column]) for row in body) else "---" for column in range(len(header))]
+    lines = [header, marks, *body]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
