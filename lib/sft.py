@@ -31,8 +31,6 @@ def batch_of(config: TrainConfig, longest: int, device: str) -> Batch:
     share, rest = divmod(config.effective_batch, n_processes)
     if rest or not share:
         raise UserError(f"effective_batch {config.effective_batch} is no multiple of {n_processes} processes. Change one of them.")
-    if isinstance(config.micro_batch, int) and share % config.micro_batch:
-        raise UserError(f"micro_batch {config.micro_batch} does not divide the {share} rows of each of {n_processes} processes. Lower it.")
     size, checkpointing = fitting(config, share, longest, free_gb(device))
     return Batch(size, share // size, checkpointing)
 
@@ -40,10 +38,11 @@ def batch_of(config: TrainConfig, longest: int, device: str) -> Batch:
 def fitting(config: TrainConfig, share: int, longest: int, memory_gb: float | None) -> tuple[int, bool]:
     """(micro-batch, checkpointing): the largest micro-batch that fits without checkpointing, else with it.
 
+    share: rows of a step on this GPU; a micro_batch from the config that does not divide it gives way to the next smaller that does.
     memory_gb: free memory of the GPU; None: it is not known, or plenty.
     """
     divisors = [n for n in range(share, 0, -1) if share % n == 0]
-    sizes = divisors if config.micro_batch == "auto" else [config.micro_batch]
+    sizes = divisors if config.micro_batch == "auto" else [n for n in divisors if n <= config.micro_batch][:1]
     modes = [False, True] if config.gradient_checkpointing == "auto" else [config.gradient_checkpointing]
     targets = tuple(config.lora.target_modules)
     for mode in modes:

@@ -129,3 +129,19 @@ def test_preferences_are_learned_from_the_supervised_run(tiny_run, method):
     losses = numbers(lines, "loss")
     assert sum(losses[-3:]) < sum(losses[:3])
     assert manifest["reward_margin"]["after"] > manifest["reward_margin"]["before"]
+
+
+def test_two_processes_make_the_same_run_under_unsloth_too(both, workspace):
+    Path("configs/train-two.yaml").write_text(SETTINGS)
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "-m", "tests.unsloth_cpu", "--config", "configs/train-two.yaml"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(launch, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (manifest, lines), *_ = both
+    found = read_json(Path("adapters/two/manifest.json"))
+    assert (found["backend"], found["processes"]) == ("unsloth", 2)
+    # Of the 42 rows, five steps are full; the sixth has two rows, which two processes fill up from the start.
+    losses = numbers(read_dicts(Path("adapters/two/metrics.jsonl")), "loss")
+    assert losses[:5] == pytest.approx(numbers(lines, "loss")[:5], rel=0.005)
+    assert found["eval_loss"] == pytest.approx(manifest["eval_loss"], rel=0.01)

@@ -142,6 +142,7 @@ def replace_kernels(bitsandbytes: bool) -> None:
         "ALLOW_BITSANDBYTES": bitsandbytes,
         "SUPPORTS_BFLOAT16": True,
         "is_bfloat16_supported": lambda: True,
+        "prepare_device_map": lambda: ({"": "cpu"}, int(os.environ.get("WORLD_SIZE", "1")) > 1),
     }
     for name, module in list(sys.modules.items()):
         if name.split(".")[0] in ("unsloth", "unsloth_zoo") and module is not None:
