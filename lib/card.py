@@ -28,7 +28,7 @@ def model_card(repo: str, config: TrainConfig, manifest: dict[str, Any], report:
     """README.md for the Hub: YAML metadata, then Markdown. The same inputs give the same text, to the byte."""
     sections = [_what(repo, config), _evaluation(report), _training(config, manifest)]
     if config.model != TINY:  # nobody else has its base
-        sections.append(_use(repo, config))
+        sections.append(_use(repo, config, config.revision or manifest.get("revision")))
     sections.append(LIMITS)
     return f"---\n{_metadata(repo, config, report)}\n---\n\n" + "\n\n".join(sections) + "\n"
 
@@ -157,9 +157,9 @@ def _training(config: TrainConfig, manifest: dict[str, Any]) -> str:
     return "## Training\n\n" + _table(("setting", "value"), rows)
 
 
-def _use(repo: str, config: TrainConfig) -> str:
+def _use(repo: str, config: TrainConfig, commit: str | None) -> str:
     content = messages(config.prompt, "TWEET")[0]["content"]
-    revision = f", revision={config.revision!r}" if config.revision else ""
+    revision = f", revision={commit!r}" if commit else ""
     return f"""## Use
 
 ```python

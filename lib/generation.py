@@ -119,14 +119,16 @@ def identities(evaluation: Evaluation) -> dict[str, Any]:
 def _weights(config: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[Any]:
     """Names the base weights. A local base has no commit: the training's fingerprint stands for what was in it."""
     local = config["model"] == "tiny" or Path(config["model"]).exists()
-    return [config["model"], config.get("revision"), config["quantization"], manifest.get("fingerprint") if local else None]
+    commit = config.get("revision") or manifest.get("revision")  # the one that lib.model.load_for_inference loads
+    return [config["model"], commit, config["quantization"], manifest.get("fingerprint") if local else None]
 
 
 def _refuse_other_weights(run: str, evaluation: Evaluation, manifest: Mapping[str, Any]) -> None:
     other = _manifest(run)
-    own = [evaluation.config.model, evaluation.config.revision, evaluation.config.quantization, manifest.get("base_model")]
+    own = [evaluation.config.model, evaluation.config.revision or manifest.get("revision")]
+    own += [evaluation.config.quantization, manifest.get("base_model")]
     config = other.get("config") or {}
-    its = [config.get("model"), config.get("revision"), config.get("quantization"), other.get("base_model")]
+    its = [config.get("model"), config.get("revision") or other.get("revision"), config.get("quantization"), other.get("base_model")]
     if own != its:
         raise UserError(
             f"systems: {run} was trained on other weights ({its}) than {evaluation.run} ({own}). Compare runs of one base model."

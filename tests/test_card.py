@@ -94,3 +94,9 @@ def test_the_card_passes_its_own_leak_check_and_is_the_same_every_time():
     card = model_card("ann/reply-8b", CONFIG, MANIFEST, REPORT)
     assert scan("README.md", card, Known()) == []
     assert card == model_card("ann/reply-8b", CONFIG, MANIFEST, REPORT)
+
+
+def test_the_code_on_the_card_loads_the_commit_that_was_trained_on_where_the_config_names_none():
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    card = model_card("ann/reply-8b", CONFIG.model_copy(update={"revision": None}), {**MANIFEST, "revision": commit}, None)
+    assert f"revision='{commit}'" in card

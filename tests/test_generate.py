@@ -340,3 +340,10 @@ def test_all_systems_of_a_run_are_answered_judged_and_left_alone_when_nothing_ch
 def test_a_run_that_was_never_trained_gets_a_sentence(run, monkeypatch, capsys):
     with pytest.raises(UserError, match=r"there is no finished run mine\. Run `make train RUN=mine` first"):
         call("generate", run(), monkeypatch, capsys)
+
+
+def test_a_run_trained_on_another_commit_of_the_same_base_is_not_compared(run, loaded, monkeypatch, capsys):
+    write_run(loaded, "mine", revision="a" * 40)
+    write_run(loaded, "older", revision="b" * 40)
+    with pytest.raises(UserError, match=r"older was trained on other weights .*bbbb.*Compare runs of one base model"):
+        call("generate", run(evaluation={"systems": ["base", "tuned", "older"]}), monkeypatch, capsys)
