@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from tests.unsloth_cpu import SITE
 ROOT = Path(__file__).parent.parent
 NOT_HERE = f"no Unsloth in {SITE.relative_to(ROOT)}: .ci/run installs tests/unsloth-cpu.txt there"
 pytestmark = pytest.mark.skipif(not (SITE / "unsloth").is_dir(), reason=NOT_HERE)
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 # Without dropout the two backends draw no random numbers that could differ.
 SETTINGS = CONFIG.replace("dropout: 0.1", "dropout: 0").replace("epochs: 3", "epochs: 2").replace("backend: peft", "backend: auto")
 
@@ -88,13 +90,32 @@ def test_the_adapter_names_its_base_and_the_metrics_lack_nothing(both):
     assert before == [sample["reply"] for sample in known["samples"] if sample["step"] == 0]
 
 
-def test_four_bits_are_four_bits_under_both_backends(workspace):
-    four = SETTINGS.replace("quantization: none", "quantization: nf4")
+@pytest.fixture
+def hub_cache(workspace, monkeypatch):
+    """The tiny model in the Hub's cache on this machine, under the real model's name and at COMMIT; nothing can be fetched."""
+    folder = workspace / "hf" / "hub" / "models--Qwen--Qwen3-8B"
+    shutil.copytree(next(Path("data/cache").resolve().glob("tiny-*")), folder / "snapshots" / COMMIT)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text(COMMIT)
+    monkeypatch.setenv("HF_HOME", str(workspace / "hf"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def test_four_bits_are_four_bits_and_the_adapter_names_qwen_and_its_commit(hub_cache):
+    """Unsloth by itself takes, and names in the adapter, a 4-bit copy of its own for this model."""
+    four = SETTINGS.replace("quantization: none", "quantization: nf4").replace("model: tiny", "model: Qwen/Qwen3-8B")
     _, lines, _ = finished("unsloth", four)
-    _, known_lines = plain("plain", four)
+    Path("configs/train-plain.yaml").write_text(four.replace("backend: auto", "backend: peft"))
+    command = [sys.executable, "-m", "scripts.train", "--config", "configs/train-plain.yaml"]
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, capture_output=True)
+    known_lines = read_dicts(Path("adapters/plain/metrics.jsonl"))
     for name in ("loss", "eval_loss"):
         assert numbers(lines, name) == pytest.approx(numbers(known_lines, name), rel=0.01), name
     assert numbers(lines, "grad_norm")[:3] == pytest.approx(numbers(known_lines, "grad_norm")[:3], rel=0.05)
+    for run in ("unsloth", "plain"):
+        adapter, manifest = (read_json(Path(f"adapters/{run}/{name}.json")) for name in ("adapter_config", "manifest"))
+        assert (adapter["base_model_name_or_path"], adapter["revision"]) == ("Qwen/Qwen3-8B", COMMIT)
+        assert (manifest["base_model"], manifest["revision"]) == ("Qwen/Qwen3-8B", COMMIT)
 
 
 def test_sixteen_bits_are_not_taken_for_four(workspace):
