@@ -106,7 +106,8 @@ def test_an_unknown_name_gets_a_sentence_before_anything_is_done(command, tmp_pa
         path.parent.mkdir(parents=True)
         path.write_text("{}")
         os.utime(path, (0, 0))
-    done = subprocess.run(["make", *command.split()], cwd=tmp_path, capture_output=True, text=True)
+    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}  # of `make test`
+    done = subprocess.run(["make", *command.split()], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode != 0
     kind = {"RUN": "train", "EVAL": "eval", "DATA": "data"}[command.split()[-1].split("=")[0]]
     assert f"error: configs/{kind}-nope.yaml does not exist. There are: " in done.stderr
