@@ -6,7 +6,7 @@ Speed depends on shapes, not on what was learned: nothing is downloaded. Each ar
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from lib.adapters import adapter_to_fp32
 from lib.base_model import TINY, load_tokenizer
 from lib.benchmarks import peak_memory_mb
 from lib.callbacks import as_callback
-from lib.metrics_log import tokens_of
+from lib.metrics_log import counting
 from lib.model import load_model_for_training, prepare_libraries, resolve_backend
 from lib.rows import IGNORED
 from lib.schedule import schedule
@@ -151,13 +151,6 @@ class Meter:
         self.counts: list[Any] = []  # tokens of every micro-batch; tensors, so that counting waits for nothing
         self.n_warm = 0
 
-    def count(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(model: Any, inputs: dict[str, Any], *rest: Any, **more: Any) -> Any:
-            self.counts.append(tokens_of(inputs))
-            return step(model, inputs, *rest, **more)
-
-        return counted
-
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         _wait_for_gpu()
         self.end = time.perf_counter()
@@ -182,7 +175,7 @@ def measure(arm: Arm, shape: dict[str, Any], lengths: Sequence[tuple[int, int]],
 
     trainer, meter = _trainer(arm, shape, random_rows(lengths, shape["vocab_size"]), n_steps, folder), Meter()
     trainer.add_callback(as_callback(meter))
-    trainer.training_step = meter.count(trainer.training_step)
+    trainer.training_step = counting(trainer.training_step, meter.counts)
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     meter.start = time.perf_counter()

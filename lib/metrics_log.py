@@ -4,7 +4,7 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ CERTAINTY = ("eval_entropy", "eval_mean_token_accuracy")
 
 
 class MetricsLog:
-    """One JSON line per log in metrics.jsonl. seconds: training time, that of earlier, interrupted sessions included.
+    """One JSON line per log in metrics.jsonl. before: the lines of this run before it was interrupted; time and tokens go on from them.
 
     certainty: {eval_entropy, eval_mean_token_accuracy} of the validation set, asked for where the trainer computes no logits (Unsloth).
     """
@@ -27,24 +27,16 @@ class MetricsLog:
     def __init__(
         self,
         path: Path,
-        seconds_before: float = 0.0,
+        before: Sequence[Mapping[str, Any]] = (),
         also: Callable[[dict[str, Any]], None] = lambda line: None,
         certainty: Callable[[], dict[str, float]] = dict,
     ) -> None:
         self.path, self.also, self.certainty = path, also, certainty
-        self.start = time.monotonic() - seconds_before
+        self.start = time.monotonic() - (before[-1]["seconds"] if before else 0.0)
+        self.n_before = max((line.get("num_tokens", 0) for line in before), default=0)
         self.step_start = self.step_seconds = 0.0
         self.counts: list[Any] = []  # of the micro-batches since the last line
         self.n_tokens = 0
-
-    def counting(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        """The trainer's training_step, with its tokens counted."""
-
-        def counted(model: Any, inputs: dict[str, Any], *rest: Any, **more: Any) -> Any:
-            self.counts.append(tokens_of(inputs))
-            return step(model, inputs, *rest, **more)
-
-        return counted
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.step_start = time.monotonic()
@@ -70,10 +62,11 @@ class MetricsLog:
 
     def _train_fields(self, logs: Mapping[str, Any]) -> dict[str, Any]:
         fields = {name: _finite(logs[name]) for name in KEPT_FIELDS if name in logs}
-        counted, self.counts = sum(int(count) for count in self.counts) * n_processes(), []
+        counted = sum(int(count) for count in self.counts) * n_processes()
+        self.counts.clear()
         total = int(logs.get("num_tokens", self.n_tokens + counted))  # TRL counts by itself, its trainer under Unsloth does not
         n_new, self.n_tokens = total - self.n_tokens, total
-        fields["num_tokens"] = total
+        fields["num_tokens"] = self.n_before + total
         if n_new > 0 and self.step_seconds > 0:
             fields["tokens_per_second"] = round(n_new / self.step_seconds, 1)
         return {**fields, "memory_gb": memory_gb()}
@@ -86,6 +79,16 @@ class MetricsLog:
         if "eval_rewards/chosen" not in logs:  # the loss of preferences is no likelihood
             fields["perplexity"] = perplexity(logs["eval_loss"])
         return {**fields, "train_eval_gap": train_eval_gap(state.log_history, state.global_step)}
+
+
+def counting(step: Callable[..., Any], counts: list[Any]) -> Callable[..., Any]:
+    """A trainer's training_step that also appends the tokens of its micro-batch to counts."""
+
+    def counted(model: Any, inputs: dict[str, Any], *rest: Any, **more: Any) -> Any:
+        counts.append(tokens_of(inputs))
+        return step(model, inputs, *rest, **more)
+
+    return counted
 
 
 def tokens_of(inputs: Mapping[str, Any]) -> Any:

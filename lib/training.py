@@ -18,7 +18,7 @@ from lib.errors import UserError
 from lib.files import lock, read_dicts, read_json, write_json
 from lib.fingerprint import fingerprint_of, refuse_another_run
 from lib.finishing import finish
-from lib.metrics_log import MetricsLog
+from lib.metrics_log import MetricsLog, counting
 from lib.model import load_model_for_training, prepare_libraries, resolve_backend
 from lib.preference_rows import n_tokens
 from lib.preference_tuning import SameAtStart, for_trainer, preference_rows, preference_trainer, start_from_reference
@@ -150,7 +150,7 @@ def _trainer(job: Job, signals: StopOnSignal, resumed: bool, tracker: Tracker | 
         processing_class=tokenizer,
         callbacks=[as_callback(handler) for handler in handlers],
     )
-    trainer.training_step = handlers[0].counting(trainer.training_step)
+    trainer.training_step = counting(trainer.training_step, handlers[0].counts)
     trainer.remove_callback(PrinterCallback)
     trainer._save_rng_state = then_wait(trainer._save_rng_state)
     trainer.create_model_card = lambda **_: None  # one in every checkpoint, with this machine's paths in it
@@ -171,7 +171,7 @@ def _handlers(job: Job, model: Any, signals: StopOnSignal, tracker: Tracker) -> 
     early = [EarlyStop(config.early_stopping)] if config.early_stopping else []
     same = [] if config.method == "sft" else [SameAtStart(config.beta)]
     return [
-        MetricsLog(metrics, before[-1]["seconds"] if before else 0.0, tracker.log, functools.partial(validation_certainty, model, job)),
+        MetricsLog(metrics, before, tracker.log, functools.partial(validation_certainty, model, job)),
         Samples(job.folder / "samples.jsonl", job.plan.steps_per_epoch, list(sampled), answer),
         Progress(job.plan.steps),
         Alerts(config.max_train_eval_gap),

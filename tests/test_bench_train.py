@@ -21,6 +21,7 @@ from lib.bench_training import (
 )
 from lib.errors import UserError
 from lib.gpus import QWEN3_8B as SIZES
+from lib.metrics_log import counting
 from lib.settings import TrainConfig
 
 ROOT = Path(__file__).parent.parent
@@ -46,7 +47,7 @@ def test_padding_does_not_count_as_tokens():
     import torch
 
     meter = Meter()
-    step = meter.count(lambda model, inputs: "loss")
+    step = counting(lambda model, inputs: "loss", meter.counts)
     assert step(None, {"input_ids": torch.ones(2, 5), "attention_mask": torch.tensor([[1] * 5, [1, 1, 0, 0, 0]])}) == "loss"
     step(None, {"input_ids": torch.ones(1, 9)})  # padding-free: no mask
     meter.warm, meter.end = 0.0, 2.0

@@ -45,7 +45,7 @@ def wait_for_step(process, step, folder=RUN):
 
 
 def test_a_killed_run_ends_in_the_same_weights_as_an_uninterrupted_one(tiny_run, capsys):
-    whole = read_json(RUN / "manifest.json")
+    whole, whole_lines = read_json(RUN / "manifest.json"), read_dicts(RUN / "metrics.jsonl")
     shutil.rmtree(RUN)
     process = start(tiny_run)
     wait_for_step(process, 13)
@@ -61,6 +61,10 @@ def test_a_killed_run_ends_in_the_same_weights_as_an_uninterrupted_one(tiny_run,
     lines = read_dicts(RUN / "metrics.jsonl")
     assert [line["step"] for line in lines if "loss" in line] == list(range(1, 19))
     assert [line["step"] for line in lines if "eval_loss" in line] == [0, 4, 8, 12, 16, 18]
+    for name in ("loss", "grad_norm", "learning_rate", "num_tokens", "entropy", "eval_entropy"):
+        assert [line[name] for line in lines if name in line] == [line[name] for line in whole_lines if name in line], name
+    seconds = [line["seconds"] for line in lines]
+    assert seconds == sorted(seconds)
 
 
 def test_sigterm_finishes_the_step_saves_and_says_how_to_go_on(tiny_run):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from lib.files import read_dicts
-from lib.metrics_log import MetricsLog, tokens_of
+from lib.metrics_log import MetricsLog, counting, tokens_of
 
 
 def log_one_step_and_an_evaluation(path, step_logs, eval_logs, **options):
@@ -13,7 +13,7 @@ def log_one_step_and_an_evaluation(path, step_logs, eval_logs, **options):
 
     log = MetricsLog(path, **options)
     state = SimpleNamespace(global_step=1, epoch=0.5, is_world_process_zero=True, log_history=[])
-    step = log.counting(lambda model, inputs, *_: "stepped")
+    step = counting(lambda model, inputs, *_: "stepped", log.counts)
     log.on_step_begin(None, state, None)
     for mask in ([[1, 1, 0], [1, 1, 1]], [[1, 0, 0], [1, 1, 0]]):
         assert step(None, {"input_ids": torch.zeros(2, 3), "attention_mask": torch.tensor(mask)}) == "stepped"
