@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from lib.evidence import Files
-from lib.files import content_hash, read_dicts, read_json
+from lib.files import content_hash, read_dicts, read_json, read_jsonl
 from lib.plots import bars, intervals, label, lines
 from lib.report import render
+from lib.schema import Pair
 
 N_BLIND = 20
 N_EXTREME = 3
@@ -42,6 +43,7 @@ def page(files: Files, report: Mapping[str, Any], steps: Mapping[str, float]) ->
         worst=_extremes(files, steps, -1),
         funnel=_funnel(processed),
         train=files.train_manifest,
+        samples=_samples(files),
         command=f"make eval RUN={files.run}",
     )
 
@@ -61,6 +63,16 @@ def _criteria_plot(report: Mapping[str, Any]) -> Any:
 def _length_plot(report: Mapping[str, Any]) -> Any:
     found = [(system, metrics["median_chars"]) for system, metrics in report["metrics"].items() if metrics.get("median_chars") is not None]
     return bars(found, "Median length of the replies, characters") if found else ""
+
+
+def _samples(files: Files) -> list[dict[str, Any]]:
+    """[{tweet, replies: [(epoch, reply)]}]: what the model answered to the same validation tweets while it trained."""
+    path = Path("data") / files.config.data / "processed" / "val.jsonl"
+    tweet_of = {pair.tweet_id: pair.tweet for pair in read_jsonl(path, Pair)} if path.is_file() else {}
+    replies: dict[str, list[tuple[int, str]]] = {}
+    for sample in files.train_manifest.get("samples", []):
+        replies.setdefault(sample["tweet_id"], []).append((sample["epoch"], sample["reply"]))
+    return [{"tweet": tweet_of[tweet], "replies": rows} for tweet, rows in replies.items() if tweet in tweet_of]
 
 
 def _curves(files: Files) -> Any:

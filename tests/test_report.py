@@ -13,7 +13,7 @@ from lib.files import write_json, write_jsonl
 from lib.ledger import Ledger
 from lib.schema import Judgment, Reply
 from lib.settings import EvalConfig, TrainConfig
-from tests.eval_data import prompt, write_data
+from tests.eval_data import pair, prompt, write_data
 
 HOSTILE = "<script>alert(1)</script> <img src=x onerror=alert(1)> [b](javascript:x)"
 
@@ -79,7 +79,15 @@ def write_evaluation(tmp_path):
     write_json(folder / "calibration.json", few)
     write_json(folder / "judgments.manifest.json", {"model": "a stand-in"})
     write_json(folder / "replies.manifest.json", {"leaks": {"tuned": 2}})
-    write_json(tmp_path / "adapters/small/manifest.json", {"train_eval_gap": 0.1, "adapter_sha256": "ab" * 32, "usd": 0.4, "alerts": []})
+    seen, unknown = pair(200), pair(201)
+    write_jsonl(tmp_path / "data/small/processed/val.jsonl", [seen])
+    samples = [
+        {"step": 0, "epoch": 0, "tweet_id": seen.tweet_id, "reply": "first words"},
+        {"step": 9, "epoch": 1, "tweet_id": seen.tweet_id, "reply": HOSTILE},
+        {"step": 9, "epoch": 1, "tweet_id": unknown.tweet_id, "reply": "to a tweet that was forgotten"},
+    ]
+    known = {"train_eval_gap": 0.1, "adapter_sha256": "ab" * 32, "usd": 0.4, "alerts": [], "samples": samples}
+    write_json(tmp_path / "adapters/small/manifest.json", known)
     (tmp_path / "adapters/small/metrics.jsonl").write_text('{"step": 1, "loss": 2.5}\n{"step": 2, "loss": 2.0, "eval_loss": 2.2}\n')
     Ledger(folder / "ledger.jsonl").append("done", "k", "judge", usd=1.25)
     configs = tmp_path / "configs"
@@ -168,6 +176,12 @@ def test_the_page_says_stand_in_and_shows_the_curves(made):
     assert "offline stand-in" in html
     assert "validation loss" in html
     assert html.count("<svg") >= 3
+
+
+def test_the_page_shows_what_the_model_answered_while_it_trained(made):
+    html = page(*made)
+    assert html.index("before training") < html.index("first words") < html.index("after epoch 1")
+    assert "to a tweet that was forgotten" not in html
 
 
 def test_a_tweet_without_a_headline_verdict_is_an_error_that_names_the_file(tmp_path, monkeypatch):
