@@ -130,7 +130,7 @@ def lines(series: Sequence[Series], title: str, x_label: str) -> Markup:
         path = " ".join(place(x, y) for x, y in curve if math.isfinite(y))
         body.append(Markup('<polyline points="{}" class="line s{}"/>').format(path, index % 4))
         body += [_line(legend_x, 14, legend_x + 22, 14, f"line s{index % 4}"), _text(legend_x + 28, 18, name)]
-        legend_x += 48 + 7.5 * len(name)
+        legend_x += 48 + (10 if len(series) <= 2 else 7.5) * len(name)  # a phone's text is half as large again, where there is room
     body.append(_text((left + right) / 2, bottom + 38, x_label, "middle", "tick"))
     return _svg(bottom + 46, title, body)
 
