@@ -98,7 +98,7 @@ quickstart: $(STAMP) ## sample data, tiny model, offline judge: the whole path w
 quickstart-files: $(E)/report.json
 
 test: $(STAMP) ## all tests: no key, no GPU, no network
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile tests
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests
 
 lint: $(STAMP) ## ruff check and format
 	$(PYTHON) -m ruff check .

@@ -12,6 +12,11 @@ import pytest
 from tests.training_data import write_workspace
 
 
+def pytest_collection_modifyitems(items):
+    """The longest file first: as the last one it would keep one of two workers waiting for minutes."""
+    items.sort(key=lambda item: item.path.name != "test_unsloth.py")
+
+
 def once(tmp_path_factory, name, build):
     """A folder that build(folder) filled, shared by all of pytest-xdist's workers: the second one waits for the first."""
     shared = tmp_path_factory.getbasetemp()
