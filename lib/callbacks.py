@@ -86,7 +86,9 @@ class Samples:
     def __init__(self, path: Path, steps_per_epoch: int, tweet_ids: Sequence[str], answer: Callable[[], list[str]]) -> None:
         self.path, self.steps_per_epoch, self.tweet_ids, self.answer = path, steps_per_epoch, tweet_ids, answer
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        # Not before the first evaluation: Unsloth answers in inference mode, and the rotary table is made by whoever comes first.
+        # Tensors made in that mode cannot be saved for a backward pass.
         if state.global_step == 0:
             self._write(0, state)
 

@@ -98,13 +98,13 @@ def certainty(model: Any, rows: Sequence[Row]) -> dict[str, float]:
 
 
 def _logits(model: Any, rows: Sequence[Row], device: Any) -> tuple[Any, Any]:
-    """(token ids, logits) of a padded batch."""
+    """(token ids, logits) of a padded batch. Without a gradient, but not in inference mode: a model that trains may come to keep them."""
     import torch
 
     width = max(len(ids) for ids, _ in rows)
     ids = torch.tensor([row + [0] * (width - len(row)) for row, _ in rows], device=device)
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row, _ in rows], device=device)
-    with torch.inference_mode():
+    with torch.no_grad():
         return ids, model(input_ids=ids, attention_mask=mask).logits
 
 
@@ -112,11 +112,10 @@ def _batch_losses(model: Any, rows: Sequence[Row], device: str) -> list[tuple[fl
     import torch
 
     ids, logits = _logits(model, rows, device)
-    with torch.inference_mode():
-        sums = []
-        for number, (row, n_given) in enumerate(rows):  # row by row: float32 logits of a whole batch of a 150,000-word vocabulary are GBs
-            first = max(n_given, 1)
-            targets = ids[number, first : len(row)]
-            of_row = logits[number, first - 1 : len(row) - 1].float()
-            sums.append((torch.nn.functional.cross_entropy(of_row, targets, reduction="sum").item() if len(targets) else 0.0, len(targets)))
+    sums = []
+    for number, (row, n_given) in enumerate(rows):  # row by row: float32 logits of a whole batch of a 150,000-word vocabulary are GBs
+        first = max(n_given, 1)
+        targets = ids[number, first : len(row)]
+        of_row = logits[number, first - 1 : len(row) - 1].float()
+        sums.append((torch.nn.functional.cross_entropy(of_row, targets, reduction="sum").item() if len(targets) else 0.0, len(targets)))
     return sums

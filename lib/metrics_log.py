@@ -54,6 +54,7 @@ class MetricsLog:
                 f"The loss is not a number at step {state.global_step}. Lower learning_rate, give the run a new name, try again."
             )
         if not state.is_world_process_zero:
+            self.counts.clear()
             return
         line = {"step": state.global_step, "epoch": round(state.epoch or 0, 4), "seconds": round(time.monotonic() - self.start, 3)}
         line |= self._eval_fields(logs, state) if "eval_loss" in logs else self._train_fields(logs)

@@ -37,7 +37,6 @@ def checks(
     """The checks of a supervised run that need no token ids.
 
     splits: train, val, test. n_tokens: tokens per row of train and val, in the order of splits.
-
     tokenizer: None where the model's own is not on this machine.
     """
     train, val = splits["train"], splits["val"]
@@ -106,4 +105,5 @@ def padding(config: TrainConfig, tokenizer: HasTokens | None) -> Check:
 
 
 def no_tokenizer(config: TrainConfig) -> str:
+    """Why a check is unknown."""
     return f"the tokenizer of {config.model} is not on this machine; `make train` looks before it loads weights"

@@ -70,7 +70,7 @@ def rope_embedding(q: Any, k: Any, cos: Any, sin: Any, positions: Any = None) ->
     cos, sin = (table.squeeze()[: q.shape[2]] if positions is None else table.squeeze()[positions].unsqueeze(1) for table in (cos, sin))
     if cos.shape[-1] < q.shape[-1]:
         cos, sin = torch.cat((cos, cos), -1), torch.cat((sin, sin), -1)
-    cos, sin = cos.to(q.dtype).clone(), sin.to(q.dtype).clone()  # the table may have been made in inference mode
+    cos, sin = cos.to(q.dtype), sin.to(q.dtype)  # no copy: a table made in inference mode has to fail, as in Unsloth's traced kernels
 
     def rotated(x: Any) -> Any:
         half = x.shape[-1] // 2
