@@ -6,14 +6,14 @@ Opens on this machine only. Another --host asks for the password in DEMO_PASSWOR
 names are hidden until you vote (keys 1, 2, 0, x); adapters/<run>/votes.jsonl keeps the votes, `scripts.human_eval --import` reads it.
 """
 
-import ipaddress
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from demo.events import GeneratePair
-from demo.page import build_app, launch_options
+from demo.own_host import only_this_machine
+from demo.page import build_app, launch
 from demo.votes import Votes
 from lib.adapters import sha256_of
 from lib.cli import load_env, parser, run
@@ -43,11 +43,7 @@ def main() -> None:
 
 def serve(app: Any, host: str, port: int | None, auth: tuple[str, str] | None) -> None:
     """Launch, print the address, wait for Ctrl-C. Raises UserError if the port is taken."""
-    try:
-        app.queue(max_size=16).launch(server_name=host, server_port=port, auth=auth, prevent_thread_lock=True, **launch_options())
-    except OSError as error:
-        raise UserError(f"No free port at {host}:{port or '7860-7959'} ({error}). Pass another one: --port 8000.") from error
-    print(f"open {app.local_url}   (Ctrl-C ends it)", flush=True)
+    print(f"open {launch(app.queue(max_size=16), port, "--port", host, auth=auth)}   (Ctrl-C ends it)", flush=True)
     app.block_thread()
 
 
@@ -85,7 +81,7 @@ def pair_generator(loaded: Any, prompt: str) -> GeneratePair:
 
 def _auth(host: str) -> tuple[str, str] | None:
     """None on this machine; elsewhere a password is required, because everyone who reaches the page uses the GPU."""
-    if host == "localhost" or (host.replace(".", "").isdigit() and ipaddress.ip_address(host).is_loopback):
+    if only_this_machine(host):
         return None
     if not os.environ.get("DEMO_PASSWORD"):
         raise UserError(f"--host {host} opens the demo to the network. Set DEMO_PASSWORD first, or leave --host out.")

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from demo.page import launch_options
+from demo.page import launch
 from lib.errors import UserError
 from lib.files import append_line, read_dicts
 from lib.human_eval import Item
@@ -127,13 +127,9 @@ def serve(items: Sequence[Item], path: Path, port: int | None, share: bool) -> N
     # Before gradio is imported: it reads this once.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     blocks = build(Answers(items, path))
-    options = launch_options() | {"css_paths": Path(__file__).with_name("human.css"), "js": KEYS_JS, "prevent_thread_lock": True}
-    options |= {"share": share, "auth": ("rater", password) if password else None}
-    try:
-        _, url, public = blocks.queue(max_size=64).launch(server_name="127.0.0.1", server_port=port, **options)
-    except OSError as error:
-        raise UserError(f"Port {port or '7860 to 7959'} is taken. Choose another one: --web --port 7999.") from error
-    print(f"human-eval: open {public or url} in a browser. Ctrl-C ends it and imports the answers.", flush=True)
+    look = {"css_paths": Path(__file__).with_name("human.css"), "js": KEYS_JS}
+    url = launch(blocks.queue(max_size=64), port, "--web --port", share=share, auth=("rater", password) if password else None, **look)
+    print(f"human-eval: open {url} in a browser. Ctrl-C ends it and imports the answers.", flush=True)
     try:
         threading.Event().wait()
     except KeyboardInterrupt:

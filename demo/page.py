@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demo.events import GeneratePair, emptied, labels, status_line, streamer, time_line, voter
+from demo.own_host import guarded_app
 from demo.votes import CHOICES, KEYS_JS, LEAVE_BOX_JS, Session, Votes
+from lib.errors import UserError
 from lib.settings import SamplingConfig
 
 if TYPE_CHECKING:
     import gradio as gr
 
+LOCAL = "127.0.0.1"
 TITLE = "Two replies to one tweet"
 PLACEHOLDER = "Write or paste a tweet. Enter sends, Shift + Enter starts a new line."
 EXAMPLES = [  # written for this project
@@ -95,8 +98,24 @@ def build_app(
     return app
 
 
-def launch_options() -> dict[str, Any]:
-    """What launch() needs for the page to look right and to keep to itself: nothing shared, counted, recorded or fetched."""
+def launch(blocks: "gr.Blocks", port: int | None, flag: str, host: str = LOCAL, share: bool = False, **options: Any) -> str:
+    """Serve a page of this project; return its address. Every page starts here. Raises UserError if the port is taken.
+
+    flag: how the command is told a port. options: what differs from launch_options, as gradio's launch() names it.
+    """
+    options = {**launch_options(host, share), "server_name": host, "server_port": port, "prevent_thread_lock": True, **options}
+    try:
+        _, url, public = blocks.launch(**options)
+    except OSError as error:
+        raise UserError(f"Port {port or '7860 to 7959'} is taken. Choose another one: {flag} 7999.") from error
+    return public or url
+
+
+def launch_options(host: str = LOCAL, share: bool = False) -> dict[str, Any]:
+    """What gradio's launch() needs for a page to look right and to keep to itself: nothing counted, recorded or fetched.
+
+    host: what the page listens at. share: whether a public link was asked for. Nobody else's name for the page is answered.
+    """
     import gradio as gr
 
     theme = gr.themes.Base(primary_hue="blue", neutral_hue="slate", font=FONTS, font_mono=MONO)
@@ -104,7 +123,10 @@ def launch_options() -> dict[str, Any]:
     theme.name = "calm"  # Gradio writes it into the page, where a blind round must not read "base"
     theme.set(block_border_width="0px", block_shadow="none", block_padding="0px", **colours)
     private = {
-        "share": False,
+        "_app": guarded_app(host, share),
+        "share": share,
+        "num_workers": 0,  # further processes, on ports of their own, would stand outside the guard
+        "mcp_server": False,
         "run_history": False,
         "enable_monitoring": False,
         "show_error": False,

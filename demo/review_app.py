@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from demo.page import launch_options
+from demo.page import launch
 from lib.characters import visible
 from lib.doubts import Doubtful
 from lib.errors import UserError
@@ -155,11 +155,7 @@ def serve(review: Review, set_name: str, port: int | None) -> None:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     left = threading.Event()
     blocks = _Page(review, set_name, left).build()
-    options = launch_options() | {"css_paths": Path(__file__).with_name("review.css"), "js": KEYS_JS, "prevent_thread_lock": True}
-    try:
-        _, url, _ = blocks.launch(server_name="127.0.0.1", server_port=port, **options)
-    except OSError as error:
-        raise UserError(f"Port {port or '7860 to 7959'} is taken. Choose another one: --web --port 7999.") from error
+    url = launch(blocks, port, "--web --port", css_paths=Path(__file__).with_name("review.css"), js=KEYS_JS)
     print(f"review: open {url} in a browser. Ctrl-C, or q on the page, ends it.", flush=True)
     try:
         left.wait()
