@@ -43,7 +43,8 @@ def main() -> None:
 
 def serve(app: Any, host: str, port: int | None, auth: tuple[str, str] | None) -> None:
     """Launch, print the address, wait for Ctrl-C. Raises UserError if the port is taken."""
-    print(f"open {launch(app.queue(max_size=16), port, "--port", host, auth=auth)}   (Ctrl-C ends it)", flush=True)
+    url = launch(app.queue(max_size=16), port, "--port", host, auth=auth)
+    print(f"open {url}   (Ctrl-C ends it)", flush=True)
     app.block_thread()
 
 

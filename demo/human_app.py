@@ -128,7 +128,8 @@ def serve(items: Sequence[Item], path: Path, port: int | None, share: bool) -> N
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     blocks = build(Answers(items, path))
     look = {"css_paths": Path(__file__).with_name("human.css"), "js": KEYS_JS}
-    url = launch(blocks.queue(max_size=64), port, "--web --port", share=share, auth=("rater", password) if password else None, **look)
+    auth = ("rater", password) if password else None
+    url = launch(blocks.queue(max_size=64), port, "--web --port", share=share, auth=auth, **look)
     print(f"human-eval: open {url} in a browser. Ctrl-C ends it and imports the answers.", flush=True)
     try:
         threading.Event().wait()

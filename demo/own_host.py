@@ -1,7 +1,8 @@
 """The guard of a local page: it answers to the names of its own machine, and to no page of another site.
 
-Without it any web page in the same browser reads and writes what lies behind the page: by a name of its own that is made to point at
-127.0.0.1 (DNS rebinding: a foreign Host), or by sending forms there (a foreign Origin, Sec-Fetch-Site: cross-site).
+Without it any web page in the same browser reads and writes what lies behind the page: by a name of its own
+that is made to point at 127.0.0.1 (DNS rebinding: a foreign Host), or by sending forms there (a foreign
+Origin, Sec-Fetch-Site: cross-site).
 """
 
 import ipaddress
@@ -16,10 +17,10 @@ LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 EVERY_ADDRESS = ("0.0.0.0", "[::]")
 AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:(?P<port>[0-9]*))?")
 SHARED = re.compile(r"[a-z0-9-]+\.gradio\.live")
-# What a proxy says the address was. Gradio builds its links from these, so they have to be names of this page too.
+# What a proxy says the address was. Gradio makes its links of these: they have to be this page's names too.
 FORWARDED = (b"x-forwarded-host", b"x-gradio-server")
-WRONG_NAME = "Refused: this page answers to its own address only. Open the address that its command printed.\n"
-OTHER_SITE = "Refused: this request comes from another site's page. Open the address that this page's command printed.\n"
+WRONG_NAME = "Refused: this page answers to its own address only. Open the one that its command printed.\n"
+OTHER_SITE = "Refused: this comes from another site. Open the address that this page's command printed.\n"
 
 
 def only_this_machine(host: str) -> bool:
@@ -31,11 +32,11 @@ def only_this_machine(host: str) -> bool:
 
 
 def guarded_app(host: str, share: bool) -> Any:
-    """The application that gradio fills and serves, with the guard around all of it: routes, uploads, CORS answers, web sockets."""
+    """The application that gradio fills and serves, with the guard around all of it, web sockets included."""
     from gradio.routes import App, ORJSONResponse
 
     class OwnApp(App):
-        # Not gradio's app_kwargs={"middleware": …}: its CORS layer lies outside those and would answer strangers' preflights.
+        # Not app_kwargs={"middleware": ...}: gradio's CORS layer lies outside and would answer strangers.
         def build_middleware_stack(self) -> Any:
             return OwnHost(super().build_middleware_stack(), host, share)
 
@@ -47,7 +48,7 @@ class OwnHost:
 
     def __init__(self, app: Asgi, host: str, share: bool) -> None:
         self.app, self.share = app, share
-        self.host = _bracketed(host.lower())
+        self.host = bracketed(host.lower())
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         refusal = self._refusal(scope) if scope["type"] in ("http", "websocket") else None
@@ -59,7 +60,8 @@ class OwnHost:
             await PlainTextResponse(refusal, 403)(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> str | None:
-        hosts, forwarded = _values(scope, b"host"), [value for name in FORWARDED for value in _values(scope, name)]
+        hosts = _values(scope, b"host")
+        forwarded = [value for name in FORWARDED for value in _values(scope, name)]
         if len(hosts) != 1 or not all(self._is_own(value, scope) for value in (*hosts, *forwarded)):
             return WRONG_NAME
         origins, sites = _values(scope, b"origin"), _values(scope, b"sec-fetch-site")
@@ -75,29 +77,33 @@ class OwnHost:
         names = [*LOOPBACK, self.host]
         if self.host in EVERY_ADDRESS and scope.get("server"):
             # The address that this connection arrived at: a rebound name is never one.
-            names.append(_bracketed(scope["server"][0]))
+            names.append(bracketed(scope["server"][0]))
         return match["name"] in names or (self.share and SHARED.fullmatch(match["name"]) is not None)
 
 
 def _values(scope: Scope, name: bytes) -> list[str]:
     """Every value of a header, in small letters: names of hosts have no others."""
-    return [value.decode("latin-1").strip().lower() for key, value in scope["headers"] if key.lower() == name]
+    return [value.decode("latin-1").strip(" \t").lower() for key, value in scope["headers"] if key.lower() == name]
 
 
-def _bracketed(host: str) -> str:
+def bracketed(host: str) -> str:
+    """A host as it stands in an address: IPv6 in brackets."""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 def _is_same(origin: str, host: str) -> bool:
-    """Whether a page at origin is this page: the same name and port, where the names of the loopback are one."""
+    """Whether a page at origin is this page: the same name and port; the names of the loopback are one."""
     scheme, _, authority = origin.partition("://")
     one, other = AUTHORITY.fullmatch(authority), AUTHORITY.fullmatch(host)
-    if scheme not in ("http", "https") or not one or not other or (one["port"] or "") != (other["port"] or ""):
+    if scheme not in ("http", "https") or not one or not other:
+        return False
+    if (one["port"] or "") != (other["port"] or ""):
         return False
     return one["name"] == other["name"] or {one["name"], other["name"]} <= set(LOOPBACK)
 
 
 def _is_link(scope: Scope) -> bool:
-    """Whether somebody followed a link from elsewhere to the page itself, in a tab and not in another page's frame."""
+    """Whether somebody followed a link from elsewhere to the page itself, in a tab and not in a frame."""
     is_page = scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and scope["path"] == "/"
-    return is_page and _values(scope, b"sec-fetch-mode") == ["navigate"] and _values(scope, b"sec-fetch-dest") == ["document"]
+    is_tab = _values(scope, b"sec-fetch-dest") == ["document"]
+    return is_page and is_tab and _values(scope, b"sec-fetch-mode") == ["navigate"]

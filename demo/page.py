@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demo.events import GeneratePair, emptied, labels, status_line, streamer, time_line, voter
-from demo.own_host import guarded_app
+from demo.own_host import bracketed, guarded_app
 from demo.votes import CHOICES, KEYS_JS, LEAVE_BOX_JS, Session, Votes
 from lib.errors import UserError
 from lib.settings import SamplingConfig
@@ -98,23 +98,32 @@ def build_app(
     return app
 
 
-def launch(blocks: "gr.Blocks", port: int | None, flag: str, host: str = LOCAL, share: bool = False, **options: Any) -> str:
-    """Serve a page of this project; return its address. Every page starts here. Raises UserError if the port is taken.
+def launch(
+    blocks: "gr.Blocks",
+    port: int | None,
+    flag: str,
+    host: str = LOCAL,
+    share: bool = False,
+    **options: Any,
+) -> str:
+    """The address of a page, served until blocks.close(). Raises UserError if the port is taken.
 
-    flag: how the command is told a port. options: what differs from launch_options, as gradio's launch() names it.
+    flag: how the command is told a port. options: what differs from launch_options, in gradio's words.
     """
-    options = {**launch_options(host, share), "server_name": host, "server_port": port, "prevent_thread_lock": True, **options}
+    options = {**launch_options(host, share), "server_name": bracketed(host), "server_port": port, **options}
     try:
-        _, url, public = blocks.launch(**options)
+        _, url, public = blocks.launch(prevent_thread_lock=True, **options)
     except OSError as error:
-        raise UserError(f"Port {port or '7860 to 7959'} is taken. Choose another one: {flag} 7999.") from error
+        what = "is taken" if host == LOCAL else f"is taken, or {host} is no address of this machine"
+        raise UserError(f"Port {port or '7860 to 7959'} {what}. Choose another one: {flag} 7999.") from error
     return public or url
 
 
 def launch_options(host: str = LOCAL, share: bool = False) -> dict[str, Any]:
-    """What gradio's launch() needs for a page to look right and to keep to itself: nothing counted, recorded or fetched.
+    """What gradio's launch() needs for a page to look right and to keep to itself.
 
-    host: what the page listens at. share: whether a public link was asked for. Nobody else's name for the page is answered.
+    Nothing is counted, recorded or fetched, and no name but these is answered: host, what the page listens at,
+    and the public link where share says that one was asked for.
     """
     import gradio as gr
 
