@@ -40,10 +40,13 @@ def config_hash(config: DataConfig) -> str:
 
 
 def finished(folder: Path, config: DataConfig, max_usd: float) -> Outcome | None:
-    """The outcome of a job under this very config that can do no more: not within max_usd, or not at all."""
+    """The outcome of a job under this very config that can do no more: not within max_usd, or not at all.
+
+    A run that is paid for and not read yet (of a later job that was cut short) is something to do.
+    """
     path = folder / "raw" / "manifest.json"
     manifest = read_json(path) if path.is_file() else {}
-    if manifest.get("config_hash") != config_hash(config):
+    if manifest.get("config_hash") != config_hash(config) or Purchases.has_open(folder):
         return None
     outcome = Outcome(**{name: manifest[name] for name in Outcome.__dataclass_fields__ if name in manifest})
     return None if outcome.stopped == "budget" and max_usd > outcome.max_usd else outcome

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lib.delivery import read_whole, refuse_short
 from lib.errors import UserError
 from lib.files import content_hash, write_bytes, write_json
 from lib.items import is_filler
@@ -50,6 +51,12 @@ class Purchases:
         self._new: set[str] = set()  # what this process bought
         self._others: list[str] | None = None  # runs that were there before this job: never ours
 
+    @staticmethod
+    def has_open(folder: Path) -> bool:
+        """Whether the set has a run that was, or may have been, started and is not finished."""
+        latest = Ledger(folder / "ledger.jsonl").latest().values()
+        return any(entry.kind == KIND and entry.state in ("intent", "started") for entry in latest)
+
     def spent_usd(self) -> float:
         """Dollars of finished runs, and the worst case of those whose cost is not known yet."""
         finished = sum(entry.usd or 0.0 for entry in self._latest.values() if entry.kind == KIND)
@@ -66,17 +73,19 @@ class Purchases:
 
     def settle(self) -> None:
         """Finish what an earlier process left open, whatever today's config says: it is paid for."""
+        short: list[str] = []
         for entry, intent in self._open():
             if intent.note.get("source") != self.provider.name:
                 continue
             request = _request_of(intent)
             if entry.state == "started":
-                self._finish(entry.key, request, str(entry.id))
+                short.append(self._finish(entry.key, request, str(entry.id)))
             elif run := self._reconcile(request, intent):
                 self._book("started", entry.key, id=run.id)
-                self._finish(entry.key, request, run.id)
+                short.append(self._finish(entry.key, request, run.id))
             else:
                 self._book("failed", entry.key, usd=0.0, note={"reason": "never started"})
+        refuse_short(short)
 
     def buy(self, requests: Sequence[Request]) -> bool:
         """Buy what is missing of requests, a few runs at a time. False: the next one could exceed the cap."""
@@ -84,8 +93,7 @@ class Purchases:
         waits = iter(BUSY_WAITS_S)
         while pending:
             running, problem = self._start_some(pending)
-            for key, request, run_id in running:
-                self._finish(key, request, run_id)
+            refuse_short([self._finish(key, request, run_id) for key, request, run_id in running])
             if isinstance(problem, UserError):
                 raise problem
             if isinstance(problem, BusyError) and not running:
@@ -108,7 +116,7 @@ class Purchases:
         running: list[tuple[str, Request, str]] = []
         while pending and len(running) < self.provider.n_parallel:
             worst_usd = self.provider.price.worst_usd(pending[0].max_items)
-            if worst_usd and self.spent_usd() + worst_usd > self.max_usd + 1e-9:
+            if worst_usd and not self.spent_usd() + worst_usd <= self.max_usd + 1e-9:  # NaN is not within it
                 break
             try:
                 key, run_id = self._start(pending[0], worst_usd)
@@ -159,10 +167,16 @@ class Purchases:
                 return run
         return None
 
-    def _finish(self, key: str, request: Request, run_id: str) -> None:
-        """Wait for the run, keep what it delivered however it ended, book what it cost."""
+    def _finish(self, key: str, request: Request, run_id: str) -> str:
+        """Wait for the run, keep what it delivered however it ended, book what it cost.
+
+        Where rows are missing it stays open, and a sentence that says so is returned.
+        """
         run = self.provider.wait(run_id)
-        delivered = self.provider.items(request, run)
+        delivery, missing = read_whole(self.provider, request, run, self._say, self._sleep)
+        if missing:
+            return missing
+        delivered = delivery.items
         items = [item for item in delivered if self._keep(item)]
         usd, n_filler = self.provider.price.actual_usd(run, len(delivered)), sum(map(is_filler, items))
         if run.status != "SUCCEEDED":
@@ -179,6 +193,9 @@ class Purchases:
             "status": run.status,
             "started_at": run.started_at,
             "collected_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "n_billed": run.n_billed,
+            "n_total": delivery.n_total,
+            "n_read": len(delivered),
             "n_items": len(items),
             "n_filler": n_filler,
             "n_forgotten": len(delivered) - len(items),
@@ -188,6 +205,7 @@ class Purchases:
         note = {"step": request.step, "file": path.name, "n_items": len(items), "n_filler": n_filler, "status": run.status}
         self._new.add(key)
         self._book("done", key, id=run.id, usd=usd, note=note)
+        return ""
 
     def _book(self, state: State, key: str, **fields: Any) -> Entry:
         entry = self.ledger.append(state, key, KIND, **fields)
