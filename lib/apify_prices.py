@@ -13,7 +13,10 @@ PER_RESULT = ("pricePerUnitUsd", "tieredPricing", "tieredPricePerUnitUsd")
 
 
 def price_of(actor: dict[str, Any], floor: int) -> Price:
-    """The price in force, at its dearest tier. actor: as GET /v2/actors/{id} answers. Raises UserError where a price is no amount."""
+    """The price in force, at its dearest tier. actor: as GET /v2/actors/{id} answers.
+
+    Raises UserError where a price is no amount.
+    """
     info = _in_force(actor)
     model = str(info.get("pricingModel", ""))
     if model == "PRICE_PER_DATASET_ITEM":
@@ -25,9 +28,10 @@ def price_of(actor: dict[str, Any], floor: int) -> Price:
 
 
 def n_billed(actor: dict[str, Any], run: Any) -> int | None:
-    """Items that the run was charged for, as its events or its cost tell; None where neither does. run: apify_client's Run.
+    """Items that the run was charged for, as its events or its cost tell; None where neither does.
 
-    A cost tells where everybody pays the same price per item and it is a multiple of it: else it holds other things too.
+    run: apify_client's Run. A cost tells where everybody pays the same price per item and it is a whole
+    multiple of that: else it holds other things too, such as the use of the platform.
     """
     charged, info = run.charged_event_counts or {}, _in_force(actor)
     events = _events(info) if info.get("pricingModel") == "PAY_PER_EVENT" else {}
@@ -36,10 +40,10 @@ def n_billed(actor: dict[str, Any], run: Any) -> int | None:
             return charged[event]
     if named := [n for event, n in charged.items() if _is_item(event, {})]:
         return max(named)
-    if info.get("pricingModel") != "PRICE_PER_DATASET_ITEM" or info.get("tieredPricing"):
+    if info.get("pricingModel") != "PRICE_PER_DATASET_ITEM" or info.get("tieredPricing") or run.usage_usd:
         return None
     n = (run.usage_total_usd or 0.0) / (_dearest(info, *PER_RESULT) or math.inf)
-    return round(n) if math.isfinite(n) and n > 0.5 and abs(n - round(n)) < 0.01 else None
+    return round(n) if math.isfinite(n) and n > 0.5 and abs(n - round(n)) < 0.001 else None
 
 
 def _in_force(actor: dict[str, Any]) -> dict[str, Any]:
@@ -47,8 +51,10 @@ def _in_force(actor: dict[str, Any]) -> dict[str, Any]:
     listed = actor.get("pricingInfos") or []
     if not isinstance(listed, list):
         raise _no_amount("pricingInfos", listed)
-    infos = sorted((info for info in listed if isinstance(info, dict)), key=lambda info: str(info.get("startedAt")))
-    return next((info for info in reversed(infos) if str(info.get("startedAt", "")) <= now), infos[-1] if infos else {})
+    infos = [info for info in listed if isinstance(info, dict)]
+    infos.sort(key=lambda info: str(info.get("startedAt")))
+    newest = infos[-1] if infos else {}
+    return next((info for info in reversed(infos) if str(info.get("startedAt", "")) <= now), newest)
 
 
 def _price_per_event(events: dict[str, dict[str, Any]], floor: int, minimum_cap_usd: float) -> Price:
@@ -61,9 +67,9 @@ def _price_per_event(events: dict[str, dict[str, Any]], floor: int, minimum_cap_
 def _events(info: dict[str, Any]) -> dict[str, dict[str, Any]]:
     listed = info.get("pricingPerEvent")
     events = listed.get("actorChargeEvents") if isinstance(listed, dict) else None
-    if not isinstance(events, dict) or not events or not all(isinstance(event, dict) for event in events.values()):
-        raise _no_amount("actorChargeEvents", events)
-    return events
+    if isinstance(events, dict) and events and all(isinstance(event, dict) for event in events.values()):
+        return events
+    raise _no_amount("actorChargeEvents", events)
 
 
 def _event_usd(event: dict[str, Any]) -> float:
@@ -72,8 +78,12 @@ def _event_usd(event: dict[str, Any]) -> float:
 
 def _item_event(events: dict[str, dict[str, Any]]) -> str | None:
     """The event that is charged per item: the one that is sold or named so, the dearest of several."""
-    once = {name for name, event in events.items() if event.get("isOneTimeEvent") or name.endswith("actor-start")}
-    return max(events.keys() - once, key=lambda name: (_is_item(name, events[name]), _event_usd(events[name])), default=None)
+    rank = {
+        name: (_is_item(name, event), _event_usd(event))
+        for name, event in events.items()
+        if not event.get("isOneTimeEvent") and not name.endswith("actor-start")
+    }
+    return max(rank, key=lambda name: rank[name], default=None)
 
 
 def _is_item(name: str, event: dict[str, Any]) -> int:
@@ -106,6 +116,6 @@ def _amount(value: Any, name: str) -> float:
 
 def _no_amount(name: str, value: Any) -> UserError:
     return UserError(
-        f"Apify lists a price of the actor that is no amount in dollars ({name}: {str(value)[:60]}). Nothing was started. "
-        "See the actor's page at apify.com, try again later, or set another collect.actor."
+        f"Apify lists a price of the actor that is no amount in dollars ({name}: {str(value)[:60]}). "
+        "Nothing was started. See the actor's page at apify.com, try again later, or set another collect.actor."
     )

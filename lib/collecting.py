@@ -19,7 +19,7 @@ from lib.forecast import PAIRS_PER_TWEET, Outcome, estimate
 from lib.forgotten import Forgotten
 from lib.items import is_filler
 from lib.provider import Provider, Request
-from lib.purchase import Purchases
+from lib.purchase import Purchases, has_open
 from lib.raw_items import count_pairs, is_post, is_storable, read_items, wanted_tweets
 from lib.settings import DataConfig
 
@@ -46,7 +46,7 @@ def finished(folder: Path, config: DataConfig, max_usd: float) -> Outcome | None
     """
     path = folder / "raw" / "manifest.json"
     manifest = read_json(path) if path.is_file() else {}
-    if manifest.get("config_hash") != config_hash(config) or Purchases.has_open(folder):
+    if manifest.get("config_hash") != config_hash(config) or has_open(folder, manifest.get("source", "")):
         return None
     outcome = Outcome(**{name: manifest[name] for name in Outcome.__dataclass_fields__ if name in manifest})
     return None if outcome.stopped == "budget" and max_usd > outcome.max_usd else outcome

@@ -51,16 +51,10 @@ class Purchases:
         self._new: set[str] = set()  # what this process bought
         self._others: list[str] | None = None  # runs that were there before this job: never ours
 
-    @staticmethod
-    def has_open(folder: Path) -> bool:
-        """Whether the set has a run that was, or may have been, started and is not finished."""
-        latest = Ledger(folder / "ledger.jsonl").latest().values()
-        return any(entry.kind == KIND and entry.state in ("intent", "started") for entry in latest)
-
     def spent_usd(self) -> float:
         """Dollars of finished runs, and the worst case of those whose cost is not known yet."""
         finished = sum(entry.usd or 0.0 for entry in self._latest.values() if entry.kind == KIND)
-        return finished + sum(intent.note.get("worst_usd", 0.0) for _, intent in self._open())
+        return finished + sum(intent.note.get("worst_usd", 0.0) for _, intent in _open(self._entries))
 
     def done(self, request: Request) -> Entry | None:
         """The ledger's last word on a request that has been bought."""
@@ -74,7 +68,7 @@ class Purchases:
     def settle(self) -> None:
         """Finish what an earlier process left open, whatever today's config says: it is paid for."""
         short: list[str] = []
-        for entry, intent in self._open():
+        for entry, intent in _open(self._entries):
             if intent.note.get("source") != self.provider.name:
                 continue
             request = _request_of(intent)
@@ -213,16 +207,6 @@ class Purchases:
         self._latest[key] = entry
         return entry
 
-    def _open(self) -> list[tuple[Entry, Entry]]:
-        """(newest entry, its intent) of every unit that is neither done nor failed, oldest first."""
-        intents, newest = {}, {}
-        for entry in self._entries:
-            if entry.kind == KIND:
-                newest[entry.key] = entry
-                if entry.state == "intent":
-                    intents[entry.key] = entry
-        return [(entry, intents[key]) for key, entry in newest.items() if entry.state in ("intent", "started")]
-
     def _key(self, request: Request, renew: bool = False) -> str:
         """The key of the newest attempt at request; with renew, of the one to make now."""
         key, attempt = content_hash(request.actor, request.input), 0
@@ -235,6 +219,22 @@ class Purchases:
         if entry is None:
             return True
         return self.again and entry.key not in self._new and entry.note["n_items"] == entry.note["n_filler"]
+
+
+def has_open(folder: Path, source: str) -> bool:
+    """Whether the set has a run of this provider that was, or may have been, started and is not finished."""
+    return any(intent.note.get("source") == source for _, intent in _open(Ledger(folder / "ledger.jsonl").entries()))
+
+
+def _open(entries: Sequence[Entry]) -> list[tuple[Entry, Entry]]:
+    """(newest entry, its intent) of every unit that is neither done nor failed, oldest first."""
+    intents, newest = {}, {}
+    for entry in entries:
+        if entry.kind == KIND:
+            newest[entry.key] = entry
+            if entry.state == "intent":
+                intents[entry.key] = entry
+    return [(entry, intents[key]) for key, entry in newest.items() if entry.state in ("intent", "started")]
 
 
 def _request_of(intent: Entry) -> Request:

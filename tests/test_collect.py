@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from lib import apify_source, collecting, delivery
+from lib.apify_prices import n_billed
 from lib.cli import run
 from lib.collecting import Talk, collect, finished
 from lib.config import load_config
@@ -524,7 +525,11 @@ SHORT = {
     "the page's total": {"page": lambda items, offset, limit: (items[offset:10], 40, offset), "counts": lambda items: None},
     "the data set's count": {**TEN, "counts": lambda items: (40, 40)},
     "the cost": {**TEN, "report_usd": True},
-    "the charged events": {**TEN, "pricing": PAY_PER_EVENT, "events": lambda items: {"apify-actor-start": 1, "tweet": len(items)}},
+    "the charged events": {
+        **TEN,
+        "pricing": PAY_PER_EVENT,
+        "events": lambda items: {"apify-actor-start": 1, "tweet": len(items)},
+    },
     "the rows that Apify charged": {**TEN, "events": lambda items: {"apify-default-dataset-item": len(items)}},
     "a total of zero": {"page": lambda *_: ([], 0, 0), "counts": lambda items: (0, 0), "report_usd": True},
     "a total that changes": {"page": shrinking, "counts": lambda items: (10, 10)},
@@ -554,11 +559,11 @@ def forty(here):
 
 
 @pytest.mark.parametrize("fault", SHORT.values(), ids=SHORT)
-def test_a_run_that_gives_fewer_rows_than_were_billed_or_counted_stays_open_and_is_read_again_for_free(here, monkeypatch, forty, fault):
+def test_a_run_that_gives_fewer_rows_than_were_paid_for_stays_open_and_is_read_again_for_free(here, monkeypatch, forty, fault):
     fault = {"report_usd": False, **fault}
     with forty(**fault) as stub:
         for _ in range(2):
-            with pytest.raises(UserError, match=r"Not everything that was paid for .* Nothing is lost or paid twice: run the same command"):
+            with pytest.raises(UserError, match=r"Not everything that was paid for .* paid twice: run the same command"):
                 run_job(stub, monkeypatch)
             assert [entry.state for entry in Ledger(here / "data/main/ledger.jsonl").latest().values()] == ["started"]
             assert raw_items(here) == []
@@ -599,10 +604,12 @@ def test_the_other_runs_of_a_batch_are_finished_where_one_is_short(here, monkeyp
     assert_whole_and_once(stub, here)
 
 
-REPEATING = {
-    "the whole again": lambda items, offset, limit: (items, len(items), 0),
-    "the whole again, denied": lambda items, offset, limit: (items, len(items), offset),
-}
+def whole_again(items, offset, limit):
+    return items, len(items), 0
+
+
+def whole_again_denied(items, offset, limit):
+    return items, len(items), offset
 
 
 def honest_overlap(items, offset, limit):
@@ -616,7 +623,7 @@ def overlap(items, offset, limit):
 
 
 @pytest.mark.parametrize("report_usd", [True, False])
-@pytest.mark.parametrize("page", [honest_overlap, overlap, REPEATING["the whole again"], REPEATING["the whole again, denied"]])
+@pytest.mark.parametrize("page", [honest_overlap, overlap, whole_again, whole_again_denied])
 @pytest.mark.parametrize("n_tweets", [2, 7, 10, 43])
 def test_rows_that_come_on_two_pages_are_kept_once(here, monkeypatch, page, n_tweets, report_usd):
     write_config(here, target=1, queries="cats")
@@ -629,7 +636,8 @@ def test_rows_that_come_on_two_pages_are_kept_once(here, monkeypatch, page, n_tw
 
 def test_equal_rows_of_filler_on_several_pages_are_all_rows(here, monkeypatch):
     mock = {"type": "mock_tweet", "id": -1}
-    with ApifyStub(lambda run_input: [*world(run_input), mock, mock, mock, {"noResults": True}, {"noResults": True}], page_cap=1) as stub:
+    filler = [mock, mock, mock, {"noResults": True}, {"noResults": True}]
+    with ApifyStub(lambda run_input: [*world(run_input), *filler], page_cap=1) as stub:
         spoken = run_job(stub, monkeypatch)
     assert spoken.outcome.items == sum(len(run["items"]) for run in stub.runs)
 
@@ -677,9 +685,37 @@ def test_where_the_least_charge_was_billed_the_counters_are_given_time(here, mon
     assert spoken.slept[:2] == [1, 2]
 
 
+FLAT = {"pricingModel": "PRICE_PER_DATASET_ITEM", "pricePerUnitUsd": 0.0004}
+TIERED = {**FLAT, "tieredPricing": {"A": {"tieredPricePerUnitUsd": 0.0004}, "B": {"tieredPricePerUnitUsd": 0.0002}}}
+
+
+@pytest.mark.parametrize(
+    ("info", "events", "usd", "use", "n"),
+    [
+        (FLAT, None, 0.016, None, 40),
+        (FLAT, None, 0.0161, None, None),
+        (FLAT, None, 0.016, {"compute units": 0.016}, None),
+        (FLAT, None, None, None, None),
+        (FLAT, None, float("nan"), None, None),
+        (TIERED, None, 0.016, None, None),
+        (FLAT, {"apify-default-dataset-item": 7, "tweet": 9}, 0.016, None, 7),
+        (PAY_PER_EVENT[0], {"apify-actor-start": 1, "tweet": 12}, 0.5, None, 12),
+        (PAY_PER_EVENT[0], {"apify-actor-start": 1}, 0.5, None, None),
+        ({}, {"search": 3}, 0.016, None, None),
+    ],
+)
+def test_how_many_items_were_billed_is_known_from_events_or_a_cost_that_holds_nothing_else(info, events, usd, use, n):
+    run = SimpleNamespace(charged_event_counts=events, usage_total_usd=usd, usage_usd=use)
+    assert n_billed({"pricingInfos": [info]}, run) == n
+
+
 ENDLESS = {
     "new rows for ever": lambda items, offset, limit: ([tweet(str(offset + n + 1)) for n in range(7)], 7, offset),
-    "a total that grows along": lambda items, offset, limit: ([tweet(str(offset + n + 1)) for n in range(limit)], offset + 9999, offset),
+    "a total that grows along": lambda items, offset, limit: (
+        [tweet(str(offset + n + 1)) for n in range(limit)],
+        offset + 9999,
+        offset,
+    ),
     "filler for ever": lambda items, offset, limit: ([{"noResults": True}] * 100, 10**15, offset),
 }
 
@@ -723,7 +759,8 @@ def test_a_price_that_is_no_amount_stops_before_a_start(here, info, price):
 
 
 def test_a_listing_without_its_price_starts_nothing(here, monkeypatch):
-    for listed in ([{"pricingModel": "PRICE_PER_DATASET_ITEM"}], [{**PAY_PER_EVENT[0], "minimalMaxTotalChargeUsd": float("nan")}], "free"):
+    odd = {**PAY_PER_EVENT[0], "minimalMaxTotalChargeUsd": float("nan")}
+    for listed in ([{"pricingModel": "PRICE_PER_DATASET_ITEM"}], [odd], "free"):
         with ApifyStub(world, pricing=listed) as stub, pytest.raises(UserError, match="no amount in dollars"):
             run_job(stub, monkeypatch)
         assert stub.posts == 0
@@ -747,7 +784,9 @@ def test_a_set_collected_before_counts_were_compared_stays_done(here, monkeypatc
         first = run_job(stub, monkeypatch)
         for path in (here / "data/main/raw").glob("*.meta.json"):
             meta = json.loads(path.read_text())
-            path.write_text(json.dumps({name: meta[name] for name in meta if name not in ("n_billed", "n_total", "n_read")}))
+            for name in ("n_billed", "n_total", "n_read"):
+                del meta[name]
+            path.write_text(json.dumps(meta))
         (here / "data/main/raw/manifest.json").unlink()
         stub.page = lambda items, offset, limit: ([], len(items), offset)
         second = run_job(stub, monkeypatch)

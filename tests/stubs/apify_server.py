@@ -58,8 +58,8 @@ class ApifyStub:
     report_usd: bool = True
     events: Callable[[list[Any]], dict[str, int]] | None = None  # a run's items -> how often each event was charged
     page_cap: int = 1000  # rows of a page at most, whatever was asked
-    page: Callable[[list[Any], int, int], tuple[list[Any], int, int]] | None = None  # items, offset, limit -> rows, total, offset
-    counts: Callable[[list[Any]], tuple[int, int] | None] = lambda items: (len(items), sum(map(bool, items)))  # itemCount, clean one
+    page: Callable[[list[Any], int, int], tuple[list[Any], int, int]] | None = None  # offset, limit -> rows, total, offset
+    counts: Callable[[list[Any]], tuple[int, int] | None] = lambda items: (len(items), sum(map(bool, items)))
     ended_s_ago: float = 0.0
     polls: int = 0  # answers READY or RUNNING before the end
     end: Callable[[dict[str, Any]], str] = lambda run_input: "SUCCEEDED"
