@@ -4,19 +4,22 @@ import json
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from decimal import ROUND_UP, Decimal
 from typing import Any, NoReturn
 
+from lib.apify_prices import n_billed, price_of
 from lib.errors import UserError
-from lib.provider import AnswerLostError, BusyError, Price, Provider, RefusedError, Request, Run
+from lib.files import content_hash
+from lib.items import ID_FIELDS, is_filler
+from lib.provider import AnswerLostError, BusyError, Delivery, Price, Provider, RefusedError, Request, Run
 from lib.settings import DataConfig
 
 API_URL = "https://api.apify.com"
 TOKEN = "APIFY_API_TOKEN"
 PAGE_SIZE = 1000
 FLOORS = {"apidojo/tweet-scraper": 50}  # items that one query is billed for at least; it stands in the actor's README, not in its pricing
-ASSUMED_USD_PER_ITEM = 0.0005  # for actors that list no price; above what comparable ones ask
 ENDED = ("SUCCEEDED", "FAILED", "TIMED-OUT", "ABORTED")
 ONGOING = "Nothing is lost or paid twice: run the same command again to go on from here."
 CHECK = "Check that the Apify account has a paid plan: free plans get filler only."
@@ -73,7 +76,9 @@ class _Apify:
         return Provider("apify", self.price(), *functions, account=self.account(), check=CHECK)
 
     def price(self) -> Price:
-        return price_of(self.get(f"actors/{self.actor.replace('/', '~')}", f"the actor {self.actor}"), FLOORS.get(self.actor, 0))
+        """The actor's price; its list is kept to tell from a run how many items were billed."""
+        self.listing = self.get(f"actors/{self.actor.replace('/', '~')}", f"the actor {self.actor}")
+        return price_of(self.listing, FLOORS.get(self.actor, 0))
 
     def account(self) -> str:
         """This month's use and limit; "" where the token may not see them."""
@@ -142,20 +147,40 @@ class _Apify:
             )
         if run.status not in ENDED:
             raise UserError(f"Run {run_id} is still {run.status} after {seconds // 60} minutes. {ONGOING}")
-        return _run(run)
+        return replace(_run(run), n_billed=n_billed(self.listing, run), ended_at=run.finished_at or run.started_at)
 
-    def items(self, request: Request, run: Run) -> list[Any]:
-        """All items of the run, in order. Read to the empty page: the total may lag behind."""
+    def items(self, request: Request, run: Run) -> Delivery:
+        """All rows of the run, in order, each once: to the empty page (the total may lag), within what was billed."""
         items: list[Any] = []
-        dataset, last = self.reader.dataset(run.dataset), None
+        offset, n_total, seen = 0, 0, set()
+        dataset, most = self.reader.dataset(run.dataset), 10 * max(PAGE_SIZE, request.max_items)
         while True:
             with self.reading(f"the items of run {run.id}"):
-                page = dataset.list_items(offset=len(items), limit=PAGE_SIZE)
-            if not page.items:
-                return items
-            if page.items == last and page.offset != len(items):
-                raise UserError(f"Apify sent the same page of run {run.id} twice. {ONGOING}")
-            items, last = items + page.items, page.items
+                page = dataset.list_items(offset=offset, limit=PAGE_SIZE)
+            n_total = max(n_total, page.total)
+            rows = page.items[max(0, offset - page.offset) :]
+            new = [row for row in rows if _mark(row) not in seen]
+            if not rows or (not new and offset >= max(n_total, run.n_billed or 0)):
+                break
+            ceiling = most if run.n_billed is None else max(run.n_billed, min(n_total, most))
+            if offset and (len(items) >= ceiling or offset >= 2 * ceiling):
+                raise UserError(
+                    f"Apify sends rows of run {run.id} without an end: {len(items)} were read and more come, against a "
+                    f"total of {page.total} and {run.n_billed or 'an unknown number of'} billed rows. {ONGOING}"
+                )
+            items += new
+            seen |= {mark for mark in map(_mark, rows) if mark}
+            offset += len(rows)
+        n_held, n_empty = self.counts(run.dataset)
+        return Delivery(items, offset - len(items), max(n_total, n_held), n_empty)
+
+    def counts(self, dataset: str) -> tuple[int, int | None]:
+        """Rows that the data set says it holds, and how many are empty; (0, None) where it does not say."""
+        try:
+            found = self.get(f"datasets/{dataset}", "the data set")
+            return int(found["itemCount"]), max(0, int(found["itemCount"]) - int(found["cleanItemCount"]))
+        except (UserError, KeyError, TypeError, ValueError, OverflowError):
+            return 0, None
 
     def get(self, path: str, what: str, **params: Any) -> dict[str, Any]:
         """GET through the client's own transport (token, retries). Its models refuse a whole answer for one missing field."""
@@ -191,42 +216,6 @@ class _Apify:
         return text.replace(self.token, "***")
 
 
-def price_of(actor: dict[str, Any], floor: int) -> Price:
-    """The price in force, at its dearest tier. actor: as GET /v2/actors/{id} answers."""
-    now = datetime.now(UTC).isoformat()
-    infos = sorted(
-        (info for info in actor.get("pricingInfos") or [] if isinstance(info, dict)), key=lambda info: str(info.get("startedAt"))
-    )
-    info = next((info for info in reversed(infos) if str(info.get("startedAt", "")) <= now), infos[-1] if infos else {})
-    model = str(info.get("pricingModel", ""))
-    if model == "PRICE_PER_DATASET_ITEM":
-        return Price("pay per result", _dearest(info, "pricePerUnitUsd", "tieredPricing", "tieredPricePerUnitUsd"), floor=floor)
-    if model == "PAY_PER_EVENT":
-        events = (info.get("pricingPerEvent") or {}).get("actorChargeEvents") or {}
-        return _price_per_event(events, floor, float(info.get("minimalMaxTotalChargeUsd") or 0))
-    return Price("no price listed, this one is assumed", ASSUMED_USD_PER_ITEM, floor=floor)
-
-
-def _price_per_event(events: dict[str, dict[str, Any]], floor: int, minimum_cap_usd: float) -> Price:
-    usd = {name: _dearest(event, "eventPriceUsd", "eventTieredPricingUsd", "tieredEventPriceUsd") for name, event in events.items()}
-    once = {name for name, event in events.items() if event.get("isOneTimeEvent") or name.endswith("actor-start")}
-    per_item = max(usd.keys() - once, key=lambda name: (_is_item(name, events[name]), usd[name]), default=None)
-    usd_per_run = sum(price for name, price in usd.items() if name != per_item)
-    return Price("pay per event", usd.get(per_item or "", 0.0), usd_per_run, floor, minimum_cap_usd, usd)
-
-
-def _is_item(name: str, event: dict[str, Any]) -> int:
-    """2: the actor says that this event is what it sells; 1: its name says so."""
-    named = any(word in name.lower() for word in ("item", "result", "tweet", "post", "row"))
-    return 2 if event.get("isPrimaryEvent") else int(named)
-
-
-def _dearest(info: dict[str, Any], flat: str, tiers: str, tier: str) -> float:
-    """The flat price, or the highest tier's: which tier the account is on cannot be read reliably."""
-    prices: list[Any] = [info.get(flat), *(entry.get(tier) for entry in (info.get(tiers) or {}).values())]
-    return max((float(price) for price in prices if price is not None), default=0.0)
-
-
 def _run(run: Any) -> Run:
     return Run(
         id=run.id,
@@ -237,6 +226,12 @@ def _run(run: Any) -> Run:
         usd=run.usage_total_usd,
         events=run.charged_event_counts or {},
     )
+
+
+def _mark(row: Any) -> str:
+    """What a row is known by among pages; "" for filler and rows without an id, which may well be equal."""
+    has_id = isinstance(row, dict) and not is_filler(row) and any(map(row.get, ID_FIELDS))
+    return content_hash(row) if has_id else ""
 
 
 def _as_dict(value: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from lib.forecast import PAIRS_PER_TWEET, Outcome, estimate
 from lib.forgotten import Forgotten
 from lib.items import is_filler
 from lib.provider import Provider, Request
-from lib.purchase import Purchases
+from lib.purchase import Purchases, has_open
 from lib.raw_items import count_pairs, is_post, is_storable, read_items, wanted_tweets
 from lib.settings import DataConfig
 
@@ -40,10 +40,13 @@ def config_hash(config: DataConfig) -> str:
 
 
 def finished(folder: Path, config: DataConfig, max_usd: float) -> Outcome | None:
-    """The outcome of a job under this very config that can do no more: not within max_usd, or not at all."""
+    """The outcome of a job under this very config that can do no more: not within max_usd, or not at all.
+
+    A run that is paid for and not read yet (of a later job that was cut short) is something to do.
+    """
     path = folder / "raw" / "manifest.json"
     manifest = read_json(path) if path.is_file() else {}
-    if manifest.get("config_hash") != config_hash(config):
+    if manifest.get("config_hash") != config_hash(config) or has_open(folder, manifest.get("source", "")):
         return None
     outcome = Outcome(**{name: manifest[name] for name in Outcome.__dataclass_fields__ if name in manifest})
     return None if outcome.stopped == "budget" and max_usd > outcome.max_usd else outcome

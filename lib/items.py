@@ -8,7 +8,7 @@ from lib.fields import BadItem, storable, to_count, to_handle, to_id, to_languag
 
 # Field names of apidojo and kaito (camelCase), of X's own API and its imitations (snake_case), of twscrape.
 # A dot goes one level down; the first name that holds something wins.
-_ID = ("id_str", "idStr", "id", "tweet_id", "tweetId", "rest_id")
+ID_FIELDS = ("id_str", "idStr", "id", "tweet_id", "tweetId", "rest_id")
 _TEXTS = ("fullText", "full_text", "text", "rawContent", "note_tweet.text", "noteTweet.text")
 _LIKES = ("likeCount", "favorite_count", "favoriteCount", "like_count", "likes", "public_metrics.like_count")
 _RETWEETS = ("retweetCount", "retweet_count", "retweets", "public_metrics.retweet_count")
@@ -58,7 +58,7 @@ def post_of(item: Any, source: str, collected_at: datetime) -> Post:
         raise BadItem("missing_field", "inReplyToId is absent, though the item is a reply")
     text = _longest_text(item)
     return Post(
-        id=to_id(_found(item, _ID), "id"),
+        id=to_id(_found(item, ID_FIELDS), "id"),
         text=text,
         author=to_handle(author if isinstance(author, str) else _found(holder, _HANDLE), "author.userName"),
         followers=_followers(_found(holder, _FOLLOWERS), parent is not None),
@@ -84,7 +84,7 @@ def seen_of(item: Any) -> dict[str, Any]:
         return {"item": storable(item)[:280]} if isinstance(item, str) else found
     author = _found(item, _AUTHOR)
     values = {
-        "reply_id": _found(item, _ID),
+        "reply_id": _found(item, ID_FIELDS),
         "tweet_id": _found(item, _PARENT),
         "reply": _found(item, _TEXTS),
         "reply_author": author if isinstance(author, str) else _found(author if isinstance(author, dict) else item, _HANDLE),

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lib.delivery import read_whole, refuse_short
 from lib.errors import UserError
 from lib.files import content_hash, write_bytes, write_json
 from lib.items import is_filler
@@ -53,7 +54,7 @@ class Purchases:
     def spent_usd(self) -> float:
         """Dollars of finished runs, and the worst case of those whose cost is not known yet."""
         finished = sum(entry.usd or 0.0 for entry in self._latest.values() if entry.kind == KIND)
-        return finished + sum(intent.note.get("worst_usd", 0.0) for _, intent in self._open())
+        return finished + sum(intent.note.get("worst_usd", 0.0) for _, intent in _open(self._entries))
 
     def done(self, request: Request) -> Entry | None:
         """The ledger's last word on a request that has been bought."""
@@ -66,17 +67,19 @@ class Purchases:
 
     def settle(self) -> None:
         """Finish what an earlier process left open, whatever today's config says: it is paid for."""
-        for entry, intent in self._open():
+        short: list[str] = []
+        for entry, intent in _open(self._entries):
             if intent.note.get("source") != self.provider.name:
                 continue
             request = _request_of(intent)
             if entry.state == "started":
-                self._finish(entry.key, request, str(entry.id))
+                short.append(self._finish(entry.key, request, str(entry.id)))
             elif run := self._reconcile(request, intent):
                 self._book("started", entry.key, id=run.id)
-                self._finish(entry.key, request, run.id)
+                short.append(self._finish(entry.key, request, run.id))
             else:
                 self._book("failed", entry.key, usd=0.0, note={"reason": "never started"})
+        refuse_short(short)
 
     def buy(self, requests: Sequence[Request]) -> bool:
         """Buy what is missing of requests, a few runs at a time. False: the next one could exceed the cap."""
@@ -84,8 +87,7 @@ class Purchases:
         waits = iter(BUSY_WAITS_S)
         while pending:
             running, problem = self._start_some(pending)
-            for key, request, run_id in running:
-                self._finish(key, request, run_id)
+            refuse_short([self._finish(key, request, run_id) for key, request, run_id in running])
             if isinstance(problem, UserError):
                 raise problem
             if isinstance(problem, BusyError) and not running:
@@ -108,7 +110,7 @@ class Purchases:
         running: list[tuple[str, Request, str]] = []
         while pending and len(running) < self.provider.n_parallel:
             worst_usd = self.provider.price.worst_usd(pending[0].max_items)
-            if worst_usd and self.spent_usd() + worst_usd > self.max_usd + 1e-9:
+            if worst_usd and not self.spent_usd() + worst_usd <= self.max_usd + 1e-9:  # NaN is not within it
                 break
             try:
                 key, run_id = self._start(pending[0], worst_usd)
@@ -159,10 +161,16 @@ class Purchases:
                 return run
         return None
 
-    def _finish(self, key: str, request: Request, run_id: str) -> None:
-        """Wait for the run, keep what it delivered however it ended, book what it cost."""
+    def _finish(self, key: str, request: Request, run_id: str) -> str:
+        """Wait for the run, keep what it delivered however it ended, book what it cost.
+
+        Where rows are missing it stays open, and a sentence that says so is returned.
+        """
         run = self.provider.wait(run_id)
-        delivered = self.provider.items(request, run)
+        delivery, missing = read_whole(self.provider, request, run, self._say, self._sleep)
+        if missing:
+            return missing
+        delivered = delivery.items
         items = [item for item in delivered if self._keep(item)]
         usd, n_filler = self.provider.price.actual_usd(run, len(delivered)), sum(map(is_filler, items))
         if run.status != "SUCCEEDED":
@@ -179,6 +187,9 @@ class Purchases:
             "status": run.status,
             "started_at": run.started_at,
             "collected_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "n_billed": run.n_billed,
+            "n_total": delivery.n_total,
+            "n_read": len(delivered),
             "n_items": len(items),
             "n_filler": n_filler,
             "n_forgotten": len(delivered) - len(items),
@@ -188,22 +199,13 @@ class Purchases:
         note = {"step": request.step, "file": path.name, "n_items": len(items), "n_filler": n_filler, "status": run.status}
         self._new.add(key)
         self._book("done", key, id=run.id, usd=usd, note=note)
+        return ""
 
     def _book(self, state: State, key: str, **fields: Any) -> Entry:
         entry = self.ledger.append(state, key, KIND, **fields)
         self._entries.append(entry)
         self._latest[key] = entry
         return entry
-
-    def _open(self) -> list[tuple[Entry, Entry]]:
-        """(newest entry, its intent) of every unit that is neither done nor failed, oldest first."""
-        intents, newest = {}, {}
-        for entry in self._entries:
-            if entry.kind == KIND:
-                newest[entry.key] = entry
-                if entry.state == "intent":
-                    intents[entry.key] = entry
-        return [(entry, intents[key]) for key, entry in newest.items() if entry.state in ("intent", "started")]
 
     def _key(self, request: Request, renew: bool = False) -> str:
         """The key of the newest attempt at request; with renew, of the one to make now."""
@@ -217,6 +219,22 @@ class Purchases:
         if entry is None:
             return True
         return self.again and entry.key not in self._new and entry.note["n_items"] == entry.note["n_filler"]
+
+
+def has_open(folder: Path, source: str) -> bool:
+    """Whether the set has a run of this provider that was, or may have been, started and is not finished."""
+    return any(intent.note.get("source") == source for _, intent in _open(Ledger(folder / "ledger.jsonl").entries()))
+
+
+def _open(entries: Sequence[Entry]) -> list[tuple[Entry, Entry]]:
+    """(newest entry, its intent) of every unit that is neither done nor failed, oldest first."""
+    intents, newest = {}, {}
+    for entry in entries:
+        if entry.kind == KIND:
+            newest[entry.key] = entry
+            if entry.state == "intent":
+                intents[entry.key] = entry
+    return [(entry, intents[key]) for key, entry in newest.items() if entry.state in ("intent", "started")]
 
 
 def _request_of(intent: Entry) -> Request:

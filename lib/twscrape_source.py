@@ -14,7 +14,7 @@ from typing import Any
 
 from lib.errors import UserError
 from lib.files import content_hash
-from lib.provider import Price, Provider, Request, Run
+from lib.provider import Delivery, Price, Provider, Request, Run
 from lib.settings import DataConfig
 
 ACTOR = "twscrape"
@@ -73,7 +73,7 @@ def provider(scrape: Scrape) -> Provider:
         run_ids=list,
         find=lambda request, not_these: None,
         wait=lambda run_id: Run(id=run_id, build=ACTOR),
-        items=lambda request, run: asyncio.run(_scraped(scrape, request)),
+        items=lambda request, run: Delivery(asyncio.run(_scraped(scrape, request))),
         n_parallel=1,
         check=f"Check with `twscrape --db {ACCOUNTS} accounts` that an account is logged in and not locked.",
     )

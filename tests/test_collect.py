@@ -10,7 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from lib import apify_source, collecting
+from lib import apify_source, collecting, delivery
+from lib.apify_prices import n_billed
+from lib.cli import run
 from lib.collecting import Talk, collect, finished
 from lib.config import load_config
 from lib.errors import UserError
@@ -21,6 +23,7 @@ from lib.provider import Price, Run
 from lib.purchase import _file_word
 from lib.raw_items import count_pairs, own_files, wanted_tweet, wanted_tweets
 from lib.settings import DataConfig, FilterConfig
+from scripts.collect import main
 from tests.stubs.apify_server import TOKEN, ApifyStub, Fault
 from tests.stubs.tweets_world import config_text, reply, tweet, world
 
@@ -501,6 +504,318 @@ def test_replies_are_not_bought_for_a_tweet_that_cannot_become_a_pair(changes):
 def test_only_direct_replies_within_the_cheap_bounds_count_towards_the_target(changes):
     replies = [reply("5", 1), reply("5", 2, **changes)]
     assert count_pairs(tweet("5"), replies, FilterConfig()) == 1
+
+
+# --- rows that were paid for and do not come ---------------------------------------------------------------
+
+
+PAY_PER_EVENT = [{"pricingModel": "PAY_PER_EVENT", "pricingPerEvent": {"actorChargeEvents": EVENTS}}]
+TEN = {"page": lambda items, offset, limit: (items[offset:10], 10, offset), "counts": lambda items: (10, 10)}
+
+
+def shrinking(items, offset, limit):
+    return items[offset:10], 40 if offset == 0 else 10, offset
+
+
+def rows_again(items, offset, limit):
+    return (items[:10] if offset < 40 else []), 40, offset
+
+
+SHORT = {
+    "the page's total": {"page": lambda items, offset, limit: (items[offset:10], 40, offset), "counts": lambda items: None},
+    "the data set's count": {**TEN, "counts": lambda items: (40, 40)},
+    "the cost": {**TEN, "report_usd": True},
+    "the charged events": {
+        **TEN,
+        "pricing": PAY_PER_EVENT,
+        "events": lambda items: {"apify-actor-start": 1, "tweet": len(items)},
+    },
+    "the rows that Apify charged": {**TEN, "events": lambda items: {"apify-default-dataset-item": len(items)}},
+    "a total of zero": {"page": lambda *_: ([], 0, 0), "counts": lambda items: (0, 0), "report_usd": True},
+    "a total that changes": {"page": shrinking, "counts": lambda items: (10, 10)},
+    "the same rows on every page": {"page": rows_again},
+    "an offset that is ignored": {"page": lambda items, offset, limit: (items[:10], 40, 0)},
+    "an offset that is ignored and denied": {"page": lambda items, offset, limit: (items[:10], 40, offset)},
+    "rows that are counted and not empty": {**TEN, "counts": lambda items: (40, 30)},
+    "a count of empty rows that cannot be": {**TEN, "counts": lambda items: (40, 0)},
+}
+
+
+@pytest.fixture
+def forty(here):
+    """A set with one search, which finds forty tweets; its server can be told to hold rows back."""
+    write_config(here, queries="cats", target=1)
+
+    def server(page, counts=None, **fields):
+        def search_only(items, offset, limit):
+            return page(items, offset, limit) if len(items) == 40 else (items[offset:], len(items), offset)
+
+        def counted(items):
+            return counts(items) if counts and len(items) == 40 else (len(items), len(items))
+
+        return ApifyStub(partial(world, tweets_per_query=40), page=search_only, counts=counted, **fields)
+
+    return server
+
+
+@pytest.mark.parametrize("fault", SHORT.values(), ids=SHORT)
+def test_a_run_that_gives_fewer_rows_than_were_paid_for_stays_open_and_is_read_again_for_free(here, monkeypatch, forty, fault):
+    fault = {"report_usd": False, **fault}
+    with forty(**fault) as stub:
+        for _ in range(2):
+            with pytest.raises(UserError, match=r"Not everything that was paid for .* paid twice: run the same command"):
+                run_job(stub, monkeypatch)
+            assert [entry.state for entry in Ledger(here / "data/main/ledger.jsonl").latest().values()] == ["started"]
+            assert raw_items(here) == []
+            assert finished(Path("data/main"), load_config(Path("configs/data-main.yaml"), DataConfig), 5) is None
+        stub.page = None
+        run_job(stub, monkeypatch)
+        assert stub.starts()["cats"] == 1
+    assert [entry.state for entry in Ledger(here / "data/main/ledger.jsonl").latest().values()] == ["done"] * 2
+    assert len([item for item in raw_items(here) if not item["isReply"]]) == 40
+    [meta] = [json.loads(path.read_text()) for path in (here / "data/main/raw").glob("search-*.meta.json")]
+    assert (meta["n_total"], meta["n_read"], meta["n_items"]) == (40, 40, 40)
+    assert meta["n_billed"] in (40, None)
+
+
+def test_rows_that_come_late_are_waited_for(here, monkeypatch, forty):
+    def late(items, offset, limit):
+        return (items[offset:] if len(spoken) > 4 else items[offset:10]), 40, spoken.append(offset) or offset
+
+    spoken: list = []
+    with forty(page=late) as stub:
+        job = run_job(stub, monkeypatch)
+    assert job.slept == [1, 2]
+    assert "gave 10 rows where 40 are counted and 40 were billed: reading it again in 1 s" in job.lines[0]
+    assert job.outcome.tweets == 40
+
+
+def test_the_other_runs_of_a_batch_are_finished_where_one_is_short(here, monkeypatch):
+    def cats_only(items, offset, limit):
+        return ([] if items[0]["id"] == world({"searchTerms": ["cats"]})[0]["id"] else items[offset:]), len(items), offset
+
+    with ApifyStub(world, page=cats_only) as stub:
+        with pytest.raises(UserError, match=r"run R1 \(cats\) gave 0 rows where 2 are counted"):
+            run_job(stub, monkeypatch)
+        states = {entry.id: entry.state for entry in Ledger(here / "data/main/ledger.jsonl").latest().values()}
+        assert states == {"R1": "started", "R2": "done"}
+        stub.page = None
+        run_job(stub, monkeypatch)
+    assert_whole_and_once(stub, here)
+
+
+def whole_again(items, offset, limit):
+    return items, len(items), 0
+
+
+def whole_again_denied(items, offset, limit):
+    return items, len(items), offset
+
+
+def honest_overlap(items, offset, limit):
+    start = max(0, offset - 3)
+    return items[start : start + 10], len(items), start
+
+
+def overlap(items, offset, limit):
+    start = max(0, offset - 3)
+    return items[start : start + 10], len(items), offset
+
+
+@pytest.mark.parametrize("report_usd", [True, False])
+@pytest.mark.parametrize("page", [honest_overlap, overlap, whole_again, whole_again_denied])
+@pytest.mark.parametrize("n_tweets", [2, 7, 10, 43])
+def test_rows_that_come_on_two_pages_are_kept_once(here, monkeypatch, page, n_tweets, report_usd):
+    write_config(here, target=1, queries="cats")
+    with ApifyStub(partial(world, tweets_per_query=n_tweets), page=page, report_usd=report_usd) as stub:
+        spoken = run_job(stub, monkeypatch)
+    assert sorted(item["id"] for item in raw_items(here)) == sorted(item["id"] for run in stub.runs for item in run["items"])
+    assert spoken.slept == []
+    assert stub.calls["items"] < 20
+
+
+def test_equal_rows_of_filler_on_several_pages_are_all_rows(here, monkeypatch):
+    mock = {"type": "mock_tweet", "id": -1}
+    filler = [mock, mock, mock, {"noResults": True}, {"noResults": True}]
+    with ApifyStub(lambda run_input: [*world(run_input), *filler], page_cap=1) as stub:
+        spoken = run_job(stub, monkeypatch)
+    assert spoken.outcome.items == sum(len(run["items"]) for run in stub.runs)
+
+
+def test_empty_rows_that_are_counted_and_not_sent_are_not_waited_for(here, monkeypatch):
+    def with_empty(run_input):
+        return [*world(run_input), {}, {}, {}]
+
+    def filled(items, offset, limit):
+        return [item for item in items if item][offset:], len(items), offset
+
+    with ApifyStub(with_empty, page=filled) as stub:
+        spoken = run_job(stub, monkeypatch)
+    assert spoken.outcome.pairs == 20
+    assert spoken.slept == []
+    assert "run R1 (cats) gave 2 rows where 5 are counted and 5 were billed; what is missing holds nothing" in spoken.lines[0]
+
+
+def test_what_was_billed_without_rows_is_done_once_every_counter_has_caught_up(here, monkeypatch, forty):
+    with forty(**TEN) as stub:
+        with pytest.raises(UserError, match="An hour after the end of a run"):
+            run_job(stub, monkeypatch)
+        stub.ended_s_ago = 4000
+        spoken = run_job(stub, monkeypatch)
+    assert spoken.outcome.tweets == 10
+    assert "warning: run R1 (cats) gave 10 rows where 10 are counted and 40 were billed" in spoken.lines[0]
+    assert set(stub.starts().values()) == {1}
+
+
+@pytest.mark.parametrize(("n_late", "n_rows"), [(50, 50), (10, 10)])
+def test_where_the_least_charge_was_billed_the_counters_are_given_time(here, monkeypatch, n_late, n_rows):
+    write_config(here, queries="cats", target=1)
+    reads: list = []
+
+    def page(items, offset, limit):
+        if len(items) != 50:
+            return items[offset:], len(items), offset
+        n_shown = 10 if len(reads) < 4 else n_late  # two readings of two pages
+        reads.append(offset)
+        return items[offset:n_shown], n_shown, offset
+
+    with ApifyStub(partial(world, tweets_per_query=50), page=page, counts=lambda items: None) as stub:
+        spoken = run_job(stub, monkeypatch)
+    assert spoken.outcome.tweets == n_rows
+    assert spoken.slept[:2] == [1, 2]
+
+
+FLAT = {"pricingModel": "PRICE_PER_DATASET_ITEM", "pricePerUnitUsd": 0.0004}
+TIERED = {**FLAT, "tieredPricing": {"A": {"tieredPricePerUnitUsd": 0.0004}, "B": {"tieredPricePerUnitUsd": 0.0002}}}
+
+
+@pytest.mark.parametrize(
+    ("info", "events", "usd", "use", "n"),
+    [
+        (FLAT, None, 0.016, None, 40),
+        (FLAT, None, 0.0161, None, None),
+        (FLAT, None, 0.016, {"compute units": 0.016}, None),
+        (FLAT, None, None, None, None),
+        (FLAT, None, float("nan"), None, None),
+        (TIERED, None, 0.016, None, None),
+        (FLAT, {"apify-default-dataset-item": 7, "tweet": 9}, 0.016, None, 7),
+        (PAY_PER_EVENT[0], {"apify-actor-start": 1, "tweet": 12}, 0.5, None, 12),
+        (PAY_PER_EVENT[0], {"apify-actor-start": 1}, 0.5, None, None),
+        ({}, {"search": 3}, 0.016, None, None),
+    ],
+)
+def test_how_many_items_were_billed_is_known_from_events_or_a_cost_that_holds_nothing_else(info, events, usd, use, n):
+    run = SimpleNamespace(charged_event_counts=events, usage_total_usd=usd, usage_usd=use)
+    assert n_billed({"pricingInfos": [info]}, run) == n
+
+
+ENDLESS = {
+    "new rows for ever": lambda items, offset, limit: ([tweet(str(offset + n + 1)) for n in range(7)], 7, offset),
+    "a total that grows along": lambda items, offset, limit: (
+        [tweet(str(offset + n + 1)) for n in range(limit)],
+        offset + 9999,
+        offset,
+    ),
+    "filler for ever": lambda items, offset, limit: ([{"noResults": True}] * 100, 10**15, offset),
+}
+
+
+@pytest.mark.parametrize("report_usd", [True, False])
+@pytest.mark.parametrize("page", ENDLESS.values(), ids=ENDLESS)
+def test_pages_without_an_end_end_with_a_sentence_and_nothing_is_lost(here, monkeypatch, page, report_usd):
+    write_config(here, queries="cats")
+    with ApifyStub(world, page=page, report_usd=report_usd) as stub:
+        with pytest.raises(UserError, match=r"sends rows of run R1 without an end: .* Nothing is lost or paid twice"):
+            run_job(stub, monkeypatch)
+        assert stub.calls["items"] < 2000
+        stub.page = None
+        run_job(stub, monkeypatch)
+    assert set(stub.starts().values()) == {1}
+
+
+@pytest.mark.parametrize("price", [float("nan"), float("inf"), "abc", "nan", -0.01, None, True, [], {}, 10**400], ids=str)
+@pytest.mark.parametrize(
+    "info",
+    [
+        lambda price: {"pricingModel": "PRICE_PER_DATASET_ITEM", "pricePerUnitUsd": price},
+        lambda price: {"pricingModel": "PRICE_PER_DATASET_ITEM", "tieredPricing": {"A": {"tieredPricePerUnitUsd": price}}},
+        lambda price: {
+            "pricingModel": "PRICE_PER_DATASET_ITEM",
+            "pricePerUnitUsd": 1,
+            "tieredPricing": {"A": {"tieredPricePerUnitUsd": 1}, "B": {"tieredPricePerUnitUsd": price}},
+        },
+        lambda price: {
+            "pricingModel": "PAY_PER_EVENT",
+            "pricingPerEvent": {"actorChargeEvents": {**EVENTS, "post": {"eventPriceUsd": price}}},
+        },
+        lambda price: {"pricingModel": "PAY_PER_EVENT", "pricingPerEvent": {"actorChargeEvents": price}},
+        lambda price: {"pricingModel": "PAY_PER_EVENT", "pricingPerEvent": price},
+    ],
+    ids=["flat", "tier", "one of two tiers", "event", "events", "no events"],
+)
+def test_a_price_that_is_no_amount_stops_before_a_start(here, info, price):
+    with pytest.raises(UserError, match=r"no amount in dollars.*Nothing was started"):
+        apify_source.price_of({"pricingInfos": [info(price)]}, 0)
+
+
+def test_a_listing_without_its_price_starts_nothing(here, monkeypatch):
+    odd = {**PAY_PER_EVENT[0], "minimalMaxTotalChargeUsd": float("nan")}
+    for listed in ([{"pricingModel": "PRICE_PER_DATASET_ITEM"}], [odd], "free"):
+        with ApifyStub(world, pricing=listed) as stub, pytest.raises(UserError, match="no amount in dollars"):
+            run_job(stub, monkeypatch)
+        assert stub.posts == 0
+
+
+@pytest.mark.parametrize("usd", [float("nan"), float("inf"), -3.0, 0.0])
+def test_a_reported_cost_that_is_no_amount_is_counted_from_the_items(usd):
+    assert Price("pay per result", 0.001).actual_usd(Run("R", usd=usd), 10) == pytest.approx(0.01)
+
+
+def test_no_run_is_started_at_a_price_that_no_cap_holds(here, monkeypatch):
+    with ApifyStub(world) as stub:
+        monkeypatch.setattr(apify_source, "price_of", lambda actor, floor: Price("odd", float("nan")))
+        with pytest.raises(UserError):
+            run_job(stub, monkeypatch)
+    assert stub.posts == 0
+
+
+def test_a_set_collected_before_counts_were_compared_stays_done(here, monkeypatch):
+    with ApifyStub(world) as stub:
+        first = run_job(stub, monkeypatch)
+        for path in (here / "data/main/raw").glob("*.meta.json"):
+            meta = json.loads(path.read_text())
+            for name in ("n_billed", "n_total", "n_read"):
+                del meta[name]
+            path.write_text(json.dumps(meta))
+        (here / "data/main/raw/manifest.json").unlink()
+        stub.page = lambda items, offset, limit: ([], len(items), offset)
+        second = run_job(stub, monkeypatch)
+    assert first.outcome == second.outcome
+    assert stub.posts == 6
+
+
+def test_a_finished_set_with_a_run_that_is_not_read_yet_is_not_finished(here, monkeypatch):
+    filler = [{"noResults": True}]
+    with ApifyStub(lambda run_input: filler if run_input["searchTerms"] == ["dogs"] else world(run_input)) as stub:
+        outcome = run_job(stub, monkeypatch).outcome
+        stub.world, stub.page = world, lambda items, offset, limit: ([], len(items), offset)
+        with pytest.raises(UserError, match="run the same command again"):
+            run_job(stub, monkeypatch, again=True)
+    config = load_config(Path("configs/data-main.yaml"), DataConfig)
+    assert outcome.stopped == "exhausted"
+    assert finished(Path("data/main"), config, 5) is None
+
+
+def test_the_command_ends_with_an_error_where_rows_are_missing(here, monkeypatch, forty, capsys):
+    monkeypatch.setattr(delivery, "WAITS_S", ())
+    monkeypatch.setattr(sys, "argv", ["collect", "--config", "configs/data-main.yaml"])
+    monkeypatch.setenv("YES", "1")
+    with forty(**TEN) as stub, pytest.raises(SystemExit) as ended:
+        monkeypatch.setenv("APIFY_API_BASE_URL", stub.url)
+        run(main)
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert "run R1 (cats) gave 10 rows where 10 are counted and 40 were billed. Nothing is lost or paid twice" in said
 
 
 # --- the command -----------------------------------------------------------------------------------------

@@ -123,6 +123,17 @@ def test_killed_by_the_server_at_every_step_the_same_command_starts_each_query_o
     assert_one_start_each_and_every_item_once(tmp_path, stub)
 
 
+def test_killed_after_a_short_read_the_same_command_reads_the_run_again_and_starts_nothing(tmp_path):
+    set_up(tmp_path)
+    with ApifyStub(small_world, page=lambda items, offset, limit: (items[offset:1], len(items), offset)) as stub:
+        for after in (1, 3):  # the empty page of the first reading, of the one after the first pause
+            assert run_until_killed(tmp_path, stub, Fault("items", "kill_after", after=after)) == -signal.SIGKILL
+            assert n_states(tmp_path, "done") == 0
+        stub.page = None
+        finish(tmp_path, stub)
+    assert_one_start_each_and_every_item_once(tmp_path, stub)
+
+
 def test_killed_when_a_line_or_file_appears_the_same_command_starts_each_query_once(tmp_path):
     set_up(tmp_path)
     with ApifyStub(small_world) as stub:

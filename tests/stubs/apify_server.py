@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -37,7 +37,7 @@ PAY_PER_RESULT = [
 class Fault:
     """What happens to one request, instead of or after its answer.
 
-    op: start | run | items | input | list | actor | limits. after: requests of this op to let pass first.
+    op: start | run | items | dataset | input | list | actor | limits. after: requests of this op to let pass first.
     what: a status number (not processed); lost (processed, answered 502); drop_before, drop_after (the connection, around
     the processing); kill_before, kill_created, kill_after (the client: before, after processing, after the answer);
     slow (half the body late); no_headers (of pagination); drift (a required field is gone).
@@ -56,7 +56,11 @@ class ApifyStub:
     pricing: list[dict[str, Any]] = field(default_factory=lambda: PAY_PER_RESULT)
     usd_per_item: float = 0.0004
     report_usd: bool = True
+    events: Callable[[list[Any]], dict[str, int]] | None = None  # a run's items -> how often each event was charged
     page_cap: int = 1000  # rows of a page at most, whatever was asked
+    page: Callable[[list[Any], int, int], tuple[list[Any], int, int]] | None = None  # offset, limit -> rows, total, offset
+    counts: Callable[[list[Any]], tuple[int, int] | None] = lambda items: (len(items), sum(map(bool, items)))
+    ended_s_ago: float = 0.0
     polls: int = 0  # answers READY or RUNNING before the end
     end: Callable[[dict[str, Any]], str] = lambda run_input: "SUCCEEDED"
     faults: list[Fault] = field(default_factory=list)
@@ -124,6 +128,11 @@ class ApifyStub:
             "defaultRequestQueueId": f"Q{run['n']}",
             "aFieldOfNextYear": True,
         }
+        if ended:
+            finished = (datetime.now(UTC) - timedelta(seconds=self.ended_s_ago)).isoformat(timespec="milliseconds")
+            shown["finishedAt"] = finished.replace("+00:00", "Z")
+        if ended and self.events:
+            shown["chargedEventCounts"] = self.events(run["items"])
         return {**shown, "usageTotalUsd": round(len(run["items"]) * self.usd_per_item, 6)} if self.report_usd and ended else shown
 
 
@@ -150,6 +159,8 @@ class _Handler(BaseHTTPRequestHandler):
             case ["datasets", dataset, "items"]:
                 offset, limit = int(query.get("offset", ["0"])[0]), int(query.get("limit", ["999999999999"])[0])
                 self.answer("items", lambda: self.items(dataset, offset, limit))
+            case ["datasets", dataset]:
+                self.answer("dataset", lambda: self.dataset(dataset))
             case ["key-value-stores", store, "records", "INPUT"]:
                 self.answer("input", lambda: (200, self.run_of(store)["input"], {}))
             case _:
@@ -212,9 +223,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def items(self, dataset: str, offset: int, limit: int) -> tuple[int, Any, dict[str, str]]:
         items = self.run_of(dataset)["items"]
-        page = items[offset : offset + min(limit, self.stub.page_cap)]
-        numbers = {"Total": len(items), "Offset": offset, "Count": len(page), "Limit": limit}
+        page, total = items[offset : offset + min(limit, self.stub.page_cap)], len(items)
+        if self.stub.page:
+            page, total, offset = self.stub.page(items, offset, limit)
+        numbers = {"Total": total, "Offset": offset, "Count": len(page), "Limit": limit}
         return 200, page, {**{f"X-Apify-Pagination-{name}": str(n) for name, n in numbers.items()}, "X-Apify-Pagination-Desc": "false"}
+
+    def dataset(self, name: str) -> tuple[int, Any, dict[str, str]]:
+        counts = self.stub.counts(self.run_of(name)["items"])
+        if counts is None:
+            return 404, {"error": {"type": "record-not-found", "message": "Dataset was not found"}}, {}
+        return 200, {"data": {"id": name, "itemCount": counts[0], "cleanItemCount": counts[1]}}, {}
 
     def send(self, status: int, body: Any, headers: dict[str, str], slow: bool = False) -> None:
         content = json.dumps(body).encode()
