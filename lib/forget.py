@@ -180,7 +180,10 @@ def _redacted(content: bytes, target: Target) -> tuple[bytes, int]:
 
 
 def _without_rows(content: bytes, target: Target) -> tuple[bytes, int]:
-    rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig", "replace"), newline="")))
+    try:
+        rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig", "replace"), newline=""), strict=True))
+    except csv.Error:  # a quote that nobody closed: it is searched as text
+        return _without_lines(content, target)
     header = rows[0] if rows else []
     kept = [row for index, row in enumerate(rows) if index == 0 or not target.in_value(dict(zip(header, row, strict=False)))]
     buffer = io.StringIO(newline="")
