@@ -96,7 +96,7 @@ def _tensors(file: str, content: Any) -> tuple[dict[str, Any], Any]:
     n_header = int.from_bytes(content[:8].tobytes(), "little")
     try:
         header = json.loads(content[8 : 8 + n_header].tobytes()) if 0 < n_header <= len(content) - 8 else None
-    except ValueError:
+    except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict):
         raise UserError(f"{file} is not a whole safetensors file. Train or copy it again.")

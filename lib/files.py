@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from lib.errors import UserError
 from lib.strict_json import parse_own
-from lib.text_files import refuse_no_file
+from lib.text_files import obstacle, refuse_no_file
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -85,6 +85,8 @@ def append_line(path: Path, record: BaseModel | dict[str, Any]) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> UserError:
+    if (blocked := obstacle(path)) is not None:
+        return UserError(f"{path}: cannot be written: {blocked} is no folder, or a link to nothing. Move it away, then run it again.")
     return UserError(f"{path}: cannot be written ({error.strerror}). Free disk space or fix the permissions, then run it again.")
 
 

@@ -30,5 +30,13 @@ def refuse_no_file(path: Path, advice: str) -> None:
     """Before it is opened: reading a pipe would wait for ever."""
     if path.is_file():
         return
+    if (blocked := obstacle(path)) is not None:
+        raise UserError(f"{path} cannot be reached: {blocked} is no folder, or a link to nothing. Move it away, then run it again.")
     what = "does not exist" if not os.path.lexists(path) else "is not a file" if path.exists() else "is a link to nothing"
     raise UserError(f"{path} {what}. {advice}")
+
+
+def obstacle(path: Path) -> Path | None:
+    """What lies where one of path's folders should be: a file, or a link to nothing."""
+    there = next((folder for folder in path.parents if os.path.lexists(folder)), None)
+    return None if there is None or there.is_dir() else there
