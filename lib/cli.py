@@ -56,7 +56,7 @@ def run(main: Callable[[], int | None]) -> None:
         code = _said("\nstopped. Run the same command again to go on from here.", 130)
     except BrokenPipeError:
         code = _said("", 141)
-    except OSError as error:
+    except Exception as error:
         if (sentence := system_sentence(error)) is None:
             raise
         code = _said(f"error: {printable(sentence)}", 1)
@@ -85,8 +85,12 @@ def _said(text: str, code: int) -> int:
     return code
 
 
-def system_sentence(error: OSError) -> str | None:
+def system_sentence(error: Exception) -> str | None:
     """A refusal of the system (a full disk, a missing right, a folder where a file belongs), or None: then it is a bug."""
+    if not isinstance(error, OSError):  # safetensors and other Rust libraries name the number; torch.save says this of a full disk
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        full = errno.ENOSPC if "inline_container" in str(error) and "unexpected pos" in str(error) else 0
+        error = OSError(code := int(number[1]) if number else full, os.strerror(code))
     if type(error).__module__ != "builtins":  # of a network library, whose numbers mean something else
         return None
     advice = ADVICE.get(error.errno or 0)

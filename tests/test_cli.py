@@ -85,6 +85,8 @@ def ran(code, command="{python} -c '{code}'", **environment):
         ('os.rename("/none1", "/none2")', "error: /none1 -> /none2: No such file"),
         ('raise PermissionError(errno.EACCES, "Permission denied", "a/b")', "error: a/b: Permission denied. Fix the permissions"),
         ('raise OSError(errno.EROFS, "Read-only file system", "a")', "error: a: Read-only file system. Move the project"),
+        ('raise RuntimeError("I/O error: No space left on device (os error 28)")', "error: No space left on device. Free disk space"),
+        ('raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534")', "error: No space left on device."),
         ('raise OSError(errno.ENOSPC, "No space left on device")', "error: No space left on device. Free disk space"),
     ],
 )
