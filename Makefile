@@ -12,11 +12,12 @@ SHELL := /bin/sh
 
 RUN ?= qwen3-8b
 TRAIN_CONFIG := configs/train-$(RUN).yaml
-# The value of a top-level key of the train config, or of the config that it extends.
-config_key = $(shell f=$(TRAIN_CONFIG); for i in 1 2 3 4; do \
-  v=$$(sed -n 's/^$(1):[[:space:]]*\([A-Za-z0-9._-]*\).*/\1/p' $$f 2>/dev/null | head -n 1); \
+# The value of a top-level key of the train config, or of the config that it extends: quotes, a byte order mark and CR do not hide it.
+plain_of = LC_ALL=C tr -d "\"'\357\273\277" <$$f | tr '\r' '\n'
+config_key = $(shell f=$(TRAIN_CONFIG); for i in 1 2 3 4; do [ -f $$f ] || break; \
+  v=$$($(plain_of) | sed -n 's/^$(1)[[:space:]]*:[[:space:]]*\([A-Za-z0-9._-]*\).*/\1/p' | head -n 1); \
   if [ -n "$$v" ]; then echo $$v; break; fi; \
-  p=$$(sed -n 's/^extends:[[:space:]]*\([A-Za-z0-9._-]*\).*/\1/p' $$f 2>/dev/null | head -n 1); \
+  p=$$($(plain_of) | sed -n 's/^extends[[:space:]]*:[[:space:]]*\([A-Za-z0-9._-]*\).*/\1/p' | head -n 1); \
   [ -n "$$p" ] || break; f=configs/train-$$p.yaml; done)
 DATA ?= $(or $(call config_key,data),main)
 EVAL ?= $(or $(call config_key,eval),claude)
@@ -32,7 +33,8 @@ export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
 # What every step reads besides its own modules.
-BASE := lib/cli.py lib/config.py lib/errors.py lib/files.py lib/schema.py lib/settings.py
+BASE := lib/cli.py lib/config.py lib/errors.py lib/files.py lib/schema.py lib/settings.py \
+  lib/strict_json.py lib/text_files.py
 
 .PHONY: help setup setup-runpod quickstart quickstart-files test lint data review forget costs plan train \
   runs compare sweep eval-plan eval human-eval publish demo bench bench-train
@@ -127,7 +129,7 @@ endif
 ifndef PROCESSED_ONLY
 # Items in raw/, and those that `collect: {files: [...]}` names elsewhere.
 RAW := $(filter-out $(D)/raw/manifest.json,$(wildcard $(D)/raw/*.jsonl $(D)/raw/*.json $(D)/raw/*.csv \
-  $(shell sed -n 's/.*[{,[:space:]]files:[[:space:]]*\[\([^]]*\)\].*/\1/p' $(DATA_CONFIG) 2>/dev/null | tr -d '"' | tr -d "'" | tr ',' ' ')))
+  $(shell [ -f $(DATA_CONFIG) ] && sed -n 's/.*[{,[:space:]]files:[[:space:]]*\[\([^]]*\)\].*/\1/p' $(DATA_CONFIG) 2>/dev/null | tr -d '"' | tr -d "'" | tr ',' ' ')))
 
 .PHONY: collect
 collect: $(STAMP) ## buy tweets and replies for DATA: estimate, question, hard cap; goes on where it stopped

@@ -114,7 +114,7 @@ class _Page:
         self._on(keys["q"], lambda _: self.left.set() or "Everything is saved. This page can be closed.")
         keys["e"].click(self._edit, None, self._outputs(), **QUICK).then(None, js=FOCUS_JS)
         keys["help"].click(self._help, None, self.html, **QUICK)
-        blocks.load(lambda: self._view(""), None, self._outputs(), **QUICK)
+        blocks.load(lambda: self._view(review.greeting), None, self._outputs(), **QUICK)
 
     def _on(self, button: Any, act: Callable[..., str], *inputs: Any) -> None:
         def clicked(*values: str) -> tuple[Any, ...]:

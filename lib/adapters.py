@@ -41,7 +41,7 @@ def tensor_shapes(path: Path) -> dict[str, list[int]]:
         if 8 + n_header + max(ends, default=0) != size:
             raise ValueError("cut short")
         return {name: tensor["shape"] for name, tensor in header.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}). Train the run again, or copy the file again from where it was trained.") from error
 
 

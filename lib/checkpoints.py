@@ -35,7 +35,7 @@ def state_of(checkpoint: Path) -> dict[str, Any] | None:
             and all(zipfile.is_zipfile(path) for path in random_states)
             and bool(tensor_shapes(checkpoint / ADAPTER_FILE))
         )
-    except (OSError, ValueError, UserError):
+    except (OSError, ValueError, RecursionError, UserError):
         return None
     return state if whole else None
 

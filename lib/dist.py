@@ -31,6 +31,8 @@ def build_dist(run: Path, config: TrainConfig, repo: str, sampling: SamplingConf
     manifest = _manifest(run, config)
     report = _report(run, config, manifest)
     partial = run / "dist.partial"
+    for path in (partial, run / "dist"):
+        _refuse_link(path)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
@@ -51,6 +53,14 @@ def build_dist(run: Path, config: TrainConfig, repo: str, sampling: SamplingConf
         raise
     shutil.rmtree(run / "dist", ignore_errors=True)
     return partial.rename(run / "dist")
+
+
+def _refuse_link(path: Path) -> None:
+    """What is published is built here and replaced as a whole: through a link that would write and delete elsewhere."""
+    if path.is_symlink():
+        raise UserError(f"{path} is a link to {path.readlink()}. Delete the link, then publish again; it is built here.")
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is not a folder. Move it away, then publish again.")
 
 
 def dist_files(dist: Path) -> dict[str, dict[str, Any]]:
@@ -86,7 +96,7 @@ def _tensors(file: str, content: Any) -> tuple[dict[str, Any], Any]:
     n_header = int.from_bytes(content[:8].tobytes(), "little")
     try:
         header = json.loads(content[8 : 8 + n_header].tobytes()) if 0 < n_header <= len(content) - 8 else None
-    except ValueError:
+    except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict):
         raise UserError(f"{file} is not a whole safetensors file. Train or copy it again.")

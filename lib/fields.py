@@ -1,6 +1,5 @@
 """Single values as providers and spreadsheets write them -> typed values, or a reason why not. Nothing is ever guessed as 0."""
 
-import math
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +16,7 @@ class BadItem(Exception):  # noqa: N818 - not an error of the program: a row tha
 _MONTHS = dict(Jan=1, Feb=2, Mar=3, Apr=4, May=5, Jun=6, Jul=7, Aug=8, Sep=9, Oct=10, Nov=11, Dec=12)  # noqa: C408
 _TWITTER_DATE = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) (\d{1,2}) (\d{2}):(\d{2}):(\d{2}) ([+-]\d{4}) (\d{4})")
 _COUNT = re.compile(r"(\d{1,3}(?:,\d{3})+|\d+)|(\d+(?:\.\d+)?)\s?([KMB])", re.IGNORECASE)
+_TOO_MANY = 10**15  # NaN is not below it either
 _UNITS = {"k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
 _FIRST, _LAST = datetime(2006, 3, 21, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)  # from the first tweet on
 
@@ -34,7 +34,7 @@ def to_count(value: Any, name: str) -> int:
     """A count: 1025, "1,025", "1.2K". Raises BadItem: missing_field for null, bad_count for all that is no whole number >= 0."""
     if value is None or value == "":
         raise BadItem("missing_field", f"{name} is absent")
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0 and value == int(value):
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _TOO_MANY and value == int(value):
         return int(value)
     match = _COUNT.fullmatch(value.strip()) if isinstance(value, str) and len(value) < 40 else None
     if not match:

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from lib.errors import UserError
+from lib.strict_json import parse_own
+from lib.text_files import obstacle, refuse_no_file
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -36,9 +38,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror}). Free disk space or fix the permissions, then run it again."
-        ) from error
+        raise _unwritable(path, error) from error
     sync_folder(path.parent)
 
 
@@ -65,11 +65,10 @@ def sync_folder(folder: Path) -> None:
 
 def append_line(path: Path, record: BaseModel | dict[str, Any]) -> None:
     """Append one JSON line durably: one write under a lock, after a torn last line has been cut off."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     line = (to_json(record) + "\n").encode("utf-8")
-    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    handle = _opened(path)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        _flock(handle, path, fcntl.LOCK_EX)
         _cut_torn_line(handle)
         size = os.fstat(handle).st_size
         try:
@@ -79,8 +78,40 @@ def append_line(path: Path, record: BaseModel | dict[str, Any]) -> None:
         except OSError as error:
             os.ftruncate(handle, size)
             raise UserError(f"{path}: cannot be written ({error}). Free disk space, then run it again.") from error
+    except OSError as error:
+        raise _unwritable(path, error) from error
     finally:
         os.close(handle)
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    if (blocked := obstacle(path)) is not None:
+        return UserError(f"{path}: cannot be written: {blocked} is no folder, or a link to nothing. Move it away, then run it again.")
+    return UserError(f"{path}: cannot be written ({error.strerror}). Free disk space or fix the permissions, then run it again.")
+
+
+def _opened(path: Path) -> int:
+    """A handle to append with."""
+    if os.path.lexists(path):
+        refuse_no_file(path, "Move it away, then run it again.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _flock(handle: int, path: Path, operation: int) -> None:
+    """Raises BlockingIOError where another process holds it, UserError where nothing can be locked."""
+    try:
+        fcntl.flock(handle, operation)
+    except BlockingIOError:
+        raise
+    except OSError as error:  # ENOLCK, EOPNOTSUPP, ENOSYS, ... by the kind of file system
+        raise UserError(
+            f"{path}: this file system cannot lock files ({error.strerror}), so two runs could overwrite each other. "
+            "Move the project to a local disk, then run it again."
+        ) from error
 
 
 def _cut_torn_line(handle: int) -> None:
@@ -111,7 +142,7 @@ def read_dicts(path: Path, torn_tail: bool = False) -> list[dict[str, Any]]:
     """Like read_jsonl, for lines whose fields are free."""
     rows = []
     for number, line in _lines(path, torn_tail):
-        row = parse_line(line, f"{path}:{number}")
+        row = parse_own(line, f"{path}:{number}")
         if not isinstance(row, dict):
             raise UserError(
                 f"{path}:{number}: expected a JSON object, found {type(row).__name__}. Delete the line or build the file again."
@@ -121,8 +152,7 @@ def read_dicts(path: Path, torn_tail: bool = False) -> list[dict[str, Any]]:
 
 
 def _lines(path: Path, torn_tail: bool) -> Iterator[tuple[int, bytes]]:
-    if not path.is_file():
-        raise UserError(f"{path} does not exist. Run the step that writes it first (`make help` lists them).")
+    refuse_no_file(path, "Run the step that writes it first (`make help` lists them).")
     with path.open("rb") as handle:  # bytes: str.splitlines() also breaks at U+2028, which tweets contain
         for number, line in enumerate(handle, 1):
             if torn_tail and not line.endswith(b"\n"):
@@ -131,17 +161,9 @@ def _lines(path: Path, torn_tail: bool) -> Iterator[tuple[int, bytes]]:
                 yield number, line
 
 
-def parse_line(line: bytes, where: str) -> Any:
-    """Parse JSON strictly: no NaN or Infinity, no bad UTF-8, no bottomless nesting. Raises UserError."""
-    try:
-        return json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
-        raise UserError(f"{where}: not valid JSON ({_short(error)}). Delete the line or build the file again.") from error
-
-
 def record_of(line: bytes, record: type[R], where: str) -> R:
     """Parse one line as a record. Raises UserError naming the field."""
-    parse_line(line, where)  # pydantic's parser takes NaN; ours does not
+    parse_own(line, where)  # pydantic's parser takes NaN; ours does not
     try:
         return record.model_validate_json(line)
     except ValidationError as error:
@@ -150,19 +172,10 @@ def record_of(line: bytes, record: type[R], where: str) -> R:
         raise UserError(f"{where}: {field}: {first['msg']}. Delete the line or build the file again.") from error
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a number")
-
-
-def _short(error: BaseException) -> str:
-    return (str(error).split(": ", 1)[0] or type(error).__name__)[:120]
-
-
 def read_json(path: Path) -> Any:
     """Read a JSON file. Raises UserError if it is missing or malformed."""
-    if not path.is_file():
-        raise UserError(f"{path} does not exist. Run the step that writes it first (`make help` lists them).")
-    return parse_line(path.read_bytes(), str(path))
+    refuse_no_file(path, "Run the step that writes it first (`make help` lists them).")
+    return parse_own(path.read_bytes(), str(path))
 
 
 def content_hash(*parts: Any) -> str:
@@ -187,10 +200,9 @@ def rejects_path(path: Path) -> Path:
 @contextlib.contextmanager
 def lock(path: Path) -> Iterator[None]:
     """Hold path for this process; the kernel lets go when the process dies. Raises UserError if another one holds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as handle:
+    with os.fdopen(_opened(path), "a+") as handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _flock(handle.fileno(), path, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             handle.seek(0)
             holder = handle.read().strip() or "unknown"

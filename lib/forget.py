@@ -4,9 +4,11 @@ import csv
 import html
 import io
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +110,7 @@ def forget(root: Path, target: Target) -> Outcome:
     forgotten = Forgotten.load(root / "data/forgotten.json")
     forgotten.add(target.name)
     forgotten.save(root / "data/forgotten.json")  # first: from now on it cannot come back
-    files = [path for top in ("data", "adapters") for path in sorted((root / top).rglob("*")) if path.is_file()]
-    files = [path for path in files if path not in (root / "data/forgotten.json", root / PENDING)]
+    files = [path for path in _files(root) if path not in (root / "data/forgotten.json", root / PENDING)]
     target = Target(target.id, target.handle, frozenset(_known_texts(root, files, target)))
     write_json(root / PENDING, {"name": target.name, "texts": sorted(target.texts)})  # the sources go before what was derived from them
     outcome = Outcome(trained_on_it=_adapters_that_saw(root, target))
@@ -119,6 +120,21 @@ def forget(root: Path, target: Target) -> Outcome:
         _recount(manifest)
     (root / PENDING).unlink()
     return outcome
+
+
+def _files(root: Path) -> list[Path]:
+    """Every file below data and adapters, behind links too: a set may lie on another disk."""
+    found, seen = [], set()
+    for folder, folders, names in chain.from_iterable(os.walk(root / top, followlinks=True) for top in ("data", "adapters")):
+        if (real := os.path.realpath(folder)) in seen:
+            folders.clear()  # a link to a folder above it
+            continue
+        seen.add(real)
+        paths = [Path(folder, name) for name in sorted([*folders, *names])]
+        if gone := [path for path in paths if not path.exists()]:
+            raise UserError(f"{gone[0]} is a link to nothing, so nobody can look there. Mount it, or delete the link; then run it again.")
+        found += [path for path in paths if path.is_file()]
+    return sorted(found)
 
 
 def _known_texts(root: Path, files: list[Path], target: Target) -> set[str]:
@@ -153,12 +169,12 @@ def _forget_in(path: Path, name: str, target: Target, outcome: Outcome) -> None:
     edit = _redacted if path.name == "ledger.jsonl" else editors.get(path.suffix)
     if edit is None:
         if target.in_text(content.decode("utf-8", "replace")):
-            path.unlink()
+            path.resolve().unlink()
             outcome.deleted.append(name)
         return
     changed, n_removed = edit(content, target)
     if n_removed:
-        write_bytes(path, changed)
+        write_bytes(path.resolve(), changed)
         outcome.removed[name] = n_removed
 
 
@@ -180,7 +196,10 @@ def _redacted(content: bytes, target: Target) -> tuple[bytes, int]:
 
 
 def _without_rows(content: bytes, target: Target) -> tuple[bytes, int]:
-    rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig", "replace"), newline="")))
+    try:
+        rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig", "replace"), newline=""), strict=True))
+    except csv.Error:  # a quote that nobody closed: it is searched as text
+        return _without_lines(content, target)
     header = rows[0] if rows else []
     kept = [row for index, row in enumerate(rows) if index == 0 or not target.in_value(dict(zip(header, row, strict=False)))]
     buffer = io.StringIO(newline="")

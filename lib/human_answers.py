@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lib.errors import UserError
-from lib.files import content_hash, parse_line, record_of, to_json
+from lib.files import content_hash, record_of, to_json
 from lib.human_eval import FORMULA, A, B, Item
 from lib.schema import Judgment, Record, Text, Utc
+from lib.strict_json import parse_line
 
 MODEL = "people"
 DEMO = "demo"  # the rater of a vote: a demo asks nobody's name
@@ -198,7 +199,7 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[str, Row | UserError]]:
     header = text.partition("\n")[0].lower()
     if "item" not in header:
         raise UserError(f"{path}:1: no column `item`. The first line names the columns: rater,item,choice.")
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count))
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count), strict=True)
     try:
         for row in reader:
             where = f"{path}:{reader.line_num}"

@@ -7,8 +7,10 @@ from typing import Any
 
 from lib.files import read_json
 from lib.settings import TrainConfig
+from lib.text_files import read_text
 
 FILES = ("tokenizer.json", "tokenizer_config.json")
+MAX_TEMPLATE_BYTES = 1_000_000
 OLDER = "special_tokens_map.json"  # where tokenizers saved before transformers 5 may name their tokens
 
 
@@ -59,7 +61,7 @@ def local_tokenizer(config: TrainConfig) -> LocalTokenizer | None:
 
     settings = read_json(folder / "tokenizer_config.json")
     file = folder / "chat_template.jinja"
-    template = file.read_text(encoding="utf-8") if file.is_file() else settings.get("chat_template")
+    template = read_text(file, MAX_TEMPLATE_BYTES) if file.is_file() else settings.get("chat_template")
     if not isinstance(template, str):  # a base model without a chat, or one with several
         return None
     older = read_json(folder / OLDER) if (folder / OLDER).is_file() else {}

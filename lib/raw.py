@@ -10,8 +10,9 @@ from typing import Any
 
 from lib.errors import UserError
 from lib.fields import BadItem, to_moment
-from lib.files import parse_line
 from lib.own_pairs import missing_columns
+from lib.strict_json import parse_line
+from lib.text_files import refuse_no_file
 
 MAX_LINE_BYTES = 16 * 2**20  # a note tweet with all its metadata has some 50 kB
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -45,7 +46,10 @@ def raw_files(folder: Path, others: Iterable[str] = ()) -> list[RawFile]:
 
 
 def _holds_items(path: Path) -> bool:
-    return path.is_file() and not path.name.endswith(".meta.json") and path.name != "manifest.json"
+    if path.is_dir() or path.name.endswith(".meta.json") or path.name == "manifest.json":
+        return False
+    refuse_no_file(path, "Mend it, or move it away, then run this again.")
+    return True
 
 
 def _collected_at(path: Path) -> datetime:
@@ -73,6 +77,8 @@ def read_raw(files: Iterable[RawFile]) -> Iterator[Row]:
             yield from _whole_file(file)
         elif head.lstrip()[:1] == b"[" and not _is_value(head.lstrip().split(b"\n", 1)[0]):
             yield from _read_array(file)
+        elif b"\r" in head and b"\n" not in head:
+            yield _bad(file, 1, "malformed_line", "its lines end in CR alone; save it with LF line ends")
         else:
             yield from _read_lines(file)
 
@@ -169,8 +175,8 @@ def _read_csv(file: RawFile) -> Iterator[Row]:
     with file.path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as handle:
         first = handle.readline()
         handle.seek(0)
-        reader = csv.reader(handle, delimiter=max(",;\t", key=first.count))
-        header = [name.strip() for name in next(reader, [])]
+        reader = csv.reader(handle, delimiter=max(",;\t", key=first.count), strict=True)
+        header = _header(reader, file)
         if not header:
             return
         if lacking := missing_columns(header):
@@ -184,11 +190,20 @@ def _read_csv(file: RawFile) -> Iterator[Row]:
                 yield _csv_row(file, reader.line_num, header, row)
 
 
+def _header(reader: Any, file: RawFile) -> list[str]:
+    try:
+        return [name.strip() for name in next(reader, [])]
+    except csv.Error as error:
+        raise UserError(f"{file.path}:1: not a table of pairs ({error}). Save it as CSV again, or move the file away.") from error
+
+
 def _next_row(reader: Any, file: RawFile) -> list[str] | Row | None:
+    first = reader.line_num + 1
     try:
         return next(reader, None)
     except csv.Error as error:
-        return _bad(file, reader.line_num, "malformed_line", str(error))
+        lines = f"lines {first} to {reader.line_num}: " if reader.line_num > first else ""  # a quote that nobody closed
+        return _bad(file, first, "malformed_line", f"{lines}{error}")
 
 
 def _csv_row(file: RawFile, number: int, header: list[str], cells: list[str]) -> Row:

@@ -4,6 +4,7 @@ data/<set>/review/decisions.jsonl is the whole state. It is only ever appended t
 stopped or killed at any moment; reading it again gives the same place.
 """
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -65,11 +66,14 @@ class Review:
         self.path, self.bounds, self._clock = path, bounds, clock
         self.queue = most_doubtful_first(pairs, bounds)
         self._items = {item.pair.id: item for item in self.queue}
-        decisions = standing(read_jsonl(path, Decision, torn_tail=True) if path.is_file() else [])
+        lines = read_jsonl(path, Decision, torn_tail=True) if os.path.lexists(path) else []
+        decisions = standing(lines)
         # In the order of deciding: the last one is what undo takes back. One about a text that is another one now counts no longer.
         self._decided = {one: line for one, line in decisions.items() if one in self._items and holds_for(line, self._items[one].pair)}
         self._again: str | None = None  # the pair that an undo came back to
-        self._just_dropped: str | None = None
+        # Of an earlier sitting too: one that was killed between d and the digit still gets its reason.
+        last = lines[-1].id if lines and lines[-1].decision == "drop" else None
+        self._just_dropped = last if last in self._decided else None
         self._n_timed, self._busy_s, self._last_at = 0, 0.0, clock()
 
     @property
@@ -83,6 +87,13 @@ class Review:
     def can_say_why(self) -> bool:
         """Whether the last thing done was a drop, so that a digit gives its reason."""
         return self._just_dropped is not None
+
+    @property
+    def greeting(self) -> str:
+        """What is said before the first key of a sitting, and when the page is loaded again."""
+        if self._just_dropped is not None and self._decided[self._just_dropped].reason is None:
+            return "The last pair was dropped without a reason; a digit still gives it one."
+        return "The most doubtful pairs come first." if self.current and not self._n_timed else ""
 
     def keep(self, shown: str) -> None:
         self._decide(shown, "keep")

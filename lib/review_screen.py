@@ -66,7 +66,7 @@ class _Screen:
         yield text("pace")
 
     def on_mount(self) -> None:
-        self.show("The most doubtful pairs come first." if self.review.current else "")
+        self.show(self.review.greeting)
 
     @property
     def editing(self) -> bool:

@@ -8,9 +8,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from lib.config import MAX_CHARS
 from lib.errors import UserError
 from lib.sanity import distinct
 from lib.settings import Name, Strict, Usd
+from lib.text_files import read_text
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Epochs = Annotated[float, Field(gt=0)]
@@ -105,7 +107,7 @@ def config_text(sweep: str, base: str, changes: Changes) -> str:
 
 def refuse_foreign(path: Path, sweep: str) -> None:
     """Raise UserError if a config of this name was written by somebody else."""
-    if path.is_file() and not path.read_text(encoding="utf-8").startswith(HEADER.format(sweep=sweep)):
+    if path.is_file() and not read_text(path, MAX_CHARS).startswith(HEADER.format(sweep=sweep)):
         raise UserError(f"{path} was not written by this sweep and would be overwritten. Rename it, or rename the sweep.")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.claude_estimate import budget_usd
-from lib.config import load_config
+from lib.config import MAX_CHARS, load_config
 from lib.errors import UserError
 from lib.files import lock, read_dicts, read_json, write_json, write_text
 from lib.fingerprint import up_to_date
@@ -21,6 +21,7 @@ from lib.rows import read_splits
 from lib.schedule import cannot_fire, schedule
 from lib.settings import TrainConfig
 from lib.sweep import Changes, SweepConfig, changes_of, config_text, note, quality, ranked, refuse_foreign, run_name
+from lib.text_files import read_text
 
 LOADING_MINUTES = 4.0  # weights from disk, quantised: paid for too, before the first step
 SMALL_MICRO_BATCH = 4
@@ -83,7 +84,7 @@ def plan(name: str, config: SweepConfig) -> list[Planned]:
         path = Path("configs") / f"train-{run}.yaml"
         refuse_foreign(path, name)
         text = config_text(name, config.base, changes)
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:  # an unchanged file stays old, for make
+        if not path.is_file() or read_text(path, MAX_CHARS) != text:  # an unchanged file stays old, for make
             write_text(path, text)
         planned.append(Planned(run, changes, load_config(path, TrainConfig)))
     n_rows = len(read_splits(planned[0].config)["train"])

@@ -7,6 +7,7 @@ Reads data/<set>/interim/clean.jsonl and appends to data/<set>/review/decisions.
 shows: stop at any moment, and the same command goes on from there.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -47,6 +48,11 @@ def ask(review: Review, name: str, web: bool, port: int | None) -> None:
         serve(review, name, port)
     elif not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         raise UserError("The review needs a terminal. Run it in one, or open it in a browser: `make review WEB=1`.")
+    elif os.environ.get("TERM", "dumb") == "dumb" or "utf" not in sys.stderr.encoding.lower():
+        raise UserError(
+            "This terminal shows no other letters than English ones, so nobody could judge the replies. "
+            "Set TERM=xterm-256color and a UTF-8 locale (LC_ALL=C.UTF-8), or use a browser: `make review WEB=1`."
+        )
     else:
         from lib.review_screen import review_app
 

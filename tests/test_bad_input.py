@@ -112,6 +112,8 @@ LINES = [
     ("34 nesting", b"[" * 100_000 + b"\n", "malformed_line"),
     ("34 nested objects", b'{"a":' * 100_000 + b"\n", "malformed_line"),
     ("34 long integer", b'{"id": ' + b"1" * 5000 + b"}\n", "malformed_line"),
+    ("34 endless number", b'{"likeCount": 1e999}\n', "malformed_line"),
+    ("34 integer beyond a float", b'{"id": ' + b"1" * 400 + b"}\n", "malformed_line"),
     ("35 two objects", b'{"a": 1} {"b": 2}\n', "malformed_line"),
 ]
 
@@ -200,6 +202,7 @@ FILES = [
     ("JSON array", lambda lines: b"[\n" + b",\n".join(lines) + b"\n]", 1, []),
     ("duplicate keys, the last counts", lambda lines: lines[0] + b"\n" + lines[1][:-1] + b', "likeCount": 77}\n', 1, []),
     ("empty file", lambda lines: b"", 0, []),
+    ("lines that end in CR alone", lambda lines: b"\r".join(lines) + b"\r", 0, ["malformed_line"]),
     ("UTF-16", lambda lines: b"\n".join(lines).decode().encode("utf-16"), 0, ["not_utf8"]),
 ]
 
@@ -220,3 +223,47 @@ def test_36_the_same_id_twice_is_one_row_the_newest():
     assert [pair.reply_likes for pair in joined.pairs] == [25]
     assert [rejection.reason for rejection in joined.rejected] == ["older_observation"] * 2
     assert joined.pairs[0].tweet_id == TWEET_ID
+
+
+ROW = "1,a tweet about bread,baker,300,20,2025-02-04T07:00:00Z,{id},{reply},bob,900,12,1,2025-02-04T08:00:00Z\n"
+COLUMNS = (
+    "tweet_id,tweet,tweet_author,tweet_likes,tweet_retweets,tweet_created_at,"
+    "reply_id,reply,reply_author,reply_author_followers,reply_likes,reply_retweets,reply_created_at\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        ('"never closed', "lines 3 to 4: unexpected end of data"),
+        ('"closed" and more', "expected after"),
+        ('"' + "x" * 200_000 + '"', "field larger than field limit"),
+        ("NUL \0 inside\xff", "a byte that is no UTF-8"),
+    ],
+)
+def test_a_csv_row_that_cannot_be_read_is_named_with_what_it_swallows(tmp_path, reply, says):
+    text = COLUMNS + ROW.format(id=5, reply=GOOD_REPLY) + ROW.format(id=6, reply=reply) + ROW.format(id=7, reply=GOOD_REPLY)
+    (tmp_path / "mine.csv").write_bytes(text.encode("latin-1"))
+    joined = join(read_raw(raw_files(tmp_path)))
+    assert joined.pairs[0].reply_id == "5"
+    assert [(rejection.id, says in rejection.detail) for rejection in joined.rejected] == [("mine.csv:3", True)]
+    assert len(joined.pairs) == (1 if "never" in reply else 2)
+
+
+def test_a_csv_whose_header_cannot_be_read_is_a_sentence(tmp_path):
+    (tmp_path / "mine.csv").write_text('"' + "x" * 200_000)
+    with pytest.raises(UserError, match=r"mine\.csv:1: not a table of pairs"):
+        join(read_raw(raw_files(tmp_path)))
+
+
+def test_a_count_beyond_every_count_is_bad_also_in_an_array(tmp_path):
+    rows = ",\n".join(json.dumps(item) for item in (tweet_item(), reply_item(likeCount=10**400)))
+    (tmp_path / "items.jsonl").write_text(f"[\n{rows}\n]")
+    joined = join(read_raw(raw_files(tmp_path)))
+    assert [rejection.reason for rejection in joined.rejected] == ["bad_count"]
+
+
+def test_what_is_no_file_in_raw_is_named(tmp_path):
+    (tmp_path / "gone.jsonl").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"gone\.jsonl is a link to nothing"):
+        raw_files(tmp_path)

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lib.errors import UserError
-from lib.files import append_line, content_hash, lock, read_dicts, read_jsonl, write_jsonl, write_text
+from lib.files import append_line, content_hash, lock, read_dicts, read_json, read_jsonl, write_jsonl, write_text
 from lib.ledger import Ledger
 from lib.schema import Preference
 
@@ -126,5 +127,81 @@ def test_a_unit_is_paid_once_however_often_it_is_written(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"file/new/a\.txt: cannot be written \(Not a directory\)"):
+    with pytest.raises(UserError, match=r"file/new/a\.txt: cannot be written: .*/file is no folder"):
         write_text(tmp_path / "file" / "new" / "a.txt", "x")
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (b'{"a": 1, "a": 2}', "the key 'a' is given twice"),
+        (b'{"a": {"b": 1, "b": 1}}', "the key 'b' is given twice"),
+        (b'{"a": 1e999}', "1e999 is too large"),
+        (b'{"a": -Infinity}', "-Infinity is not a number"),
+        (b'{"a": ' + b"1" * 400 + b"}", "an integer of 400 digits"),
+        (b'{"a": ' + b"1" * 5000 + b"}", "an integer of 5,000 digits"),
+        (b'{"a": "\\uD83d"}', "half of a surrogate pair"),
+        (b'{"a": "x\0"}', "not valid JSON"),
+        (b"[" * 100_000, "not valid JSON"),
+        (b'\xef\xbb\xbf{"a": 1}', "not valid JSON"),
+        ('{"a": 1}'.encode("utf-16"), "not valid JSON"),
+    ],
+)
+def test_own_json_that_cannot_be_meant_is_a_sentence_wherever_it_is_read(tmp_path, line, says):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"n": 1}\n' + line + b"\n")
+    with pytest.raises(UserError) as error:
+        read_dicts(path)
+    assert str(error.value).startswith(f"{path}:2: not valid JSON")
+    assert says in str(error.value)
+    path.write_bytes(line)
+    with pytest.raises(UserError) as error:
+        read_json(path)
+    assert says in str(error.value)
+
+
+def test_a_whole_surrogate_pair_is_one_character(tmp_path):
+    (tmp_path / "a.json").write_bytes(b'{"a": "\\ud83d\\ude00"}')
+    assert read_json(tmp_path / "a.json") == {"a": "\U0001f600"}
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL])
+def test_a_file_system_without_locks_is_a_sentence_before_anything_is_written(tmp_path, monkeypatch, number):
+    def refuse(handle, operation):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    path = tmp_path / "ledger.jsonl"
+    with pytest.raises(UserError, match=r"ledger\.jsonl: this file system cannot lock files"):
+        append_line(path, {"n": 1})
+    assert path.read_bytes() == b""
+    with pytest.raises(UserError, match=r"run\.lock: this file system cannot lock files"), lock(tmp_path / "run.lock"):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link", "inside a file"])
+def test_what_cannot_be_read_or_written_as_a_file_is_a_sentence(tmp_path, kind):
+    path = tmp_path / "a" / "b.jsonl"
+    if kind == "inside a file":
+        path.parent.write_text("")
+    else:
+        path.parent.mkdir()
+        {"folder": path.mkdir, "pipe": lambda: os.mkfifo(path), "link": lambda: path.symlink_to("no/where")}[kind]()
+    for act in (lambda: append_line(path, {}), lambda: read_dicts(path), lambda: read_json(path), lambda: lock(path).__enter__()):
+        with pytest.raises(UserError, match=r"b\.jsonl"):
+            act()
+    assert not (tmp_path / "a/no").exists()
+
+
+def test_a_folder_that_nobody_may_write_to_is_a_sentence(tmp_path):
+    tmp_path.chmod(0o500)
+    code = (
+        "import os; from pathlib import Path; from lib.files import *\n"
+        "if os.geteuid() == 0: os.seteuid(65534)  # root may write anywhere\n"
+        f"path = Path({str(tmp_path)!r}) / 'a'\n"
+        "for act in (lambda: append_line(path, {}), lambda: write_text(path, ''), lambda: lock(path).__enter__()):\n"
+        "    try: act()\n"
+        "    except UserError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.count("/a: cannot be written (Permission denied)") == 3, done.stderr

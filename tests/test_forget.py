@@ -141,3 +141,28 @@ def test_the_command_says_what_it_did(project):
     assert done.returncode == 0, done.stderr
     assert "201 removed from" in done.stdout
     assert "cannot unlearn it: v1" in done.stdout
+
+
+def test_a_set_or_a_file_behind_a_link_is_searched_where_it_lies(project, tmp_path_factory):
+    disk = tmp_path_factory.mktemp("disk")
+    (project / "data/main").rename(disk / "main")
+    (project / "data/main").symlink_to(disk / "main")
+    (project / "data/main/again").symlink_to(project / "data")  # a loop
+    (disk / "main/raw/a.jsonl").rename(disk / "items.jsonl")
+    (disk / "main/raw/a.jsonl").symlink_to(disk / "items.jsonl")
+    forget(project, target_of("201", None))
+    assert SECRET not in "".join(path.read_text(errors="replace") for path in disk.rglob("*") if path.is_file())
+    assert (disk / "main/raw/a.jsonl").is_symlink()
+
+
+def test_a_set_that_cannot_be_reached_is_not_called_searched(project):
+    (project / "data/other").symlink_to("/not/mounted")
+    with pytest.raises(UserError, match="data/other is a link to nothing, so nobody can look there"):
+        forget(project, target_of("201", None))
+
+
+def test_a_csv_that_cannot_be_parsed_is_searched_as_text(project):
+    path = project / "data/main/raw/mine.csv"
+    write_text(path, f'id,text\n1,"never closed\n201,{SECRET}\n')
+    forget(project, target_of("201", None))
+    assert path.read_text() == 'id,text\n1,"never closed\n'

@@ -328,6 +328,26 @@ def test_a_leak_stops_everything_and_is_named_by_file_and_line(project, hub, fil
     assert not (project / "adapters/tiny/dist").exists()
 
 
+@pytest.mark.parametrize("name", ["dist", "dist.partial"])
+def test_a_dist_that_is_a_link_is_neither_written_nor_deleted_through(project, hub, publish, tmp_path_factory, name):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    _write(elsewhere / "mine.txt", "mine")
+    (project / "adapters/tiny" / name).symlink_to(elsewhere)
+    code, said = publish(hub)
+    assert code == 1
+    assert f"adapters/tiny/{name} is a link to {elsewhere}. Delete the link" in said
+    assert [path.name for path in elsewhere.iterdir()] == ["mine.txt"]
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize("name", ["dist", "dist.partial"])
+def test_a_dist_that_is_a_file_is_a_sentence(project, hub, publish, name):
+    _write(project / "adapters/tiny" / name, "a file")
+    code, said = publish(hub)
+    assert code == 1
+    assert f"adapters/tiny/{name} is not a folder. Move it away" in said
+
+
 def test_what_lay_in_dist_before_does_not_go_up(project, hub, publish):
     _write(project / "adapters/tiny/dist/training_args.bin", "old")
     assert publish(hub)[0] == 0

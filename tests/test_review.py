@@ -296,6 +296,32 @@ def test_a_line_torn_by_a_kill_is_decided_again(tmp_path):
     assert [row["decision"] for row in read_dicts(path)] == ["keep", "keep", "drop", "keep"]
 
 
+def test_a_drop_killed_before_its_reason_still_gets_it(tmp_path):
+    code = (
+        "from pathlib import Path; from tests.test_review import a_review, decide, pairs\n"
+        f"decide(a_review(Path({str(tmp_path)!r}), pairs(4)), 'kd'); print('dropped', flush=True); input()"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert worker.stdout.readline() == "dropped\n"
+    worker.kill()
+    worker.communicate()
+    review = a_review(tmp_path, pairs(4))
+    assert (review.can_say_why, review.current.pair.id) == (True, "r0002")
+    assert "a digit still gives it one" in review.greeting
+    decide(review, "3")
+    assert (review.reasons(), review.progress().n) == ({"spam": 1}, 2)
+    assert a_review(tmp_path, pairs(4)).reasons() == {"spam": 1}
+
+
+@pytest.mark.parametrize("keys", ["", "dk", "kdu", "ddu"])
+def test_a_digit_after_a_restart_is_for_a_drop_that_was_the_last_key(tmp_path, keys):
+    decide(a_review(tmp_path, pairs(4)), keys)
+    review = a_review(tmp_path, pairs(4))
+    assert not review.can_say_why
+    with pytest.raises(UserError, match="press d first"):
+        review.why(1)
+
+
 # --- pace ---
 
 

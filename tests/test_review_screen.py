@@ -311,6 +311,36 @@ class Terminal:
         return code
 
 
+@pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"PYTHONIOENCODING": "ascii"}])
+def test_a_terminal_that_cannot_show_the_replies_is_a_sentence(tmp_path, environment):
+    folder = folder_of_a_set(tmp_path, pairs(2))
+    screen, child = pty.openpty()
+    command = [sys.executable, "-m", "scripts.review", "--config", "configs/data-main.yaml"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", **environment}
+    program = subprocess.Popen(command, cwd=folder, env=environment, stdin=child, stdout=child, stderr=child)
+    os.close(child)
+    said = os.read(screen, 65536).decode()
+    os.close(screen)
+    assert program.wait() == 1
+    assert said.startswith("error: This terminal shows no other letters than English ones")
+
+
+def test_a_drop_killed_on_the_screen_gets_its_reason_at_the_next_start(tmp_path):
+    folder = folder_of_a_set(tmp_path, pairs(300))
+    terminal = Terminal(folder)
+    terminal.type("kd")
+    terminal.until(lambda: terminal.n_lines() == 2)
+    terminal.end(signal.SIGKILL)
+    terminal = Terminal(folder)
+    terminal.until(lambda: b"a digit still gives it one" in terminal.seen)
+    terminal.type("3")
+    terminal.until(lambda: terminal.n_lines() == 3)
+    terminal.end(signal.SIGKILL)
+    assert read_dicts(terminal.path)[-1] | {"at": 0, "text_sha": 0} == {
+        "id": "r0001", "decision": "drop", "reason": "spam", "at": 0, "text_sha": 0
+    }  # fmt: skip
+
+
 def test_300_decisions_by_keyboard_survive_kill_9_again_and_again(tmp_path):
     folder = folder_of_a_set(tmp_path, pairs(300))
     done = 0
