@@ -32,7 +32,7 @@ export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
 # What every step reads besides its own modules.
-BASE := lib/cli.py lib/config.py lib/errors.py lib/files.py lib/schema.py lib/settings.py
+BASE := lib/cli.py lib/config.py lib/errors.py lib/files.py lib/schema.py lib/seals.py lib/settings.py
 
 .PHONY: help setup setup-runpod quickstart quickstart-files test lint data review forget costs plan train \
   runs compare sweep eval-plan eval human-eval publish demo bench bench-train

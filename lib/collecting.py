@@ -21,6 +21,7 @@ from lib.items import is_filler
 from lib.provider import Provider, Request
 from lib.purchase import Purchases
 from lib.raw_items import count_pairs, is_post, is_storable, read_items, wanted_tweets
+from lib.rereading import damaged, read_again
 from lib.settings import DataConfig
 
 WINDOW = 8  # tweets whose replies are asked for at a time
@@ -40,10 +41,13 @@ def config_hash(config: DataConfig) -> str:
 
 
 def finished(folder: Path, config: DataConfig, max_usd: float) -> Outcome | None:
-    """The outcome of a job under this very config that can do no more: not within max_usd, or not at all."""
+    """The outcome of a job under this very config that can do no more: not within max_usd, or not at all.
+
+    None as well where a raw file is damaged: the job reads it again.
+    """
     path = folder / "raw" / "manifest.json"
     manifest = read_json(path) if path.is_file() else {}
-    if manifest.get("config_hash") != config_hash(config):
+    if manifest.get("config_hash") != config_hash(config) or damaged(folder):
         return None
     outcome = Outcome(**{name: manifest[name] for name in Outcome.__dataclass_fields__ if name in manifest})
     return None if outcome.stopped == "budget" and max_usd > outcome.max_usd else outcome
@@ -95,6 +99,7 @@ class _Job:
 
     def run(self) -> Outcome:
         self.purchases.settle()
+        read_again(self.folder, self.purchases)
         within_budget = self.purchases.buy(self.searches)
         self.see_tweets()
         while within_budget and self.n_missing > 0 and (window := self.next_tweets()):

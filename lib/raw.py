@@ -12,6 +12,7 @@ from lib.errors import UserError
 from lib.fields import BadItem, to_moment
 from lib.files import parse_line
 from lib.own_pairs import missing_columns
+from lib.seals import checked, missing_raw
 
 MAX_LINE_BYTES = 16 * 2**20  # a note tweet with all its metadata has some 50 kB
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -35,13 +36,18 @@ class RawFile:
 
 
 def raw_files(folder: Path, others: Iterable[str] = ()) -> list[RawFile]:
-    """The item files of raw/ in the order of their names, then `collect.files`. Raises UserError if one of those is missing."""
+    """The item files of raw/ in the order of their names, then `collect.files`.
+
+    Raises UserError if one of those is missing, or if a file that was collected is not the one that its .meta.json knows.
+    """
+    for path in missing_raw(folder):
+        checked(path)
     inside = [path for path in sorted(folder.glob("*")) if path.suffix in (".jsonl", ".json", ".csv") and _holds_items(path)]
     outside = [Path(name) for name in others]
     for path in outside:
         if not path.is_file():
             raise UserError(f"{path} does not exist. Correct collect.files in the data config.")
-    return [RawFile(path, _collected_at(path)) for path in (*inside, *outside)]
+    return [RawFile(checked(path), _collected_at(path)) for path in (*inside, *outside)]
 
 
 def _holds_items(path: Path) -> bool:
