@@ -19,6 +19,7 @@ from lib.rows import read_splits
 from lib.seals import OUTDATED_S, checked, seal_of
 from lib.settings import EvalConfig, TrainConfig
 from lib.versus import _side
+from tests.damage import DAMAGES, MENDED, harm
 from tests.eval_data import write_configs, write_data
 from tests.items import all_stages, stage, write_items
 from tests.stubs.anthropic_server import AnthropicStub
@@ -26,42 +27,6 @@ from tests.stubs.openai_server import OpenAIStub
 from tests.test_data_stages import CONFIG, items
 
 ROOT = Path(__file__).parent.parent
-
-
-def _lines(change):
-    """A damage of the lines of a file."""
-    return lambda content: b"".join(change(content.splitlines(keepends=True)))
-
-
-def _digit_changed(content):
-    """One digit in the middle is another one: still valid JSON, as many lines."""
-    middle = next(n for n in range(len(content) // 2, len(content)) if content[n : n + 1].isdigit() and content[n - 1 : n] not in b" :")
-    return content[:middle] + (b"1" if content[middle : middle + 1] != b"1" else b"2") + content[middle + 1 :]
-
-
-DAMAGES = {
-    "cut at a line": _lines(lambda lines: lines[: len(lines) // 2]),
-    "cut in a line": lambda content: content[: len(content) // 2 + 3],
-    "a line removed": _lines(lambda lines: lines[: len(lines) // 2] + lines[len(lines) // 2 + 1 :]),
-    "a digit changed": _digit_changed,
-    "a line doubled": _lines(lambda lines: lines + lines[:1]),
-    "lines in another order": _lines(lambda lines: lines[::-1]),
-    "empty": lambda content: b"",
-    "gone": None,
-}
-
-MENDED = ("a digit changed", "gone")  # what is done about a damage does not depend on its kind: two are enough
-
-
-def harm(path, damage):
-    """Damage a file. False: it came out as it was, so there is nothing to see (one line, in another order)."""
-    if DAMAGES[damage] is None:
-        path.unlink()
-        return True
-    content = path.read_bytes()
-    changed = DAMAGES[damage](content)
-    path.write_bytes(changed)
-    return changed != content
 
 
 def refused(done, path, *words):
@@ -448,5 +413,5 @@ def test_claudes_answers_that_were_changed_as_well_are_refused_with_what_asking_
     harm(FOLDER / "judgments.jsonl", "cut at a line")
     (FOLDER / "work/judgments.jsonl").unlink()
     answers = FOLDER / "work/answers.jsonl"
-    answers.write_bytes(answers.read_bytes().replace(b">>", b">"))
+    answers.write_bytes(answers.read_bytes().replace(b"A>B", b"B>A"))
     refused(stage(paid, "judge", *ARGS), answers, "Copy one of them back, for free", "paid for once more")
