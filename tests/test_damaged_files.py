@@ -409,6 +409,14 @@ def test_claudes_verdicts_are_written_again_from_what_was_paid_for(paid, log):
     assert contents() == before
 
 
+def test_a_verdict_whose_answer_was_cut_off_is_not_paid_for_again(paid):
+    before = contents()
+    harm(FOLDER / "judgments.jsonl", "cut at a line")
+    harm(FOLDER / "work/answers.jsonl", "cut at a line")
+    evaluate(paid)
+    assert contents() == before
+
+
 def test_claudes_answers_that_were_changed_as_well_are_refused_with_what_asking_again_costs(paid):
     harm(FOLDER / "judgments.jsonl", "cut at a line")
     (FOLDER / "work/judgments.jsonl").unlink()
