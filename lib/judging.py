@@ -148,7 +148,7 @@ def _known(
     hashes = {name: seal_in(manifest, name).get("sha256") for name in wanted} if _closed(folder, fingerprint) else {}
 
     def differs(known: Mapping[str, Judgment]) -> bool:
-        return any(seal_of(jsonl_bytes(_verdicts(known, wanted[name])))["sha256"] != sha256 for name, sha256 in hashes.items())
+        return any(seal_of(jsonl_bytes(_verdicts(known, wanted[name])))["sha256"] != sha256 for name, sha256 in hashes.items() if sha256)
 
     booked = ledger.stat().st_size if ledger.exists() else 0
     judge(log)

@@ -80,9 +80,10 @@ class Purchases:
 
     def read_again(self, entry: Entry) -> None:
         """Fetch once more what a finished run delivered. It was paid for, and nothing is started."""
-        intent = next(one for one in self._entries if one.key == entry.key and one.state == "intent")
-        if intent.note.get("source") != self.provider.name:
-            raise UserError(f"it was bought from {intent.note.get('source')}, and collect.source is {self.provider.name}.")
+        intent = next((one for one in self._entries if one.key == entry.key and one.state == "intent"), None)
+        source = intent.note.get("source") if intent else None
+        if intent is None or source != self.provider.name:
+            raise UserError(f"it was bought from {source or 'nobody that the ledger names'}, and collect.source is {self.provider.name}.")
         self._say(f"reading run {entry.id} again, for free: {entry.note['file']} is damaged or missing")
         self._finish(entry.key, _request_of(intent), str(entry.id))
 
