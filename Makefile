@@ -33,7 +33,7 @@ export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
 # What every step reads besides its own modules.
-BASE := lib/cli.py lib/config.py lib/errors.py lib/files.py lib/schema.py lib/settings.py \
+BASE := lib/cli.py lib/config.py lib/errors.py lib/files.py lib/schema.py lib/seals.py lib/settings.py \
   lib/strict_json.py lib/text_files.py
 
 .PHONY: help setup setup-runpod quickstart quickstart-files test lint data review forget costs plan train \

@@ -55,11 +55,7 @@ def check_adapter(folder: Path, config: TrainConfig, shape: Any) -> None:
         raise UserError(f"{folder} holds no finished run (no manifest.json). Run `make train RUN={folder.name}` first.")
     weights = folder / ADAPTER_FILE
     shapes = tensor_shapes(weights)
-    recorded = _field(manifest, "adapter_sha256")
-    if recorded != sha256_of(weights):
-        raise UserError(
-            f"{weights} is not the file that {manifest} was written for (another sha256). Copy it again, or train the run again."
-        )
+    whole_adapter(manifest)
     base = _field(folder / "adapter_config.json", "base_model_name_or_path")
     if base != config.model:
         raise UserError(f"{folder} was trained on {base}, and the config says model: {config.model}. Use the config it was trained with.")
@@ -70,6 +66,18 @@ def check_adapter(folder: Path, config: TrainConfig, shape: Any) -> None:
             f"{weights} does not fit {config.model}: it was trained on a model of width {sorted(inputs)} with {len(layers)} layers, "
             f"this one has {shape.hidden_size} and {shape.num_hidden_layers}. Use the model it was trained on."
         )
+
+
+def whole_adapter(manifest: Path) -> str:
+    """sha256 of the weights beside a run's manifest. Raises UserError unless they are the ones that it was written for."""
+    run, weights = manifest.parent, manifest.parent / ADAPTER_FILE
+    sha256 = sha256_of(weights)
+    if _field(manifest, "adapter_sha256") != sha256:
+        raise UserError(
+            f"{weights} is not the file that {manifest} was written for (another sha256). Copy it again from where it was trained, "
+            f"for free. Without a copy, delete {run} and train again: `make plan RUN={run.name}` says what that costs."
+        )
+    return sha256
 
 
 def _field(path: Path, name: str) -> Any:

@@ -69,13 +69,15 @@ class _Job:
     def __post_init__(self) -> None:
         path = self.folder / "judgments.failed.jsonl"
         self.failed = {row["key"] for row in read_dicts(path, torn_tail=True)} if path.exists() else set()
+        self.judged = set(read_judgments(self.folder / "judgments.jsonl"))  # answered, even where answers.jsonl was cut since
 
     # --- what there is ---------------------------------------------------------------------------------
 
     def open(self) -> list[str]:
         """Keys without an answer that may be asked for."""
         lost = self.books.n_lost()
-        return [key for key in self.questions if key not in self.books.answers and key not in self.failed and lost[key] < MAX_LOST]
+        closed = self.books.answers.keys() | self.failed | self.judged
+        return [key for key in self.questions if key not in closed and lost[key] < MAX_LOST]
 
     def params(self, key: str) -> dict[str, Any]:
         return {

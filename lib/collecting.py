@@ -21,6 +21,7 @@ from lib.items import is_filler
 from lib.provider import Provider, Request
 from lib.purchase import Purchases, has_open
 from lib.raw_items import count_pairs, is_post, is_storable, read_items, wanted_tweets
+from lib.rereading import damaged, read_again
 from lib.settings import DataConfig
 
 WINDOW = 8  # tweets whose replies are asked for at a time
@@ -42,11 +43,12 @@ def config_hash(config: DataConfig) -> str:
 def finished(folder: Path, config: DataConfig, max_usd: float) -> Outcome | None:
     """The outcome of a job under this very config that can do no more: not within max_usd, or not at all.
 
-    A run that is paid for and not read yet (of a later job that was cut short) is something to do.
+    A run that is paid for and not read yet (of a later job that was cut short) is something to do, and so is a raw
+    file that is damaged: the job reads both again.
     """
     path = folder / "raw" / "manifest.json"
     manifest = read_json(path) if path.is_file() else {}
-    if manifest.get("config_hash") != config_hash(config) or has_open(folder, manifest.get("source", "")):
+    if manifest.get("config_hash") != config_hash(config) or damaged(folder) or has_open(folder, manifest.get("source", "")):
         return None
     outcome = Outcome(**{name: manifest[name] for name in Outcome.__dataclass_fields__ if name in manifest})
     return None if outcome.stopped == "budget" and max_usd > outcome.max_usd else outcome
@@ -98,6 +100,7 @@ class _Job:
 
     def run(self) -> Outcome:
         self.purchases.settle()
+        read_again(self.folder, self.purchases)
         within_budget = self.purchases.buy(self.searches)
         self.see_tweets()
         while within_budget and self.n_missing > 0 and (window := self.next_tweets()):

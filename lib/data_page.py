@@ -10,6 +10,7 @@ from lib.ledger import Ledger
 from lib.plots import bars, histogram, label
 from lib.report import render
 from lib.schema import Pair, Rejection
+from lib.seals import checked
 from lib.settings import DataConfig
 
 
@@ -18,9 +19,10 @@ def read_report(folder: Path, config: DataConfig) -> dict[str, Any]:
     counts = read_json(folder / "processed" / "manifest.json")["counts"]
     stages = []
     for name, stage in (("pairs", "pair"), ("filtered", "filter"), ("clean", "clean"), ("split", "split")):
-        rejected = read_jsonl(rejects_path(folder / "interim" / f"{name}.jsonl"), Rejection)
+        rejected = read_jsonl(checked(rejects_path(folder / "interim" / f"{name}.jsonl")), Rejection)
         stages.append(Stage(name, counts[stage]["kept"], rejected))
-    pairs = [pair for split in ("train", "val", "test") for pair in read_jsonl(folder / "processed" / f"{split}.jsonl", Pair)]
+    parts = [checked(folder / "processed" / f"{split}.jsonl") for split in ("train", "val", "test")]
+    pairs = [pair for part in parts for pair in read_jsonl(part, Pair)]
     ledger = folder / "ledger.jsonl"
     usd = Ledger(ledger).spent_usd("collect") if ledger.exists() else 0.0
     target = (config.collect.min_pairs, config.collect.target_pairs, config.collect.max_pairs)

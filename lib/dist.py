@@ -12,6 +12,7 @@ from lib.card import model_card
 from lib.errors import UserError
 from lib.files import read_dicts, read_json, write_json, write_text
 from lib.leaks import Known, scan, word_runs
+from lib.seals import checked
 from lib.settings import SamplingConfig, TrainConfig
 
 ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -141,7 +142,7 @@ def refuse_leaks(folder: Path, header: str, known: Known) -> None:
 
 def _known(config: TrainConfig) -> Known:
     folder = Path("data") / config.data / "processed"
-    rows = [row for path in sorted(folder.glob("*.jsonl")) for row in read_dicts(path)]
+    rows = [row for path in sorted(folder.glob("*.jsonl")) for row in read_dicts(checked(path))]
     texts = [str(row[key]) for row in rows for key in ("tweet", "reply", "human_reply", "chosen", "rejected") if row.get(key)]
     if not texts:
         raise UserError(

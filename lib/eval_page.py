@@ -9,6 +9,7 @@ from lib.files import content_hash, read_dicts, read_json, read_jsonl
 from lib.plots import bars, intervals, label, lines
 from lib.report import render
 from lib.schema import Pair
+from lib.seals import checked
 
 N_BLIND = 20
 N_EXTREME = 3
@@ -67,7 +68,7 @@ def _length_plot(report: Mapping[str, Any]) -> Any:
 
 def _samples(files: Files) -> list[dict[str, Any]]:
     """[{tweet, replies: [(epoch, reply)]}]: what the model answered to the same validation tweets while it trained."""
-    path = Path("data") / files.config.data / "processed" / "val.jsonl"
+    path = checked(Path("data") / files.config.data / "processed" / "val.jsonl")
     tweet_of = {pair.tweet_id: pair.tweet for pair in read_jsonl(path, Pair)} if path.is_file() else {}
     replies: dict[str, list[tuple[int, str]]] = {}
     for sample in files.train_manifest.get("samples", []):

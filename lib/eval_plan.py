@@ -14,6 +14,7 @@ from lib.power import POWER, TARGET_D, power_table, required_decisive, required_
 from lib.prices import price_of
 from lib.replies import HUMAN, chosen
 from lib.schema import Preference, TestPrompt
+from lib.seals import checked
 from lib.settings import EvalConfig, JudgeConfig, TrainConfig
 
 CORRELATIONS = (0.0, 0.3, 0.5, 0.7)
@@ -29,10 +30,11 @@ def eval_plan(run: str, config: TrainConfig, evaluation: EvalConfig, root: Path 
     path = processed / "test_prompts.jsonl"
     if not path.is_file():
         raise UserError(f"{path} does not exist. Run `make data DATA={config.data}` first.")
-    there = read_jsonl(path, TestPrompt)
+    there = read_jsonl(checked(path), TestPrompt)
     prompts = chosen(there, evaluation.max_prompts)
     observed = observed_spread(root, run, config.data, evaluation.judge.kind)
-    n_real = len(read_jsonl(processed / "calibration.jsonl", Preference)) if (processed / "calibration.jsonl").is_file() else 0
+    real = checked(processed / "calibration.jsonl")
+    n_real = len(read_jsonl(real, Preference)) if real.is_file() else 0
     n_effective = len(prompts) / observed["design_effect"]
     needed = needed_tweets(observed, evaluation)
     plan = {

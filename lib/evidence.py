@@ -14,6 +14,7 @@ from lib.judge import system_pairs
 from lib.ledger import Ledger
 from lib.outcomes import outcomes
 from lib.schema import Judgment, Pair, Reply, TestPrompt
+from lib.seals import checked
 from lib.secondary import bradley_terry, equivalence, holm
 from lib.settings import EvalConfig, TrainConfig
 from lib.stats import Comparison, compare
@@ -41,21 +42,21 @@ class Files:
     @classmethod
     def read(cls, run: str, config: TrainConfig, evaluation: EvalConfig, folder: Path) -> "Files":
         processed = Path("data") / config.data / "processed"
-        prompts = {prompt.tweet_id: prompt for prompt in read_jsonl(processed / "test_prompts.jsonl", TestPrompt)}
-        failures = folder / "judgments.failed.jsonl"
+        prompts = {prompt.tweet_id: prompt for prompt in read_jsonl(checked(processed / "test_prompts.jsonl"), TestPrompt)}
+        failures = checked(folder / "judgments.failed.jsonl")
         return cls(
             run=run,
             config=config,
             eval=evaluation,
             folder=folder,
-            replies=read_jsonl(folder / "replies.jsonl", Reply),
-            judgments=read_jsonl(folder / "judgments.jsonl", Judgment),
+            replies=read_jsonl(checked(folder / "replies.jsonl"), Reply),
+            judgments=read_jsonl(checked(folder / "judgments.jsonl"), Judgment),
             failed=read_dicts(failures) if failures.exists() else [],
             prompts=prompts,
-            train=read_jsonl(processed / "train.jsonl", Pair),
+            train=read_jsonl(checked(processed / "train.jsonl"), Pair),
             train_manifest=read_json(folder.parent.parent / "manifest.json"),
-            model_metrics=read_json(folder / "model_metrics.json"),
-            calibration=read_json(folder / "calibration.json"),
+            model_metrics=read_json(checked(folder / "model_metrics.json")),
+            calibration=read_json(checked(folder / "calibration.json")),
             judge_manifest=read_json(folder / "judgments.manifest.json"),
             reply_manifest=read_json(folder / "replies.manifest.json"),
         )

@@ -46,12 +46,20 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
+def json_bytes(value: Any) -> bytes:
+    return (json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2) + "\n").encode("utf-8")
+
+
+def jsonl_bytes(records: Iterable[BaseModel | dict[str, Any]]) -> bytes:
+    return "".join(to_json(record) + "\n" for record in records).encode("utf-8")
+
+
 def write_json(path: Path, value: Any) -> None:
-    write_text(path, json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
+    write_bytes(path, json_bytes(value))
 
 
 def write_jsonl(path: Path, records: Iterable[BaseModel | dict[str, Any]]) -> None:
-    write_text(path, "".join(to_json(record) + "\n" for record in records))
+    write_bytes(path, jsonl_bytes(records))
 
 
 def sync_folder(folder: Path) -> None:

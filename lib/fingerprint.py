@@ -7,6 +7,7 @@ from typing import Any
 from lib.adapters import ADAPTER_FILE, sha256_of
 from lib.errors import UserError
 from lib.files import content_hash, read_json
+from lib.seals import checked
 from lib.settings import TrainConfig
 from lib.tiny import tiny_hash
 
@@ -21,7 +22,7 @@ def data_hashes(config: TrainConfig) -> dict[str, str]:
     for name in names:
         if not (folder / f"{name}.jsonl").is_file():
             raise UserError(f"{folder}/{name}.jsonl does not exist. Run `make data DATA={config.data}` first.")
-    return {name: sha256_of(folder / f"{name}.jsonl") for name in names}
+    return {name: sha256_of(checked(folder / f"{name}.jsonl")) for name in names}
 
 
 def fingerprint_of(config: TrainConfig) -> str:

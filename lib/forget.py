@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from lib.errors import UserError
-from lib.files import content_hash, read_dicts, read_json, write_bytes, write_json
+from lib.files import read_dicts, read_json, write_bytes, write_json
 from lib.forgotten import Forgotten
+from lib.seals import reseal
 
 PENDING = "data/forgetting.json"
 OWN_TEXT = {
@@ -116,8 +117,6 @@ def forget(root: Path, target: Target) -> Outcome:
     outcome = Outcome(trained_on_it=_adapters_that_saw(root, target))
     for path in files:
         _forget_in(path, path.relative_to(root).as_posix(), target, outcome)
-    for manifest in sorted((root / "data").glob("*/processed/manifest.json")):
-        _recount(manifest)
     (root / PENDING).unlink()
     return outcome
 
@@ -174,6 +173,7 @@ def _forget_in(path: Path, name: str, target: Target, outcome: Outcome) -> None:
         return
     changed, n_removed = edit(content, target)
     if n_removed:
+        reseal(path, changed)  # first: killed between the two, the next call removes the same lines and finds the seal of what is left
         write_bytes(path.resolve(), changed)
         outcome.removed[name] = n_removed
 
@@ -244,14 +244,3 @@ def _adapters_that_saw(root: Path, target: Target) -> list[str]:
         if data in sets or target.in_value(manifest):
             runs.append(path.parent.name)
     return runs
-
-
-def _recount(manifest_path: Path) -> None:
-    """Make the rows and hashes in a set's manifest those of its files again."""
-    manifest = read_json(manifest_path)
-    files = manifest.get("files", {})
-    for name, entry in files.items():
-        path = manifest_path.parent / name
-        if path.is_file() and isinstance(entry, dict):
-            entry |= {"rows": len(read_dicts(path)), "sha256": content_hash(path)}
-    write_json(manifest_path, manifest)

@@ -7,6 +7,7 @@ from typing import Any
 
 from lib.errors import UserError
 from lib.files import read_dicts, rejects_path
+from lib.seals import checked
 
 STAGES = {"pair": "pairs.jsonl", "filter": "filtered.jsonl", "clean": "clean.jsonl"}
 
@@ -24,8 +25,8 @@ def read_funnel(interim: Path) -> dict[str, dict[str, Any]]:
     before: str | None = None
     for stage, name in STAGES.items():
         path = interim / name
-        reasons = [str(row.get("reason")) for row in read_dicts(rejects_path(path))]
-        funnel[stage] = stage_counts(len(read_dicts(path)), reasons)
+        reasons = [str(row.get("reason")) for row in read_dicts(checked(rejects_path(path)))]
+        funnel[stage] = stage_counts(len(read_dicts(checked(path))), reasons)
         if before and funnel[stage]["in"] != funnel[before]["kept"]:
             raise UserError(
                 f"{path}: {stage} read {funnel[stage]['in']:,} pairs, but {before} wrote {funnel[before]['kept']:,}."

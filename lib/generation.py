@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib.adapters import ADAPTER_FILE, check_adapter, sha256_of
+from lib.adapters import ADAPTER_FILE, check_adapter, sha256_of, whole_adapter
 from lib.errors import UserError
 from lib.files import content_hash, read_json, read_jsonl, write_json
 from lib.generate import transformers_engine
 from lib.losses import FORGETTING_MARGIN, GENERAL_TEXTS, model_metrics
 from lib.openai_engine import openai_engine, refuse_unlike_quantization
-from lib.replies import HUMAN, Task, answer_all, chosen, conversations, finished, missing, plan, read_log, write_replies
+from lib.replies import HUMAN, Task, answer_all, chosen, conversations, finished, missing, plan, read_log, refuse_changed_log, write_replies
 from lib.retrieval import nearest
 from lib.schema import Pair, TestPrompt
+from lib.seals import checked, damage, manifest_in
 from lib.settings import EvalConfig, OpenAIEngine, TrainConfig
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def make_replies(evaluation: Evaluation, progress: Callable[[str], None]) -> tup
     arms = identities(evaluation)
     replies_print, metrics_print = _fingerprints(evaluation, arms)
     replies_done = finished(evaluation.folder, replies_print)
-    metrics_done = _metrics_fingerprint(evaluation.folder) == metrics_print
+    metrics_done = _metrics_fingerprint(evaluation.folder) == metrics_print and not damage(evaluation.folder / "model_metrics.json")
     if replies_done and metrics_done:
         os.utime(evaluation.folder / "replies.jsonl")  # make compares times; the content is what counts
         return read_json(evaluation.folder / "replies.manifest.json"), False
@@ -63,15 +64,17 @@ def make_replies(evaluation: Evaluation, progress: Callable[[str], None]) -> tup
     elif missing(tasks, read_log(log)) or not metrics_done:
         loaded = _load(evaluation)
         engine = transformers_engine(loaded, evaluation.eval.sampling, lambda run: _load_adapter(loaded, run, evaluation.config))
+    before = read_log(log)
     stored = answer_all(tasks, engine, log, evaluation.eval.sampling, progress)
     if not metrics_done:
         progress("generate: perplexity of the real replies, loss on general texts")
         write_json(evaluation.folder / "model_metrics.json", {"fingerprint": metrics_print, **_metrics(evaluation, loaded)})
+    refuse_changed_log(evaluation.folder, tasks, before, stored, replies_print)
     return write_replies(evaluation.folder, tasks, stored, replies_print), True
 
 
 def plan_tasks(evaluation: Evaluation, arms: Mapping[str, Any]) -> list[Task]:
-    prompts = chosen(read_jsonl(evaluation.processed / "test_prompts.jsonl", TestPrompt), evaluation.eval.max_prompts)
+    prompts = chosen(read_jsonl(checked(evaluation.processed / "test_prompts.jsonl"), TestPrompt), evaluation.eval.max_prompts)
     examples: dict[str, list[Pair]] = {}
     if "fewshot" in evaluation.eval.systems:
         examples = _examples(evaluation, prompts)
@@ -84,7 +87,7 @@ def _examples(evaluation: Evaluation, prompts: list[TestPrompt]) -> dict[str, li
     from lib.scorers import embed
 
     model = _embedding_model(evaluation)
-    train = read_jsonl(evaluation.processed / "train.jsonl", Pair)
+    train = read_jsonl(checked(evaluation.processed / "train.jsonl"), Pair)
     found = nearest([prompt.tweet for prompt in prompts], train, evaluation.eval.fewshot.k, lambda texts: embed(texts, model))
     return {prompt.tweet_id: pairs for prompt, pairs in zip(prompts, found, strict=True)}
 
@@ -139,7 +142,7 @@ def _fingerprints(evaluation: Evaluation, arms: Mapping[str, Any]) -> tuple[str,
     has_fewshot = "fewshot" in evaluation.eval.systems
     files = [evaluation.processed / f"{name}.jsonl" for name in ("test_prompts", *(["train"] if has_fewshot else []))]
     for path in [*files, evaluation.processed / "test.jsonl"]:
-        if not path.is_file():
+        if not checked(path).is_file():
             raise UserError(f"{path} does not exist. Run `make data DATA={evaluation.config.data}` first.")
     own = evaluation.eval.model_dump(include={"sampling", "systems", "fewshot", "max_prompts"})
     embedding = _embedding_model(evaluation) if has_fewshot else None
@@ -150,16 +153,14 @@ def _fingerprints(evaluation: Evaluation, arms: Mapping[str, Any]) -> tuple[str,
 
 
 def _metrics_fingerprint(folder: Path) -> str | None:
-    path = folder / "model_metrics.json"
-    found = read_json(path) if path.is_file() else None
-    return found.get("fingerprint") if isinstance(found, dict) else None
+    return (manifest_in(folder / "model_metrics.json") or {}).get("fingerprint")
 
 
 def _metrics(evaluation: Evaluation, loaded: "Loaded | None") -> dict[str, Any]:
     if loaded is None:
         reason = "A server gives no losses of given texts: perplexity and forgetting need `engine: auto` where the weights are."
         return {"engine": "openai", "quantization": None, "perplexity": None, "forgetting": None, "reason": reason}
-    return model_metrics(loaded, read_jsonl(evaluation.processed / "test.jsonl", Pair), evaluation.config.prompt)
+    return model_metrics(loaded, read_jsonl(checked(evaluation.processed / "test.jsonl"), Pair), evaluation.config.prompt)
 
 
 def _load(evaluation: Evaluation) -> "Loaded":
@@ -184,7 +185,8 @@ def _adapter(run: str) -> Path:
 def _adapter_hash(run: str) -> str:
     if not _adapter(run).is_file():
         raise UserError(f"{_adapter(run)} does not exist. Run `make train RUN={run}` first.")
-    return sha256_of(_adapter(run))
+    manifest = Path("adapters") / run / "manifest.json"
+    return whole_adapter(manifest) if manifest.is_file() else sha256_of(_adapter(run))
 
 
 def _manifest(run: str) -> dict[str, Any]:

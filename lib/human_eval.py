@@ -21,6 +21,7 @@ from lib.files import content_hash, read_json, read_jsonl, write_json, write_tex
 from lib.generation import Evaluation
 from lib.report import render
 from lib.schema import Reply, TestPrompt
+from lib.seals import checked
 
 A, B = "tuned", "base"
 FORMULA = tuple("=+-@\t\r＝＋－＠")  # what a spreadsheet may run; the last four are the wide forms of the first
@@ -58,11 +59,11 @@ def make_items(evaluation: Evaluation, limit: int | None = None) -> list[Item]:
     same items again. Tweets with an empty or missing reply are left out: an empty box tells a rater which side failed, not which is
     better, and the judge leaves them out too. Raises UserError if nothing is left.
     """
-    replies = {(reply.tweet_id, reply.system): reply.reply for reply in read_jsonl(evaluation.folder / "replies.jsonl", Reply)}
+    replies = {(reply.tweet_id, reply.system): reply.reply for reply in read_jsonl(checked(evaluation.folder / "replies.jsonl"), Reply)}
     manifest = evaluation.folder.parent.parent / "manifest.json"
     secret = read_json(manifest).get("adapter_sha256") if manifest.is_file() else None
     items = []
-    for prompt in read_jsonl(evaluation.processed / "test_prompts.jsonl", TestPrompt):
+    for prompt in read_jsonl(checked(evaluation.processed / "test_prompts.jsonl"), TestPrompt):
         texts = {system: replies.get((prompt.tweet_id, system), "") for system in (A, B)}
         if not all(visible(text).strip() for text in texts.values()):
             continue

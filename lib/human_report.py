@@ -17,6 +17,7 @@ from lib.human_eval import A, B, Item, make_items, read_key
 from lib.intervals import wilson
 from lib.outcomes import combine, outcomes
 from lib.schema import Judgment, TestPrompt
+from lib.seals import checked
 from lib.secondary import agreement
 from lib.stats import compare
 
@@ -41,7 +42,7 @@ def human_report(evaluation: Evaluation, items: Mapping[str, Item], judgments: S
     answers = [judgment for judgment in judgments if judgment.raw != DEMO]
     current = [judgment for judgment in answers if judgment.usage["item"] in items]
     replies = {(item.tweet_id, system): text for item in items.values() for system, text in item.replies.items()}
-    prompts = read_jsonl(evaluation.processed / "test_prompts.jsonl", TestPrompt)
+    prompts = read_jsonl(checked(evaluation.processed / "test_prompts.jsonl"), TestPrompt)
     authors = {prompt.tweet_id: prompt.tweet_author for prompt in prompts}
     comparison = _compared(current, replies, authors)
     report = {
@@ -116,7 +117,7 @@ def with_judge(judgments: Sequence[Judgment], path: Path) -> dict[str, Any] | No
 
     right: the share of tweets on which both are decisive and name the same winner, with Wilson's interval.
     """
-    by_judge = _steps(read_jsonl(path, Judgment)) if path.is_file() else {}
+    by_judge = _steps(read_jsonl(checked(path), Judgment)) if path.is_file() else {}
     by_people = _steps(judgments)
     common = sorted(by_judge.keys() & by_people.keys())
     if not common:

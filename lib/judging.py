@@ -9,7 +9,7 @@ from typing import Any
 from lib.calibration import calibrate, consistency, verdicts_of
 from lib.canaries import canaries, canary_results
 from lib.errors import UserError
-from lib.files import content_hash, read_dicts, read_json, read_jsonl, write_json, write_jsonl
+from lib.files import content_hash, json_bytes, jsonl_bytes, read_dicts, read_jsonl, write_bytes, write_json
 from lib.generation import Evaluation
 from lib.judge import (
     Comparison,
@@ -25,6 +25,7 @@ from lib.judge import (
 from lib.ledger import Ledger
 from lib.replies import refuse_unlike_arms
 from lib.schema import Judgment, Pair, Preference, Reply, TestPrompt
+from lib.seals import checked, damage, manifest_in, seal_in, seal_of
 
 MAX_CALIBRATION_PAIRS = 200  # 194 show that a judge is better than a coin if it is right 60% of the time; more would only cost more
 OUTPUTS = ("judgments.jsonl", "judgments.failed.jsonl", "calibration.jsonl", "calibration.json")
@@ -37,32 +38,37 @@ def make_judgments(evaluation: Evaluation, say: Callable[[str], None] = lambda l
     """
     found, failed, preferences = _questions(evaluation)
     asked = _in_order(found, calibration_comparisons(preferences, evaluation.eval.judge), evaluation.eval.judge.kind)
-    train = read_jsonl(evaluation.processed / "train.jsonl", Pair) if evaluation.eval.judge.kind == "offline" else []
+    train = read_jsonl(checked(evaluation.processed / "train.jsonl"), Pair) if evaluation.eval.judge.kind == "offline" else []
     identity = _identity(evaluation, train)
     keys = {comparison_key(comparison, identity): comparison for comparison in asked}
     train_preferences = _preferences(evaluation.processed / "preferences.jsonl")
     fingerprint = content_hash(list(keys), failed, [pair.model_dump(mode="json") for pair in [*preferences, *train_preferences]])
-    if _finished(evaluation.folder, fingerprint):
+    if manifest := _finished(evaluation.folder, fingerprint):
         os.utime(evaluation.folder / "judgments.jsonl")
-        return read_json(evaluation.folder / "judgments.manifest.json"), False
-    log = evaluation.folder / "work" / "judgments.jsonl"
-    _judge(evaluation, asked, train, identity, log, say)
-    known = read_judgments(log)
-    judged, unjudged = _sorted_out(keys, known, log.with_name("judgments.failed.jsonl"))
+        return manifest, False
     of_systems = {comparison_key(comparison, identity) for comparison in found}
     of_canaries = {comparison_key(comparison, identity) for comparison in canaries()}
-    on_real = [line for line in judged if line.key not in of_systems | of_canaries]
+    wanted = {
+        "judgments.jsonl": [key for key in keys if key in of_systems],
+        "calibration.jsonl": [key for key in keys if key not in of_systems | of_canaries],
+    }
+    known = _known(evaluation, lambda log: _judge(evaluation, asked, train, identity, log, say), wanted, fingerprint)
+    unjudged = _unjudged(keys, known, evaluation.folder / "work" / "judgments.failed.jsonl")
+    judged = {name: _verdicts(known, of) for name, of in wanted.items()}
+    on_real = judged["calibration.jsonl"]
     accuracy = calibrate(preferences, verdicts_of(preferences, on_real), train_preferences) | {"consistency": consistency(on_real)}
-    write_jsonl(evaluation.folder / "judgments.failed.jsonl", [*failed, *unjudged])
-    write_jsonl(evaluation.folder / "calibration.jsonl", on_real)
-    write_json(evaluation.folder / "calibration.json", accuracy)
-    write_jsonl(evaluation.folder / "judgments.jsonl", [line for line in judged if line.key in of_systems])
+    outputs = {
+        "judgments.failed.jsonl": jsonl_bytes([*failed, *unjudged]),
+        "calibration.jsonl": jsonl_bytes(on_real),
+        "calibration.json": json_bytes(accuracy),
+        "judgments.jsonl": jsonl_bytes(judged["judgments.jsonl"]),
+    }
     manifest = {
         "fingerprint": fingerprint,
-        "sha256": {name: content_hash(evaluation.folder / name) for name in OUTPUTS},
+        "files": {name: seal_of(content) for name, content in outputs.items()},
         "kind": evaluation.eval.judge.kind,
         "model": offline_name(train) if evaluation.eval.judge.kind == "offline" else evaluation.eval.judge.model,
-        "n_judgments": sum(line.key in of_systems for line in judged),
+        "n_judgments": len(judged["judgments.jsonl"]),
         "n_failed": len(failed) + len(unjudged),
         "n_open": sum(row["reason"] == "not_judged" for row in unjudged),
         "n_calibration_pairs": len(preferences),
@@ -72,6 +78,8 @@ def make_judgments(evaluation: Evaluation, say: Callable[[str], None] = lambda l
     if evaluation.eval.judge.kind == "claude":
         manifest |= _claude_results(evaluation, keys, known, identity)
     write_json(evaluation.folder / "judgments.manifest.json", manifest)
+    for name, content in outputs.items():
+        write_bytes(evaluation.folder / name, content)  # judgments.jsonl last: make reads it as "done"
     if manifest["n_open"]:
         _look_outdated(evaluation.folder / "judgments.jsonl", evaluation.folder / "replies.jsonl")
     return manifest, True
@@ -98,11 +106,11 @@ def _look_outdated(judgments: Path, replies: Path) -> None:
 
 def _questions(evaluation: Evaluation) -> tuple[list[Comparison], list[dict[str, Any]], list[Preference]]:
     path = evaluation.folder / "replies.jsonl"
-    replies = read_jsonl(path, Reply)
+    replies = read_jsonl(checked(path), Reply)
     if not replies:
         raise UserError(f"{path} holds no reply. Run the generate step again.")
     refuse_unlike_arms(replies)
-    tweets = {prompt.tweet_id: prompt.tweet for prompt in read_jsonl(evaluation.processed / "test_prompts.jsonl", TestPrompt)}
+    tweets = {prompt.tweet_id: prompt.tweet for prompt in read_jsonl(checked(evaluation.processed / "test_prompts.jsonl"), TestPrompt)}
     found, failed = comparisons(tweets, replies, evaluation.eval.systems, evaluation.eval.judge)
     pairs = _preferences(evaluation.processed / "calibration.jsonl")
     pairs = sorted(pairs, key=lambda pair: content_hash([pair.chosen_id, pair.rejected_id]))[:MAX_CALIBRATION_PAIRS]
@@ -111,7 +119,7 @@ def _questions(evaluation: Evaluation) -> tuple[list[Comparison], list[dict[str,
 
 def _preferences(path: Path) -> list[Preference]:
     """Absent is empty: a data set with one reply per tweet has no such pairs."""
-    return read_jsonl(path, Preference) if path.is_file() else []
+    return read_jsonl(path, Preference) if checked(path).is_file() else []
 
 
 def _identity(evaluation: Evaluation, train: Sequence[Pair]) -> Any:
@@ -126,6 +134,46 @@ def _ledger(evaluation: Evaluation) -> Ledger:
     return Ledger(evaluation.folder / "ledger.jsonl")
 
 
+def _known(
+    evaluation: Evaluation, judge: Callable[[Path], None], wanted: Mapping[str, Sequence[str]], fingerprint: str
+) -> dict[str, Judgment]:
+    """The log once every question has been asked: key -> judgment. wanted: file -> its keys.
+
+    Where an output was damaged, the log must give back what the manifest knows. A log that does not was changed too, and is made again
+    from what it was made from: the ranker, or Claude's stored answers. Raises UserError if those do not give it back either.
+    """
+    folder = evaluation.folder
+    log, ledger, answers = folder / "work" / "judgments.jsonl", folder / "ledger.jsonl", folder / "work" / "answers.jsonl"
+    manifest = folder / "judgments.manifest.json"
+    hashes = {name: seal_in(manifest, name).get("sha256") for name in wanted} if _closed(folder, fingerprint) else {}
+
+    def differs(known: Mapping[str, Judgment]) -> bool:
+        return any(seal_of(jsonl_bytes(_verdicts(known, wanted[name])))["sha256"] != sha256 for name, sha256 in hashes.items() if sha256)
+
+    booked = ledger.stat().st_size if ledger.exists() else 0
+    judge(log)
+    known = read_judgments(log)
+    if not differs(known) or booked != (ledger.stat().st_size if ledger.exists() else 0):  # what was asked anew may be another answer
+        return known
+    is_free = evaluation.eval.judge.kind == "offline"
+    stored = {row.get("key") for row in read_dicts(answers, torn_tail=True)} if answers.exists() else set()
+    if is_free or {key for keys in wanted.values() for key in keys} & known.keys() <= stored:
+        log.unlink()
+        judge(log)
+        known = read_judgments(log)
+    if not is_free and differs(known):
+        raise UserError(
+            f"{answers} was changed, and so were the files made from it: neither holds what {manifest} was written for. Copy one of them "
+            f"back, for free. Without a copy, delete {answers} and {log} and run this again: everything is asked once more, which is "
+            "paid for once more (the estimate and a question come first)."
+        )
+    return known
+
+
+def _verdicts(known: Mapping[str, Judgment], keys: Sequence[str]) -> list[Judgment]:
+    return [known[key] for key in keys if key in known and known[key].verdict is not None]
+
+
 def _judge(
     evaluation: Evaluation, found: Sequence[Comparison], train: Sequence[Pair], identity: Any, log: Path, say: Callable[[str], None]
 ) -> None:
@@ -137,12 +185,9 @@ def _judge(
     judge_with_claude(found, evaluation.eval.judge, log.parent, _ledger(evaluation), say)
 
 
-def _sorted_out(
-    keys: Mapping[str, Comparison], known: Mapping[str, Judgment], failures: Path
-) -> tuple[list[Judgment], list[dict[str, Any]]]:
-    """Judgments in the order of the questions, and the questions that got none, with the judge's own reason where it left one."""
+def _unjudged(keys: Mapping[str, Comparison], known: Mapping[str, Judgment], failures: Path) -> list[dict[str, Any]]:
+    """The questions that got no verdict, with the judge's own reason where it left one."""
     said = {row.get("key"): row for row in read_dicts(failures, torn_tail=True)} if failures.exists() else {}
-    judged = [known[key] for key in keys if key in known and known[key].verdict is not None]
     unjudged = []
     for key, comparison in keys.items():
         if key not in known or known[key].verdict is None:
@@ -151,15 +196,18 @@ def _sorted_out(
             unjudged.append(
                 {**row, "repeat": comparison.repeat, "key": key, "reason": own.get("reason", "not_judged"), "detail": own.get("detail", "")}
             )
-    return judged, unjudged
+    return unjudged
 
 
-def _finished(folder: Path, fingerprint: str) -> bool:
-    path = folder / "judgments.manifest.json"
-    found = read_json(path) if path.is_file() else None
-    if not isinstance(found, dict) or found.get("fingerprint") != fingerprint or found.get("n_open"):  # a budget may have stopped it
-        return False
-    return all((folder / name).is_file() and content_hash(folder / name) == digest for name, digest in found["sha256"].items())
+def _closed(folder: Path, fingerprint: str) -> dict[str, Any]:
+    """The manifest, if all of these very questions were answered once; else empty: a budget may have stopped it."""
+    found = manifest_in(folder / "judgments.manifest.json") or {}
+    return found if found.get("fingerprint") == fingerprint and not found.get("n_open") else {}
+
+
+def _finished(folder: Path, fingerprint: str) -> dict[str, Any]:
+    found = _closed(folder, fingerprint)
+    return {} if any(damage(folder / name) or not (folder / name).is_file() for name in OUTPUTS) else found
 
 
 def summary(folder: Path, manifest: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from lib.preflight import Check
 from lib.rows import IGNORED, Row, chat_parts
 from lib.schedule import schedule
 from lib.schema import Pair
+from lib.seals import checked
 from lib.settings import TrainConfig
 
 # What Qwen3's template puts around prompt and reply, in tokens, when its tokenizer is not here to count.
@@ -177,4 +178,4 @@ def processed_splits(data: str) -> dict[str, list[Pair]]:
     """train, val and test of a data set. Raises UserError where a file is missing or malformed."""
     from lib.files import read_jsonl
 
-    return {name: read_jsonl(Path("data") / data / "processed" / f"{name}.jsonl", Pair) for name in ("train", "val", "test")}
+    return {name: read_jsonl(checked(Path("data") / data / "processed" / f"{name}.jsonl"), Pair) for name in ("train", "val", "test")}

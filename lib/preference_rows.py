@@ -11,6 +11,7 @@ from lib.preflight import Check, HasTokens, controlled, leakage, no_tokenizer, p
 from lib.rows import IGNORED, Row, one_answer, prompts_apart, token_row
 from lib.schedule import cannot_fire, schedule
 from lib.schema import Pair, Preference
+from lib.seals import checked
 from lib.settings import TrainConfig
 
 VAL_SHARE = 0.1
@@ -36,7 +37,7 @@ def read_preferences(config: TrainConfig) -> list[Preference]:
     path = preferences_path(config)
     if not path.is_file():
         raise UserError(f"{path} does not exist. Run `make data DATA={config.data}` first.")
-    return read_jsonl(path, Preference)
+    return read_jsonl(checked(path), Preference)
 
 
 def parts_of(preferences: Sequence[Preference]) -> Parts:

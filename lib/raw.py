@@ -11,6 +11,7 @@ from typing import Any
 from lib.errors import UserError
 from lib.fields import BadItem, to_moment
 from lib.own_pairs import missing_columns
+from lib.seals import checked, missing_raw
 from lib.strict_json import parse_line
 from lib.text_files import refuse_no_file
 
@@ -36,13 +37,18 @@ class RawFile:
 
 
 def raw_files(folder: Path, others: Iterable[str] = ()) -> list[RawFile]:
-    """The item files of raw/ in the order of their names, then `collect.files`. Raises UserError if one of those is missing."""
+    """The item files of raw/ in the order of their names, then `collect.files`.
+
+    Raises UserError if one of those is missing, or if a file that was collected is not the one that its .meta.json knows.
+    """
+    for path in missing_raw(folder):
+        checked(path)
     inside = [path for path in sorted(folder.glob("*")) if path.suffix in (".jsonl", ".json", ".csv") and _holds_items(path)]
     outside = [Path(name) for name in others]
     for path in outside:
         if not path.is_file():
             raise UserError(f"{path} does not exist. Correct collect.files in the data config.")
-    return [RawFile(path, _collected_at(path)) for path in (*inside, *outside)]
+    return [RawFile(checked(path), _collected_at(path)) for path in (*inside, *outside)]
 
 
 def _holds_items(path: Path) -> bool:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from lib.errors import UserError
-from lib.files import append_line, content_hash, read_json, read_jsonl, write_json, write_jsonl
+from lib.files import append_line, content_hash, jsonl_bytes, read_jsonl, write_bytes, write_json
 from lib.generate import Engine, Generated
 from lib.prompt import Messages
 from lib.schema import Count, Pair, Record, Reply, TestPrompt
+from lib.seals import damage, manifest_in, seal_in, seal_of
 from lib.settings import SamplingConfig
 
 VERSION = 1  # of how a reply is made: raise it when the code would answer differently
@@ -157,28 +158,46 @@ def refuse_unlike_arms(replies: Iterable[Reply]) -> None:
 
 
 def write_replies(folder: Path, tasks: Sequence[Task], stored: Mapping[str, Stored], fingerprint: str) -> dict[str, Any]:
-    """replies.jsonl whole, in the order of the tasks; then its manifest, which makes it finished."""
+    """The manifest, with the hash of what follows; then replies.jsonl whole, in the order of the tasks."""
     replies = [stored[task.key].reply for task in tasks]
     refuse_unlike_arms(replies)
-    path = folder / "replies.jsonl"
-    write_jsonl(path, replies)
+    content, metrics = jsonl_bytes(replies), folder / "model_metrics.json"
     systems = list(dict.fromkeys(task.system for task in tasks))
     manifest = {
         "fingerprint": fingerprint,
-        "replies_sha256": content_hash(path),
+        "files": {"replies.jsonl": seal_of(content)} | ({metrics.name: seal_of(metrics.read_bytes())} if metrics.is_file() else {}),
         "n": {system: sum(task.system == system for task in tasks) for system in systems},
         "n_empty": {system: sum(not reply.reply for reply in replies if reply.system == system) for system in systems},
         "leaks": {system: sum(stored[task.key].leaks for task in tasks if task.system == system) for system in systems},
         "created_at": datetime.now(UTC).isoformat(),
     }
     write_json(folder / "replies.manifest.json", manifest)
+    write_bytes(folder / "replies.jsonl", content)  # last: make reads this file as "done"
     return manifest
 
 
 def finished(folder: Path, fingerprint: str) -> bool:
     """True if replies.jsonl is whole, untouched, and made from the same content."""
-    path, manifest = folder / "replies.jsonl", folder / "replies.manifest.json"
-    if not path.is_file() or not manifest.is_file():
-        return False
-    found = read_json(manifest)
-    return isinstance(found, dict) and found.get("fingerprint") == fingerprint and found.get("replies_sha256") == content_hash(path)
+    path, manifest = folder / "replies.jsonl", manifest_in(folder / "replies.manifest.json") or {}
+    return path.is_file() and manifest.get("fingerprint") == fingerprint and not damage(path)
+
+
+def refuse_changed_log(
+    folder: Path, tasks: Sequence[Task], before: Mapping[str, Stored], stored: Mapping[str, Stored], fingerprint: str
+) -> None:
+    """Raise UserError if a damaged replies.jsonl would be written again from a log that was changed as well.
+
+    before: the log when the step began. Nothing can be said where a reply was made since, or another set of replies is wanted.
+    """
+    manifest, log = folder / "replies.manifest.json", folder / "work" / "replies.jsonl"
+    known = seal_in(manifest, "replies.jsonl").get("sha256")
+    of_models = [task for task in tasks if task.human is None]
+    same = (manifest_in(manifest) or {}).get("fingerprint") == fingerprint and all(task.key in before for task in of_models)
+    if not known or not same or any(before[task.key] != stored[task.key] for task in of_models):
+        return
+    if seal_of(jsonl_bytes(stored[task.key].reply for task in tasks))["sha256"] != known:
+        raise UserError(
+            f"{log} was changed, and so was {folder / 'replies.jsonl'}: neither holds the replies that {manifest} was written for. "
+            f"Copy one of them back. Or delete {log} and run this again: all replies are generated anew, which costs time on the GPU, "
+            "and those that come out differently are judged again, which the judge step asks about before it costs anything."
+        )

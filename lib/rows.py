@@ -9,6 +9,7 @@ from lib.files import read_jsonl
 from lib.preflight import Check, checks, no_tokenizer
 from lib.prompt import CHAT_KWARGS, training_row
 from lib.schema import Pair, TestPrompt
+from lib.seals import checked
 from lib.settings import TrainConfig
 
 IGNORED = -100  # torch's cross-entropy skips this label
@@ -22,8 +23,9 @@ def read_splits(config: TrainConfig) -> Splits:
     folder = Path("data") / config.data / "processed"
     if not (folder / "train.jsonl").is_file():
         raise UserError(f"{folder}/train.jsonl does not exist. Run `make data DATA={config.data}` first.")
-    splits = {name: read_jsonl(folder / f"{name}.jsonl", Pair) for name in ("train", "val")}
-    splits["test"] = read_jsonl(folder / "test.jsonl", Pair) if (folder / "test.jsonl").is_file() else []
+    splits = {name: read_jsonl(checked(folder / f"{name}.jsonl"), Pair) for name in ("train", "val")}
+    test = checked(folder / "test.jsonl")
+    splits["test"] = read_jsonl(test, Pair) if test.is_file() else []
     return splits
 
 
@@ -94,7 +96,7 @@ def one_answer(both: list[tuple[Pair, Row]], tokenizer: Any) -> str | None:
 
 def prompts_apart(config: TrainConfig, splits: Splits) -> str | None:
     """Held-out tweets may have no kept reply, so that test.jsonl does not show them."""
-    path = Path("data") / config.data / "processed" / "test_prompts.jsonl"
+    path = checked(Path("data") / config.data / "processed" / "test_prompts.jsonl")
     held_out = {prompt.tweet_author.casefold() for prompt in read_jsonl(path, TestPrompt)} if path.is_file() else set()
     both = sorted(held_out & {pair.tweet_author.casefold() for name in ("train", "val") for pair in splits[name]})
     return f"{both[0]} wrote a test prompt and a tweet to train on. Run `make data` again: splits go by author." if both else None

@@ -9,6 +9,7 @@ from lib.intervals import design_effect, mean_interval
 from lib.outcomes import outcomes
 from lib.power import smallest_effects
 from lib.schema import Judgment, Reply, TestPrompt
+from lib.seals import checked
 from lib.stats import permutation_test
 
 if TYPE_CHECKING:
@@ -45,10 +46,10 @@ def versus(one: "Run", other: "Run", root: Path) -> dict[str, Any]:
 def _side(run: "Run", evaluation: str, root: Path) -> dict[str, Any]:
     """What one evaluation holds of tuned against base."""
     folder, config = run.folder / "eval" / evaluation, run.manifest.get("config") or {}
-    prompts_file = root / "data" / str(config.get("data")) / "processed" / "test_prompts.jsonl"
+    prompts_file = checked(root / "data" / str(config.get("data")) / "processed" / "test_prompts.jsonl")
     prompts = read_jsonl(prompts_file, TestPrompt) if prompts_file.is_file() else []
-    judgments = [row for row in read_jsonl(folder / "judgments.jsonl", Judgment) if {row.a, row.b} == {A, B}]
-    replies = read_jsonl(folder / "replies.jsonl", Reply)
+    judgments = [row for row in read_jsonl(checked(folder / "judgments.jsonl"), Judgment) if {row.a, row.b} == {A, B}]
+    replies = read_jsonl(checked(folder / "replies.jsonl"), Reply)
     texts = {(reply.tweet_id, reply.system): reply.reply for reply in replies}
     rows, tweets = outcomes(judgments, texts, {prompt.tweet_id: prompt.tweet_author for prompt in prompts}, A, B)
     tweet_of = {prompt.tweet_id: prompt.tweet for prompt in prompts}

@@ -13,9 +13,10 @@ from lib.cli import parser, run, summary
 from lib.config import config_name, load_config
 from lib.dedup import drop_duplicates
 from lib.errors import UserError
-from lib.files import read_jsonl, rejects_path, write_jsonl
+from lib.files import read_jsonl, rejects_path
 from lib.schema import Pair
 from lib.scorers import embed
+from lib.seals import checked, write_sealed
 from lib.settings import DataConfig
 
 
@@ -25,14 +26,14 @@ def main() -> None:
     args = arguments.parse_args()
     config = load_config(args.config, DataConfig)
     interim = Path("data") / config_name(args.config) / "interim"
-    pairs = read_jsonl(interim / "filtered.jsonl", Pair)
+    pairs = read_jsonl(checked(interim / "filtered.jsonl"), Pair)
     clean, spoiled = clean_pairs(pairs, config.filter)
     model, threshold = config.clean.embedding_model, config.clean.similarity_threshold
     kept, duplicates = drop_duplicates(clean, partial(embed, model=model), threshold)
 
     out = interim / "clean.jsonl"
     rejected = sorted([*spoiled, *duplicates], key=lambda rejection: rejection.id)
-    write_jsonl(rejects_path(out), rejected)
+    write_sealed(rejects_path(out), rejected, out)
     print(summary("clean", len(kept), [rejection.reason for rejection in rejected]))
     print(
         f"  similarity: {model}{' (offline stand-in for sentence vectors)' if model == 'char-ngrams' else ''}, duplicates from {threshold}"
@@ -41,7 +42,7 @@ def main() -> None:
         raise UserError(
             f"no pair is left after cleaning; {rejects_path(out)} says why. Widen the bounds in {args.config}, or collect more."
         )
-    write_jsonl(out, sorted(kept, key=lambda pair: (pair.tweet_created_at, pair.tweet_id, pair.reply_created_at, pair.reply_id)))
+    write_sealed(out, sorted(kept, key=lambda pair: (pair.tweet_created_at, pair.tweet_id, pair.reply_created_at, pair.reply_id)))
     print(f"wrote {out}")  # clean.jsonl was written last: make reads it as "done"
 
 

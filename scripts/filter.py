@@ -12,10 +12,11 @@ from pathlib import Path
 from lib.cli import parser, run, summary
 from lib.config import config_name, load_config
 from lib.errors import UserError
-from lib.files import read_jsonl, rejects_path, write_jsonl
+from lib.files import read_jsonl, rejects_path
 from lib.filters import filter_pairs
 from lib.schema import Pair
 from lib.scorers import detect_languages, score_toxicity
+from lib.seals import checked, write_sealed
 from lib.settings import DataConfig
 
 
@@ -25,20 +26,20 @@ def main() -> None:
     args = arguments.parse_args()
     config = load_config(args.config, DataConfig)
     interim = Path("data") / config_name(args.config) / "interim"
-    pairs = read_jsonl(interim / "pairs.jsonl", Pair)
+    pairs = read_jsonl(checked(interim / "pairs.jsonl"), Pair)
     model = config.filter.toxicity_model
     score = None if model == "none" else partial(score_toxicity, model=model)
     filtered = filter_pairs(pairs, config.filter, config.preferences, detect_languages, score)
 
     out = interim / "filtered.jsonl"
-    write_jsonl(rejects_path(out), filtered.rejected)
+    write_sealed(rejects_path(out), filtered.rejected, out)
     reasons = [rejection.reason for rejection in filtered.rejected]
     print(summary("filter", len(filtered.kept), reasons))
     print(f"  toxicity: {'not checked (toxicity_model: none)' if score is None else f'{model}, below {config.filter.max_toxicity}'}")
     print(f"  {filtered.n_candidates:,} of the rejected lack nothing but engagement and can still be compared (preferences)")
     if not filtered.kept:
         raise UserError(f"no pair passes the filter; {rejects_path(out)} says why. Widen the bounds in {args.config}, or collect more.")
-    write_jsonl(out, filtered.kept)  # last: make reads this file as "done"
+    write_sealed(out, filtered.kept)  # last: make reads this file as "done"
     print(f"wrote {out}")
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from lib.cli import parser, run, summary
 from lib.config import config_name, load_config
 from lib.errors import UserError
-from lib.files import rejects_path, write_jsonl
+from lib.files import rejects_path
 from lib.forgotten import Forgotten
 from lib.pairs import join, refuse_nothing
 from lib.raw import raw_files, read_raw
+from lib.seals import write_sealed
 from lib.settings import DataConfig
 
 
@@ -32,10 +33,10 @@ def main() -> None:
     joined = join(read_raw(files), Forgotten.load().holds)
 
     out = folder / "interim" / "pairs.jsonl"
-    write_jsonl(out.with_name("tweets.jsonl"), joined.tweets)
-    write_jsonl(rejects_path(out), joined.rejected)
+    write_sealed(out.with_name("tweets.jsonl"), joined.tweets, out)
+    write_sealed(rejects_path(out), joined.rejected, out)
     refuse_nothing(joined)
-    write_jsonl(out, joined.pairs)  # last: make reads this file as "done"
+    write_sealed(out, joined.pairs)  # last: make reads this file as "done"
     print(summary("pair", len(joined.pairs), [rejection.reason for rejection in joined.rejected], "replies and unusable rows"))
     print(f"  {joined.n_rows:,} rows of {len(files):,} raw file(s); {len(joined.tweets):,} tweets, wrote {out.with_name('tweets.jsonl')}")
     print(f"wrote {out}")

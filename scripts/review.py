@@ -17,6 +17,7 @@ from lib.errors import UserError
 from lib.files import lock, read_jsonl
 from lib.review import Review
 from lib.schema import Pair
+from lib.seals import checked
 from lib.settings import DataConfig
 
 
@@ -33,7 +34,7 @@ def main() -> None:
     if not clean.is_file():
         raise UserError(f"{clean} does not exist: there is nothing to review yet. Run `make data DATA={name}` first.")
     with lock(folder / "review" / "lock"):
-        review = Review(read_jsonl(clean, Pair), config.filter, folder / "review" / "decisions.jsonl")
+        review = Review(read_jsonl(checked(clean), Pair), config.filter, folder / "review" / "decisions.jsonl")
         if review.current is None:
             print(f"review: nothing to review, all {len(review.queue):,} pairs of {name} are decided.")
         else:

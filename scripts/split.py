@@ -12,13 +12,14 @@ from pathlib import Path
 
 from lib.cli import parser, run, summary
 from lib.config import config_name, load_config
-from lib.files import content_hash, read_jsonl, rejects_path, write_json, write_jsonl
+from lib.files import jsonl_bytes, read_jsonl, rejects_path, write_bytes, write_json
 from lib.filters import candidates_in
 from lib.funnel import read_funnel, stage_counts
 from lib.processed import Processed, processed_of, shortfalls
 from lib.reviews import reviewed
 from lib.schema import Pair, Rejection, Tweet
 from lib.scorers import detect_languages, embed
+from lib.seals import checked, seal_of, write_sealed
 from lib.settings import DataConfig
 
 
@@ -29,17 +30,18 @@ def main() -> None:
     config, name = load_config(args.config, DataConfig), config_name(args.config)
     folder = Path("data") / name
     interim, out = folder / "interim", folder / "processed"
-    pairs, dropped = reviewed(read_jsonl(interim / "clean.jsonl", Pair), folder / "review" / "decisions.jsonl", config.review, name)
+    clean = read_jsonl(checked(interim / "clean.jsonl"), Pair)
+    pairs, dropped = reviewed(clean, folder / "review" / "decisions.jsonl", config.review, name)
     funnel = read_funnel(interim)
-    candidates = candidates_in(read_jsonl(rejects_path(interim / "filtered.jsonl"), Rejection))
-    tweets = read_jsonl(interim / "tweets.jsonl", Tweet)
+    candidates = candidates_in(read_jsonl(checked(rejects_path(interim / "filtered.jsonl")), Rejection))
+    tweets = read_jsonl(checked(interim / "tweets.jsonl"), Tweet)
     vectors_of = partial(embed, model=config.clean.embedding_model)
     processed = processed_of(pairs, tweets, candidates, config, vectors_of, detect_languages)
     rejected = sorted([*dropped, *processed.rejected], key=lambda rejection: rejection.id)
     reasons = [rejection.reason for rejection in rejected]
     funnel["split"] = stage_counts(processed.n_kept, reasons)
 
-    write_jsonl(interim / "split.rejected.jsonl", rejected)
+    write_sealed(interim / "split.rejected.jsonl", rejected, out / "manifest.json")
     missing = shortfalls(processed, config)
     _write(out, name, processed, config, funnel, missing)
     print(summary("split", processed.n_kept, reasons))
@@ -59,12 +61,13 @@ def _write(out: Path, name: str, processed: Processed, config: DataConfig, funne
         "preferences": processed.preferences,
         "calibration": processed.calibration,
     }
-    for part, records in rows.items():
-        write_jsonl(out / f"{part}.jsonl", records)
+    contents = {f"{part}.jsonl": jsonl_bytes(records) for part, records in rows.items()}
+    for file, content in contents.items():
+        write_bytes(out / file, content)
     manifest = {
         "set": name,
         "counts": funnel,
-        "files": {f"{part}.jsonl": {"rows": len(records), "sha256": content_hash(out / f"{part}.jsonl")} for part, records in rows.items()},
+        "files": {file: seal_of(content) for file, content in contents.items()},
         "config": config.model_dump(mode="json"),
         **{f"n_{part}": len(records) for part, records in rows.items()},
         "n_preference_candidates": processed.n_candidates,

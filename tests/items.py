@@ -108,10 +108,10 @@ class Done:
     stderr: str
 
 
-def stage(folder, name, config="configs/data-x.yaml"):
+def stage(folder, name, config="configs/data-x.yaml", *more):
     """Run scripts.<name> in folder, in this process: a UserError becomes exit code 1 and its sentence, as on the command line."""
     out, err, argv = io.StringIO(), io.StringIO(), sys.argv
-    sys.argv = [name, "--config", config]
+    sys.argv = [name, "--config", config, *more]
     try:
         with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             run(importlib.import_module(f"scripts.{name}").main)

@@ -21,9 +21,11 @@ from lib.forgotten import Forgotten
 from lib.ledger import Ledger
 from lib.provider import Price, Run
 from lib.purchase import _file_word
+from lib.raw import raw_files
 from lib.raw_items import count_pairs, own_files, wanted_tweet, wanted_tweets
 from lib.settings import DataConfig, FilterConfig
 from scripts.collect import main
+from tests.damage import DAMAGES, harm
 from tests.stubs.apify_server import TOKEN, ApifyStub, Fault
 from tests.stubs.tweets_world import config_text, reply, tweet, world
 
@@ -867,3 +869,45 @@ def test_source_files_collects_nothing_and_says_what_lies_there(here):
 def test_a_listed_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(UserError, match=r"gone\.jsonl does not exist"):
         own_files(tmp_path, ["gone.jsonl"])
+
+
+# --- tweets that were paid for --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def collected(here, monkeypatch):
+    """(stub, a raw file of a finished job)."""
+    with ApifyStub(world) as stub:
+        run_job(stub, monkeypatch)
+        yield stub, next(path for path in sorted(Path("data/main/raw").glob("replies-*.jsonl")) if path.stat().st_size)
+
+
+def is_finished():
+    return finished(Path("data/main"), load_config(Path("configs/data-main.yaml"), DataConfig), 99)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_raw_file_is_read_again_from_its_run_for_free(collected, monkeypatch, damage):
+    stub, path = collected
+    assert is_finished()
+    content, starts, usd = path.read_bytes(), stub.starts(), Ledger(Path("data/main/ledger.jsonl")).spent_usd()
+    if not harm(path, damage):
+        return
+    assert not is_finished()  # so that `make data` does not say "nothing to do"
+    spoken = run_job(stub, monkeypatch)
+    assert path.read_bytes() == content and raw_files(path.parent)
+    assert stub.starts() == starts and not spoken.questions  # nothing was started, so nothing was asked
+    assert Ledger(Path("data/main/ledger.jsonl")).spent_usd() == usd
+    assert is_finished()
+
+
+def test_a_damaged_raw_file_whose_run_is_gone_is_refused_with_what_is_left_to_do(collected, monkeypatch):
+    stub, path = collected
+    starts = stub.starts()
+    harm(path, "cut at a line")
+    stub.faults = [Fault("items", 404, times=99, type="record-not-found")]
+    with pytest.raises(UserError, match=rf"{path} holds .*copy the file back from a backup; or go on, for free, .*`(touch .*)`") as refusal:
+        run_job(stub, monkeypatch)
+    subprocess.run(str(refusal.value).split("`")[-2], shell=True, check=True)
+    run_job(stub, monkeypatch)
+    assert is_finished() and stub.starts() == starts

@@ -10,6 +10,7 @@ from lib.files import read_dicts, read_json, write_json, write_jsonl, write_text
 from lib.forget import forget, target_of
 from lib.forgotten import Forgotten
 from lib.ledger import Ledger
+from lib.seals import seal_of
 
 ROOT = Path(__file__).parent.parent
 SECRET = "the reply that somebody wants to be gone"
@@ -55,7 +56,7 @@ def project(tmp_path):
     write_jsonl(data / "interim/clean.jsonl", pairs)
     write_jsonl(data / "processed/train.jsonl", pairs)
     write_jsonl(data / "processed/test_prompts.jsonl", [{"tweet_id": "100", "human_reply": SECRET}])
-    write_json(data / "processed/manifest.json", {"files": {"train.jsonl": {"rows": 2, "sha256": "old"}}})
+    write_json(data / "processed/manifest.json", {"files": {"train.jsonl": seal_of((data / "processed/train.jsonl").read_bytes())}})
     write_text(data / "report.html", f"<p>{SECRET}</p>")
     write_jsonl(data / "review/decisions.jsonl", [{"id": "201", "decision": "keep"}, {"id": "202", "decision": "keep"}])
     Ledger(data / "ledger.jsonl").append("done", "k1", "collect", id="R1", usd=0.5, note={"query": "conversation_id:201"})
