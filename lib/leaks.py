@@ -44,18 +44,19 @@ PEOPLE = {
     "an e-mail address": r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,8}\.[A-Za-z]{2,}",
     "an @handle": r"(?<![\w@./+-])@[A-Za-z0-9_]{1,15}\b",
     "a link to a post or profile": r"(?i:(?<![\w.-])(?:(?:www\.|mobile\.|m\.)?(?:x|twitter)\.com|t\.co|nitter\.\w+)/\w+)",
-    "an id of a post": r"(?i:\b(?:status(?:es)?|tweets?|post|reply|conversation|in_reply_to|x)(?:[_ ]?ids?|id_str)?\b"
-    r"[^\w\n]{0,6}(?:ids?\W{1,3})?)\b\d{15,19}\b",
+    "an id of a post": r"(?i:(?<![A-Za-z])(?:status|tweet|post|reply|conversation)\w*\W{1,8}(?:id\W{1,3})?)\d{15,19}\b",
     "a path in somebody's home": r"(?<![\w.])/(?:(?:Users|home)/[^/\s\"']+|root/)|\b[A-Za-z]:(?:\\{1,2}|/)Users(?:\\{1,2}|/)"
     r"|(?<![\w~/])~\w*/[\w.]",
     "a path of this kind of machine": r"(?<![\w.])/(?:workspace|tmp|private|var/\w+|mnt|Volumes|content|srv|data|opt|media|scratch"
     r"|nfs|dev/shm|kaggle|models?|checkpoints|datasets|storage|net|gpfs|lustre|runpod-volume|teamspace|notebooks)/[\w.-]"
-    r"|(?<![\w?])[A-Z]:(?:\\{1,2}|/)[\w.]|\bfile:/+[\w.~]",
+    r"|(?<![\w./])\.{1,2}/\w|(?<![\w?])[A-Z]:(?:\\{1,2}|/)[\w.]|\bfile:/+[\w.~]",
 }
 SHARE = re.compile(r"(?<![\\\w])\\\\[\w.-]{2,}\\[\w$.-]{2,}")  # in no JSON as it is written: there every backslash is two
-KEY_PATTERNS = {kind: re.compile(pattern) for kind, pattern in KEYS.items()}
-PEOPLE_PATTERNS = {kind: re.compile(pattern) for kind, pattern in PEOPLE.items()}
+# ASCII: in "谢@ann的" the handle ends where the Latin letters do.
+KEY_PATTERNS = {kind: re.compile(pattern, re.ASCII) for kind, pattern in KEYS.items()}
+PEOPLE_PATTERNS = {kind: re.compile(pattern, re.ASCII) for kind, pattern in PEOPLE.items()}
 JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|(?<![\w.])\d{10,}(?![\w.])', re.DOTALL)
+NAME = re.compile(r"\w{4,}", re.ASCII)
 WORD = re.compile(r"[^\W_]+")
 HEADER = "(header)"  # of a safetensors file, which is JSON
 OWN, RUN = "a key or folder of this machine", "a run of words from the training texts"
@@ -180,12 +181,12 @@ def _found(text: str, known: Known, as_written: bool, common: bool) -> Iterator[
         yield from (match for match in _matches(view, KEY_PATTERNS) if re.search(r"\d", match[2]))
     if common:
         return
-    for view in read.spelled:
+    for view in (*read.spelled, *read.packed):
         yield from _matches(view, PEOPLE_PATTERNS)
         if not as_written:
             yield from _matches(view, {"a path of this kind of machine": SHARE})
     for view in (*read.spelled, *read.joined, *read.packed):
-        words = re.finditer(r"(?<!\w)\w{4,}(?!\w)", view.text)
+        words = NAME.finditer(view.text)
         yield from ((view.at[word.start()], AUTHOR, word.group()) for word in words if _plain(word.group()) in known.handles)
 
 

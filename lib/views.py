@@ -22,8 +22,8 @@ ENCODED = re.compile(
     r"|\\u\{[0-9a-fA-F]{1,6}\}|(?:\\u[0-9a-fA-F]{4})+|\\U[0-9a-fA-F]{8}|\\x[0-9a-fA-F]{2}|\\[nrt]|\\[^\w\s]"
 )
 SHORT_ESCAPES = {"n": "\n", "r": "\n", "t": "\t"}
-MARKUP = re.compile(r"<!--[^<>]*-->|<!--|-->|</?[A-Za-z][^<>\n]*>|[*~`]+|[\"']\s*[+~]\s*[\"']")
-LINE_BREAK = re.compile(r"\\?[ \t]*[\r\n]+[ \t>#|*]*")
+MARKUP = re.compile(r"<!--[^<>]*-->|<!--|-->|\]\([^()\s]*\)|</?[A-Za-z][^<>\n]*>|[*~`]+|[\"']\s*[+~]\s*[\"']")
+LINE_BREAK = re.compile(r"\\?[ \t]*[\r\n]+[ \t>#|*]*|[\"'],\s*[\"']")  # or the next string of a list
 HYPHENATED = re.compile(r"-[ \t]*[\r\n]+[ \t>#|*]*")
 BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}")
 HEX = re.compile(r"\b(?:[0-9a-fA-F]{2}){8,}\b")
@@ -116,7 +116,7 @@ def _unpacked(unpack: Callable[[str], bytes], text: str) -> bytes:
 
 def _readable(content: bytes, at: int) -> Iterator[View]:
     """The longest legible run of content, if it is most of it: numbers and names decode to noise."""
-    runs = re.findall(rb"[ -~\n]{8,}", content)
+    runs = re.findall(rb"[ -~\n]{12,}", content)
     longest = max(runs, key=len, default=b"")
     if longest and 2 * len(longest) > len(content):
         text = longest.decode("ascii")

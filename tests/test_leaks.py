@@ -55,7 +55,10 @@ NOTHING = Known()
     ("D:\\" + "models\\x", "a path of this kind of machine"),
     ("file:" + "///x/y", "a path of this kind of machine"),
     ("~/" + "models/x", "a path in somebody's home"),
+    ("../" + "models/x", "a path of this kind of machine"),
     ("tweet_id: 1799999999999999999", "an id of a post"),
+    ('"in_reply_to_status_id": "1799999999999999999"', "an id of a post"),
+    ("\u8c22\u8c22@some_person\u7684", "an @handle"),
 ])  # fmt: skip
 def test_every_kind_of_leak_is_found_with_its_line_and_without_its_text(secret, kind):
     leaks = scan("README.md", f"line one\n\nhere: {secret} end", NOTHING)
@@ -131,6 +134,7 @@ ENCODINGS = [
     lambda text, n: _between(text, "<b></b>", n),
     lambda text, n: _between(text, "<!-- -->", n),
     lambda text, n: "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text),
+    lambda text, n: text.replace(" ", " [](/x) "),
     lambda text, n: _escaped(text),
     lambda text, n: "".join(f"&#{ord(c)};" for c in text),
     lambda text, n: "".join(f"&#x{ord(c):X};" for c in text),
