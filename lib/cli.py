@@ -1,12 +1,17 @@
 """How every script talks: arguments from its docstring, one summary, a sentence instead of a traceback."""
 
 import argparse
+import contextlib
 import os
 import re
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
 
+from lib.credentials import masked, shared_warning
 from lib.errors import UserError
 
 
@@ -20,7 +25,30 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Run main and exit: 0, its own code, 1 with one sentence for a UserError, 130 for Ctrl-C."""
+    """Run main and exit: 0, its own code, 1 with one sentence for a UserError, 130 for Ctrl-C. No key is ever printed."""
+    with contextlib.redirect_stdout(_Masked(sys.stdout)), contextlib.redirect_stderr(_Masked(sys.stderr)):
+        _run(main)
+
+
+class _Masked:
+    """A stream that shows no secret of the environment, whoever writes to it: libraries log what servers answer."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(masked(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _run(main: Callable[[], int | None]) -> None:
     try:
         sys.exit(main() or 0)
     except UserError as error:
@@ -32,6 +60,9 @@ def run(main: Callable[[], int | None]) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except Exception:  # a bug keeps its traceback
+        traceback.print_exc()
+        sys.exit(1)
 
 
 def printable(text: str) -> str:
@@ -63,7 +94,9 @@ def confirm(question: str) -> None:
 
 
 def load_env() -> None:
-    """Put the lines of .env into the environment; what is set already wins."""
+    """Put the lines of .env into the environment; what is set already wins. A warning if others can read the file."""
     from dotenv import load_dotenv
 
+    if warning := shared_warning(Path(".env")):
+        print(f"warning: {warning}", file=sys.stderr)
     load_dotenv(".env", override=False)
