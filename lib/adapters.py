@@ -88,10 +88,15 @@ def _field(path: Path, name: str) -> Any:
 
 
 def name_base(model: Any, config: TrainConfig) -> None:
-    """Write the base model's public name and revision into the adapter's config, never the path it was loaded from."""
+    """Write the base model's public name and revision into the adapter's config, never the path it was loaded from.
+
+    Two runs of one config write the same adapter_config.json.
+    """
     for adapter in model.peft_config.values():
         adapter.base_model_name_or_path = config.model
         adapter.revision = config.revision
+        if not isinstance(adapter.target_modules, str):
+            adapter.target_modules = sorted(adapter.target_modules)  # PEFT's set is written in another order by every process
     # The embeddings are not trained. "auto" would ask the Hub at every save whether they were resized.
     # One adapter: preference tuning holds a frozen copy as well, and the Trainer resumes from a checkpoint of two with only the copy.
     model.save_pretrained = functools.partial(model.save_pretrained, save_embedding_layers=False, selected_adapters=[ADAPTER])

@@ -7,10 +7,13 @@ import io
 import os
 import re
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
+from lib.credentials import masked, shared_warning
 from lib.errors import UserError
 from lib.text_files import read_text
 
@@ -41,9 +44,32 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 def run(main: Callable[[], int | None]) -> None:
     """Run main and exit: 0, its own code, 1 with one sentence for a UserError or a system that refuses, 130 for Ctrl-C.
 
-    A reader of the output that left early (`| head -1`) ends it with 141, as it would a shell command.
+    A reader of the output that left early (`| head -1`) ends it with 141, as it would a shell command. No key is ever printed.
     """
     _ready_streams()
+    with contextlib.redirect_stdout(_Masked(sys.stdout)), contextlib.redirect_stderr(_Masked(sys.stderr)):
+        _run(main)
+
+
+class _Masked:
+    """A stream that shows no secret of the environment, whoever writes to it: libraries log what servers answer."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(masked(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _run(main: Callable[[], int | None]) -> None:
     try:
         try:
             code = main() or 0
@@ -57,9 +83,8 @@ def run(main: Callable[[], int | None]) -> None:
     except BrokenPipeError:
         code = _said("", 141)
     except Exception as error:
-        if (sentence := system_sentence(error)) is None:
-            raise
-        code = _said(f"error: {printable(sentence)}", 1)
+        sentence = system_sentence(error)
+        code = _said(f"error: {printable(sentence)}" if sentence else traceback.format_exc(), 1)  # a bug keeps its traceback
     sys.exit(code)
 
 
@@ -133,13 +158,18 @@ def confirm(question: str) -> None:
 
 
 def load_env() -> None:
-    """Put the lines of .env into the environment; what is set already wins. Raises UserError naming the line, never its value."""
+    """Put the lines of .env into the environment; what is set already wins. A warning if others can read the file.
+
+    Raises UserError naming the line, never its value.
+    """
     from dotenv import load_dotenv
     from dotenv.parser import parse_stream
 
     path = Path(".env")
     if not os.path.lexists(path):
         return
+    if warning := shared_warning(path):
+        print(f"warning: {warning}", file=sys.stderr)
     text = read_text(path, MAX_ENV_BYTES)
     for binding in parse_stream(io.StringIO(text)):
         where, value = f"{path}:{binding.original.line}", binding.value or ""

@@ -1,59 +1,83 @@
 """adapters/<run>/dist: the one folder that is ever uploaded. Built afresh from an allow-list, checked, then moved into place."""
 
-import hashlib
-import json
-import os
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
-from lib.card import model_card
+from lib.adapters import sha256_of
+from lib.card import TINY, model_card
+from lib.dist_leaks import known_of, refuse_leaks, refuse_link
 from lib.errors import UserError
-from lib.files import read_dicts, read_json, write_json, write_text
-from lib.leaks import Known, scan, word_runs
-from lib.seals import checked
+from lib.files import lock, read_json, write_json, write_text
 from lib.settings import SamplingConfig, TrainConfig
+from lib.weights_file import check_weights
 
 ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 ALLOWED = frozenset({ADAPTER, ADAPTER_CONFIG, *TOKENIZER, "README.md", "LICENSE", "generation_config.json", "eval/summary.json"})
 
-LORA_NAME = re.compile(r"base_model\.model\.(?:\w+\.)+lora_[AB]\.weight")
-SIZES = {"F32": 4, "F16": 2, "BF16": 2}  # bytes a number
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 # What of report.json says nothing about any single tweet.
 SUMMARY = ["n_prompts", "systems", "win_rate", "net_win", "wilcoxon_p", "mannwhitney_p", "cohens_d", "ci95", "mde"]
 SUMMARY += ["judge", "metrics", "gate"]
-SECRETS = ("HF_TOKEN", "ANTHROPIC_API_KEY", "APIFY_API_TOKEN", "RUNPOD_API_KEY", "WANDB_API_KEY", "OPENAI_API_KEY")
 
 
 def build_dist(run: Path, config: TrainConfig, repo: str, sampling: SamplingConfig | None) -> Path:
     """Write run/dist and return it. Raises UserError naming file (and line) for whatever may not or cannot be published."""
     manifest = _manifest(run, config)
+    refuse_local_base(config.model)
     report = _report(run, config, manifest)
-    partial = run / "dist.partial"
-    for path in (partial, run / "dist"):
-        _refuse_link(path)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        shutil.copyfile(run / ADAPTER, partial / ADAPTER)
-        adapter_config = _adapter_config(run / ADAPTER_CONFIG, config, manifest)
-        header = check_adapter(partial / ADAPTER, manifest.get("adapter_sha256"), adapter_config["r"])
-        write_json(partial / ADAPTER_CONFIG, adapter_config)
-        _copy_tokenizer(run, partial)
-        shutil.copyfile(_license(), partial / "LICENSE")
-        write_text(partial / "README.md", model_card(repo, config, manifest, report))
-        if report is not None and sampling is not None:
-            write_json(partial / "generation_config.json", {"do_sample": sampling.temperature > 0, **sampling.model_dump(exclude={"seed"})})
-        if report is not None:
-            write_json(partial / "eval" / "summary.json", {key: _aggregates(report[key]) for key in SUMMARY if key in report})
-        refuse_leaks(partial, header, _known(config))
-    except BaseException:
+    partial, dist = run / "dist.partial", run / "dist"
+    with lock(run / "publish.lock"):
+        for folder in (partial, dist):
+            _refuse_link(folder)
         shutil.rmtree(partial, ignore_errors=True)
-        raise
-    shutil.rmtree(run / "dist", ignore_errors=True)
-    return partial.rename(run / "dist")
+        partial.mkdir(parents=True)
+        try:
+            _fill(partial, run, config, repo, sampling, manifest, report)
+            refuse_leaks(partial, known_of(Path("data") / config.data, repo))
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        shutil.rmtree(dist, ignore_errors=True)
+        return partial.rename(dist)
+
+
+def refuse_local_base(model: str) -> None:
+    """Raises UserError unless the base model's name means something to others: a name on the Hub, or the tiny model."""
+    if model != TINY and (not HUB_ID.fullmatch(model) or ".." in model or Path(model).exists()):
+        raise UserError(
+            f"model: {model} is no model on the Hub but a folder of this machine, and card and adapter would name it. Set `model:` in the "
+            "run's config to the name that others know it by (such as Qwen/Qwen3-8B), and train on that."
+        )
+
+
+def _fill(
+    dist: Path,
+    run: Path,
+    config: TrainConfig,
+    repo: str,
+    sampling: SamplingConfig | None,
+    manifest: dict[str, Any],
+    report: dict[str, Any] | None,
+) -> None:
+    _copy(run / ADAPTER, dist / ADAPTER)
+    adapter_config = _adapter_config(run / ADAPTER_CONFIG, config, manifest)
+    check_weights(dist / ADAPTER, manifest.get("adapter_sha256"), adapter_config["r"])
+    write_json(dist / ADAPTER_CONFIG, adapter_config)
+    _copy_tokenizer(run, dist)
+    _copy(_license(), dist / "LICENSE")
+    write_text(dist / "README.md", model_card(repo, config, manifest, report))
+    if report is not None and sampling is not None:
+        write_json(dist / "generation_config.json", {"do_sample": sampling.temperature > 0, **sampling.model_dump(exclude={"seed"})})
+    if report is not None:
+        write_json(dist / "eval" / "summary.json", {key: _aggregates(report[key]) for key in SUMMARY if key in report})
+
+
+def _copy(source: Path, target: Path) -> None:
+    refuse_link(source)
+    shutil.copyfile(source, target)
 
 
 def _refuse_link(path: Path) -> None:
@@ -72,85 +96,8 @@ def dist_files(dist: Path) -> dict[str, dict[str, Any]]:
         name = path.relative_to(dist).as_posix()
         if name not in ALLOWED or path.is_symlink():
             raise UserError(f"{path} is not on the list of files that may be published. Delete it, then publish again.")
-        files[name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        files[name] = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
     return files
-
-
-def check_adapter(path: Path, sha256: str | None, rank: int) -> str:
-    """Check that path is what training wrote: finite LoRA matrices of this rank, hash as in the manifest. Returns the header's metadata."""
-    import numpy as np
-
-    if sha256 is not None and _sha256(path) != sha256:
-        raise UserError(f"{path.name} is not the file that training wrote (its sha256 differs from manifest.json). Train or copy it again.")
-    content = np.memmap(path, dtype=np.uint8, mode="r") if path.stat().st_size else np.zeros(0, np.uint8)
-    tensors, data = _tensors(path.name, content)
-    metadata = tensors.pop("__metadata__", {})
-    if not tensors:
-        raise UserError(f"{path.name} holds no weights. Train or copy it again.")
-    for name, tensor in tensors.items():
-        _check_tensor(path.name, name, tensor, data, rank)
-    return json.dumps(metadata, ensure_ascii=False)
-
-
-def _tensors(file: str, content: Any) -> tuple[dict[str, Any], Any]:
-    """The header and the bytes behind it. Format: 8 bytes length, JSON header, numbers (github.com/huggingface/safetensors)."""
-    n_header = int.from_bytes(content[:8].tobytes(), "little")
-    try:
-        header = json.loads(content[8 : 8 + n_header].tobytes()) if 0 < n_header <= len(content) - 8 else None
-    except (ValueError, RecursionError):
-        header = None
-    if not isinstance(header, dict):
-        raise UserError(f"{file} is not a whole safetensors file. Train or copy it again.")
-    return header, content[8 + n_header :]
-
-
-def _check_tensor(file: str, name: str, tensor: Any, data: Any, rank: int) -> None:
-    import numpy as np
-
-    if not LORA_NAME.fullmatch(name):
-        raise UserError(f"{file} holds {name[:80]!r}, which is no LoRA matrix. Only those are published.")
-    try:
-        kind, shape, (start, end) = tensor["dtype"], tensor["shape"], tensor["data_offsets"]
-        whole = end - start == SIZES[kind] * shape[0] * shape[1] and 0 <= start <= end <= len(data) and len(shape) == 2
-    except (KeyError, TypeError, ValueError, IndexError):
-        whole, shape, kind, start, end = False, [], "", 0, 0
-    if not whole:
-        raise UserError(f"{file}: {name} is damaged or not in F32, F16 or BF16. Train or copy it again.")
-    if rank != shape[0 if "lora_A" in name else 1]:
-        raise UserError(
-            f"{file}: {name} has shape {shape}, {ADAPTER_CONFIG} says rank {rank}. They are of different runs; copy both again."
-        )
-    raw = data[start:end].tobytes()
-    if kind == "BF16":
-        finite = bool(((np.frombuffer(raw, "<u2") & 0x7F80) != 0x7F80).all())
-    else:
-        finite = bool(np.isfinite(np.frombuffer(raw, "<f4" if kind == "F32" else "<f2")).all())
-    if not finite:
-        raise UserError(f"{file}: {name} holds NaN or infinity: the training diverged. Lower the learning rate and train again.")
-
-
-def refuse_leaks(folder: Path, header: str, known: Known) -> None:
-    """Raises UserError naming file:line of everything in the folder's texts that must not be published."""
-    leaks = scan(f"{ADAPTER} (header)", header, known)
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != ADAPTER:
-            leaks += scan(path.relative_to(folder).as_posix(), path.read_text(encoding="utf-8", errors="replace"), known)
-    if leaks:
-        shown = "\n".join(f"  {leak}" for leak in leaks[:20]) + (f"\n  and {len(leaks) - 20} more" if len(leaks) > 20 else "")
-        raise UserError(f"Not published: these must not leave this machine. Remove them from {folder.parent} first.\n{shown}")
-
-
-def _known(config: TrainConfig) -> Known:
-    folder = Path("data") / config.data / "processed"
-    rows = [row for path in sorted(folder.glob("*.jsonl")) for row in read_dicts(checked(path))]
-    texts = [str(row[key]) for row in rows for key in ("tweet", "reply", "human_reply", "chosen", "rejected") if row.get(key)]
-    if not texts:
-        raise UserError(
-            f"{folder} holds no texts, so nobody can tell whether the adapter's files repeat any. "
-            f"Copy the folder back, or run `make data DATA={config.data}`."
-        )
-    here = {str(Path.cwd()), str(Path.home())} - {"/"}
-    return Known(word_runs(texts), frozenset({os.environ[name] for name in SECRETS if os.environ.get(name)} | here))
 
 
 def _manifest(run: Path, config: TrainConfig) -> dict[str, Any]:
@@ -184,14 +131,16 @@ def _adapter_config(path: Path, config: TrainConfig, manifest: dict[str, Any]) -
     if not isinstance(values.get("r"), int):
         raise UserError(f"{path}: r, the rank, is missing. Train or copy it again.")
     revision = config.revision or manifest.get("revision")
-    return {**values, "base_model_name_or_path": config.model, "revision": revision, "auto_mapping": None, "inference_mode": True}
+    named = {"base_model_name_or_path": config.model, "revision": revision, "auto_mapping": None, "inference_mode": True}
+    targets = values.get("target_modules")
+    return {**values, **named, "target_modules": sorted(targets) if isinstance(targets, list) else targets}
 
 
 def _copy_tokenizer(run: Path, dist: Path) -> None:
     for name in TOKENIZER:
         if not (run / name).is_file():
             raise UserError(f"{run / name} does not exist. Copy it back from where the training ran, or run `make train RUN={run.name}`.")
-        shutil.copyfile(run / name, dist / name)
+        _copy(run / name, dist / name)
     settings = read_json(dist / "tokenizer_config.json")
     # Where the tokenizer was loaded from is a folder on this machine.
     write_json(
@@ -218,8 +167,3 @@ def _aggregates(value: Any) -> Any:
 
 def _is_aggregate(value: Any) -> bool:
     return not isinstance(value, str) or bool(re.fullmatch(r"[\w.:/-]{1,60}", value))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

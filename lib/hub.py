@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from lib.errors import UserError
 
 Files = dict[str, dict[str, Any]]  # path in the repository -> {bytes, sha256}
 MADE_BY_THE_HUB = {".gitattributes"}
-MAX_TAGS = 1000
+MAX_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,9 @@ def publish(dist: Path, files: Files, repo: str, public: bool, receipt: dict[str
             parent_commit=before.commit,  # a commit made in between, or ours sent twice, is refused instead of overwritten
             commit_message="Publish adapter",
         )
-        tag = _tag(api, repo, info.oid, known)
+        uploaded = info.oid != before.commit  # the Hub makes no commit of what it holds already
+        same = known and known["files"] == files and not uploaded
+        tag = known["tag"] if known and same else _tag(api, repo, info.oid, known)
         after = _remote(api, repo)
     _check_read_back(after, repo, public, files)
     return {
@@ -85,7 +86,7 @@ def publish(dist: Path, files: Files, repo: str, public: bool, receipt: dict[str
         "tag": tag,
         "files": files,
         "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "uploaded": info.oid != before.commit,
+        "uploaded": uploaded,
     }
 
 
@@ -114,19 +115,30 @@ def _refuse_unfit(remote: Remote, repo: str, public: bool, files: Files) -> None
 
 
 def _tag(api: Any, repo: str, commit: str, receipt: dict[str, Any] | None) -> str:
-    """v1, v2, ...: the first name after the last receipt's that is free. A tag never moves."""
+    """v1, v2, ...: the one that the commit has already, else the next. A tag never moves, and no commit gets a second one.
+
+    Without a receipt (the answer got lost, another machine published) the Hub's own list tells.
+    """
     from huggingface_hub.errors import HfHubHTTPError
 
-    first = int(receipt["tag"][1:]) + 1 if receipt else 1
-    for number in count(first):
+    for _ in range(MAX_TRIES):
+        tags = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo).tags if re.fullmatch(r"v[1-9]\d{0,8}", ref.name)}
+        ours = [name for name, target in tags.items() if target == commit]
+        if ours:
+            return min(ours, key=_number)
+        tag = f"v{max(map(_number, [*tags, *([receipt['tag']] if receipt else [])]), default=0) + 1}"
         try:
-            api.create_tag(repo, tag=f"v{number}", revision=commit)
+            api.create_tag(repo, tag=tag, revision=commit)
         except HfHubHTTPError as error:
-            if error.response.status_code != 409 or number - first > MAX_TAGS:
+            if error.response.status_code != 409:  # somebody, perhaps this very request sent again, made it meanwhile: look again
                 raise
         else:
-            return f"v{number}"
-    raise AssertionError("unreachable")
+            return tag
+    raise UserError(f"{repo}: somebody else tags it at the same time. The files are there. Run the same command again for their tag.")
+
+
+def _number(tag: str) -> int:
+    return int(tag[1:])
 
 
 def _check_read_back(remote: Remote, repo: str, public: bool, files: Files) -> None:

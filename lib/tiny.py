@@ -75,7 +75,7 @@ def ensure_tiny() -> Path:
 
 def tiny_hash() -> str:
     """What the model is made of: corpus, settings, chat template, recipe. Needs no torch."""
-    return content_hash(_root() / CORPUS, SETTINGS, VERSION, HELD_OUT, list(ADDED_TOKENS), _chat_template())
+    return content_hash(_root() / CORPUS, SETTINGS, VERSION, HELD_OUT, list(ADDED_TOKENS), qwen3_template())
 
 
 def _root() -> Path:
@@ -86,7 +86,8 @@ def _root() -> Path:
     raise UserError(f"{CORPUS} does not exist, and the model `tiny` is built from it. Restore it: `git checkout -- {CORPUS}`.")
 
 
-def _chat_template() -> str:
+def qwen3_template() -> str:
+    """Qwen3's chat template, as TRL ships it."""
     spec = importlib.util.find_spec("trl")
     if spec is None or not spec.submodule_search_locations:
         raise UserError("The package trl is not installed. Run `make setup`.")
@@ -154,7 +155,7 @@ def _train_tokenizer(texts: list[str]) -> Any:
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=raw, eos_token="<|im_end|>", pad_token="<|endoftext|>", model_max_length=SETTINGS["positions"]
     )
-    tokenizer.chat_template = _chat_template()
+    tokenizer.chat_template = qwen3_template()
     return tokenizer
 
 

@@ -15,7 +15,7 @@ from lib.config import load_config
 from lib.errors import UserError
 from lib.files import read_json, write_json
 from lib.model import load_for_inference, load_model_for_training, resolve_backend
-from lib.settings import LoraConfig, TrainConfig
+from lib.settings import ALL_LINEAR, LoraConfig, TrainConfig
 
 ROOT = Path(__file__).parent.parent
 RUN = Path("adapters/tiny")
@@ -104,7 +104,7 @@ def test_unsloth_is_imported_first_and_given_every_setting(workspace):
         "none",
         17,
     )
-    assert len(adapter["target_modules"]) == 7
+    assert adapter["target_modules"] == sorted(ALL_LINEAR)  # PEFT holds a set, which every process writes in another order
     assert base == "tiny"
 
 

@@ -218,6 +218,63 @@ def test_a_commit_whose_answer_got_lost_is_found_and_not_repeated(project, hub, 
     assert json.loads((project / "adapters/tiny/publish.json").read_text())["commit"] == hub.repos[REPO].commits[-1]
 
 
+def _lose_the_receipt(project, hub, publish):
+    publish(hub)
+    (project / "adapters/tiny/publish.json").unlink()
+
+
+def _lose_the_tags_answer(project, hub, publish):
+    hub.lose_answer_once("POST .*/tag/")
+    publish(hub)
+
+
+def _fail_the_tag(project, hub, publish):
+    hub.fail_once("POST .*/tag/", 500)
+    publish(hub)
+
+
+def _touch_the_repository(project, hub, publish):
+    publish(hub)
+    hub.repos[REPO].files[".gitattributes"] += b"*.bin filter=lfs\n"
+    hub.repos[REPO].commits.append(hashlib.sha1(b"somebody").hexdigest())
+
+
+@pytest.mark.parametrize("before", [_lose_the_receipt, _lose_the_tags_answer, _fail_the_tag, _touch_the_repository])
+def test_whatever_broke_off_the_same_files_never_get_a_second_tag(project, hub, before, publish):
+    before(project, hub, publish)
+    for _ in range(2):
+        code, said = publish(hub)
+        assert code == 0, said
+        assert "nothing has changed, nothing was uploaded" in said
+    assert list(hub.repos[REPO].tags) == ["v1"]
+    assert json.loads((project / "adapters/tiny/publish.json").read_text())["tag"] == "v1"
+    assert hub.committed == [FILES]
+
+
+def test_a_tag_that_another_publisher_made_meanwhile_is_taken_over(project, hub, publish, monkeypatch):
+    from tests.stubs.hub_server import Handler
+
+    tag = Handler.tag
+
+    def other_was_faster(self, repo, body):
+        tag(self, repo, body)
+        return tag(self, repo, body)
+
+    monkeypatch.setattr(Handler, "tag", other_was_faster)
+    code, said = publish(hub)
+    assert code == 0, said
+    assert list(hub.repos[REPO].tags) == ["v1"]
+
+
+def test_two_commits_never_share_a_tag_also_without_the_receipt(project, hub, publish):
+    _lose_the_receipt(project, hub, publish)
+    _write(project / "adapters/tiny/eval/offline/report.json", json.dumps(REPORT))
+    assert publish(hub)[0] == 0
+    tags = hub.repos[REPO].tags
+    assert list(tags) == ["v1", "v2"]
+    assert tags["v1"] != tags["v2"]
+
+
 @pytest.mark.parametrize("where, status, sentence", [
     ("POST /api/repos/create", 401, "HF_TOKEN was refused (401)"),
     ("POST .*/preupload/", 403, "may not write to ann/reply-tiny (403)"),
@@ -420,6 +477,123 @@ def test_a_damaged_run_is_refused_with_a_sentence(project, hub, damage, sentence
     assert sentence in said
     assert "Traceback" not in said
     assert hub.requests == []
+
+
+@pytest.mark.parametrize("model", [
+    "/srv/models/qwen3", "/data/qwen", "./models/x", "../x", "~/x", "~ann/x", "C:\\x", "C:/x/y", r"\\server\share", "file:///srv/x",
+    "models/here", "here", "https://example.org/x", "s3://bucket/x", "a/b/c", " Qwen/Qwen3-8B", "",
+])  # fmt: skip
+def test_a_base_model_that_is_a_folder_of_this_machine_is_refused(model, tmp_path, monkeypatch):
+    from lib.dist import refuse_local_base
+    from lib.errors import UserError
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models" / "here").mkdir(parents=True)
+    with pytest.raises(UserError, match="is no model on the Hub"):
+        refuse_local_base(model)
+
+
+@pytest.mark.parametrize("model", ["tiny", "Qwen/Qwen3-8B", "unsloth/Qwen3-8B-bnb-4bit", "a/b.c-d_e"])
+def test_a_base_model_on_the_hub_and_the_tiny_one_may_be_named(model):
+    from lib.dist import refuse_local_base
+
+    refuse_local_base(model)
+
+
+def test_a_run_of_a_local_model_is_not_published(project, hub, publish):
+    config = project / "configs/train-tiny.yaml"
+    config.write_text(config.read_text().replace("model: tiny", "model: /srv/models/qwen3"))
+    _seal(project / "adapters/tiny", model="/srv/models/qwen3")
+    code, said = publish(hub)
+    assert code == 1
+    assert "is no model on the Hub" in said
+    assert hub.requests == []
+
+
+def _safetensors(run, header, numbers):
+    content = json.dumps(header).encode() if isinstance(header, dict) else header
+    (run / "adapter_model.safetensors").write_bytes(len(content).to_bytes(8, "little") + content + numbers)
+    _seal(run)
+
+
+NAME = "base_model.model.model.layers.0.self_attn.q_proj.lora_{}.weight"
+A = {"dtype": "F32", "shape": [4, 2], "data_offsets": [0, 32]}
+B = {"dtype": "F32", "shape": [2, 4], "data_offsets": [32, 64]}
+ZEROS = bytes(64)
+
+
+@pytest.mark.parametrize("header, numbers, sentence", [
+    ({NAME.format("A"): A, NAME.format("B"): B}, ZEROS + TWEET.encode(), "bytes lie behind its last matrix"),
+    ({NAME.format("A"): A, NAME.format("B"): {**B, "data_offsets": [48, 80]}}, bytes(80), "bytes lie between them"),
+    ({NAME.format("A"): A, NAME.format("B"): {**B, "data_offsets": [0, 32]}}, bytes(32), "matrices overlap"),
+    ({NAME.format("A"): {**A, "note": TWEET}, NAME.format("B"): B}, ZEROS, "is damaged"),
+    ({NAME.format("A"): A, NAME.format("B"): B, "__metadata__": {"note": TWEET}}, ZEROS, "a run of words from the training texts"),
+    ({NAME.format("A"): A, NAME.format("B"): B, "__metadata__": {TOKEN: "x"}}, ZEROS, "a Hugging Face token"),
+    ({NAME.format("A"): A, NAME.format("B").replace("layers", TOKEN): B}, ZEROS, "a Hugging Face token"),
+    ({NAME.format("A"): A, NAME.format("B"): B}, ZEROS[:25] + TOKEN.encode() + b"==", "a Hugging Face token"),
+    (b'{"%s": 1, "%s": 2}' % ((NAME.format("A").encode(),) * 2), ZEROS, "names a tensor twice"),
+    (b'{"__metadata__": {"n": "\\u0040some_person"}, "%s": %s}' % (NAME.format("A").encode(), json.dumps(A).encode()), ZEROS[:32], "an @"),
+])  # fmt: skip
+def test_nothing_but_matrices_hides_in_the_weights(project, hub, header, numbers, sentence, publish):
+    _safetensors(project / "adapters/tiny", header, numbers)
+    code, said = publish(hub)
+    assert code == 1
+    assert sentence in said
+    assert TWEET not in said
+    assert hub.requests == []
+
+
+def _link(path, target):
+    path.unlink(missing_ok=True)
+    path.symlink_to(target)
+
+
+def _hard_link(path):
+    path.with_name("elsewhere").hardlink_to(path)
+
+
+@pytest.mark.parametrize("damage, sentence", [
+    (lambda run: _link(run / "tokenizer.json", shutil.copy(run / "tokenizer.json", run / "other.json")), "tokenizer.json is a link"),
+    (lambda run: _hard_link(run / "chat_template.jinja"), "chat_template.jinja is a link"),
+    (lambda run: _link(run / "dist", run / "checkpoints"), "dist is a link"),
+    (lambda run: (run / "chat_template.jinja").write_bytes(b"PK\x03\x04" + bytes(30)), "control character"),
+    (lambda run: (run / "chat_template.jinja").write_bytes(b"caf\xe9"), "is not text"),
+    (lambda run: (run / "chat_template.jinja").write_text(TOKEN, encoding="utf-16"), "chat_template.jinja:1: a Hugging Face token"),
+    (lambda run: (run / "chat_template.jinja").write_text(TOKEN, encoding="utf-16-le"), "control character"),
+    (lambda run: (run / "chat_template.jinja").write_text(TOKEN, encoding="utf-8-sig"), "chat_template.jinja:1: a Hugging Face token"),
+    (lambda run: (run / "tokenizer.json").write_text("{} trailing"), "is not valid JSON"),
+    (lambda run: (run / "chat_template.jinja").write_text("x" * 64_000_001), "too much for a text"),
+])  # fmt: skip
+def test_links_and_what_cannot_be_read_are_refused(project, hub, damage, sentence, publish):
+    damage(project / "adapters/tiny")
+    code, said = publish(hub)
+    assert code == 1
+    assert sentence in said
+    assert "Traceback" not in said
+    assert hub.requests == []
+
+
+def test_handles_and_ids_of_the_data_are_found_and_ordinary_words_are_not(project, hub, publish):
+    names = ["Elon_Musk", "replier7", "navalr", "model", "namespace", "signatures", "the", "jo", "user"]
+    rows = [
+        {"tweet": TWEET, "reply": "no", "tweet_author": name, "reply_author": name, "tweet_id": f"18{n:017}"}
+        for n, name in enumerate(names)
+    ]
+    _write(project / "data/sample/processed/test.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    assert publish(hub)[0] == 0
+    for text, kind in [
+        ("by elon_musk.", "the handle of an author"), ("{# NavalR said #}", "the handle of an author"),
+        ("**repl**ier7", "the handle of an author"),
+        ("n = 1800000000000000002;", "an id of a post in the data"), ("18000000000&#48;0000002", "an id of a post in the data"),
+        ("status/1799999999999999999", "an id of a post"), ("@model", "an @handle"), ("x.com/jo", "a link to a post"),
+    ]:  # fmt: skip
+        template = project / "adapters/tiny/chat_template.jinja"
+        before = template.read_text()
+        _write(template, before + "\n" + text)
+        code, said = publish(hub)
+        assert code == 1, text
+        assert f"chat_template.jinja:{before.count(chr(10)) + 2}: {kind}" in said
+        _write(template, before)
 
 
 @pytest.mark.parametrize("repo", ["reply-8b", "ann/reply 8b", "ann/../x", "ann/b/c", "-ann/x", "ann/x.git"])

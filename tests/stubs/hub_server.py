@@ -113,6 +113,8 @@ class Handler(BaseHTTPRequestHandler):
             return 200, {}
         if match := re.fullmatch(r"/([^/]+/[^/]+)\.git/info/lfs/objects/(batch|verify)", path):
             return (200, {}) if match[2] == "verify" else self.batch(json.loads(body))
+        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/refs", path):
+            return 200, self.refs(self.hub.repos[match[1]])
         match = re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(preupload|commit|tag|tree|revision)/([^/]+))?", path)
         repo = self.hub.repos.get(match[1]) if match else None
         if repo is None:
@@ -144,6 +146,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def tree(self, repo: Repo) -> list[dict[str, Any]]:
         return [{"type": "file", "path": path, "size": len(content), "oid": _git_oid(content)} for path, content in repo.files.items()]
+
+    def refs(self, repo: Repo) -> dict[str, Any]:
+        main = [{"name": "main", "ref": "refs/heads/main", "targetCommit": repo.commits[-1]}]
+        tags = [{"name": name, "ref": f"refs/tags/{name}", "targetCommit": commit} for name, commit in repo.tags.items()]
+        return {"branches": main, "converts": [], "tags": tags}
 
     def preupload(self, repo: Repo, body: bytes) -> tuple[int, Any]:
         files = []
