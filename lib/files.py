@@ -114,7 +114,7 @@ def read_dicts(path: Path, torn_tail: bool = False) -> list[dict[str, Any]]:
         row = parse_line(line, f"{path}:{number}")
         if not isinstance(row, dict):
             raise UserError(
-                f"{path}:{number}: expected a JSON object, found {type(row).__name__}. Delete the line or build the file again."
+                f"{path}:{number}: expected a JSON object, found {type(row).__name__}. {_advice(path)}"
             )
         rows.append(row)
     return rows
@@ -136,7 +136,7 @@ def parse_line(line: bytes, where: str) -> Any:
     try:
         return json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
-        raise UserError(f"{where}: not valid JSON ({_short(error)}). Delete the line or build the file again.") from error
+        raise UserError(f"{where}: not valid JSON ({_short(error)}). {_advice_at(where)}") from error
 
 
 def record_of(line: bytes, record: type[R], where: str) -> R:
@@ -147,7 +147,30 @@ def record_of(line: bytes, record: type[R], where: str) -> R:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or record.__name__
-        raise UserError(f"{where}: {field}: {first['msg']}. Delete the line or build the file again.") from error
+        raise UserError(f"{where}: {field}: {first['msg']}. {_advice_at(where)}") from error
+
+
+def repair_advice(path: Path) -> str:
+    """What to do about a damaged book: data/<set>/ledger.jsonl, adapters/<run>/eval/<name>/ledger.jsonl or what lies in its work/."""
+    folder = path.parent.parent if path.parent.name == "work" else path.parent
+    names = {
+        "eval": f" RUN={folder.parent.parent.name} EVAL={folder.name}",
+        "data": f" DATA={folder.name}",
+        "adapters": f" RUN={folder.name}",
+    }.get(folder.parent.name, "")
+    return f"Run `make repair{names}`: it keeps all that can be read and pays for nothing; a line deleted by hand may be paid for twice."
+
+
+def _advice(path: Path) -> str:
+    if path.name == "ledger.jsonl" or path.parent.name == "work":
+        return repair_advice(path)
+    return "Delete the line or build the file again."
+
+
+def _advice_at(where: str) -> str:
+    """where: a path, or path:number."""
+    path, _, number = where.rpartition(":")
+    return _advice(Path(path if number.isdigit() else where))
 
 
 def _refuse_constant(name: str) -> None:

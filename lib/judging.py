@@ -42,11 +42,12 @@ def make_judgments(evaluation: Evaluation, say: Callable[[str], None] = lambda l
     keys = {comparison_key(comparison, identity): comparison for comparison in asked}
     train_preferences = _preferences(evaluation.processed / "preferences.jsonl")
     fingerprint = content_hash(list(keys), failed, [pair.model_dump(mode="json") for pair in [*preferences, *train_preferences]])
-    if _finished(evaluation.folder, fingerprint):
+    again = os.environ.get("AGAIN") == "1" and evaluation.eval.judge.kind == "claude"
+    if not again and _finished(evaluation.folder, fingerprint):
         os.utime(evaluation.folder / "judgments.jsonl")
         return read_json(evaluation.folder / "judgments.manifest.json"), False
     log = evaluation.folder / "work" / "judgments.jsonl"
-    _judge(evaluation, asked, train, identity, log, say)
+    _judge(evaluation, asked, train, identity, log, say, again)
     known = read_judgments(log)
     judged, unjudged = _sorted_out(keys, known, log.with_name("judgments.failed.jsonl"))
     of_systems = {comparison_key(comparison, identity) for comparison in found}
@@ -127,14 +128,20 @@ def _ledger(evaluation: Evaluation) -> Ledger:
 
 
 def _judge(
-    evaluation: Evaluation, found: Sequence[Comparison], train: Sequence[Pair], identity: Any, log: Path, say: Callable[[str], None]
+    evaluation: Evaluation,
+    found: Sequence[Comparison],
+    train: Sequence[Pair],
+    identity: Any,
+    log: Path,
+    say: Callable[[str], None],
+    again: bool,
 ) -> None:
     if evaluation.eval.judge.kind == "offline":
         judge_all(found, offline_judge(train), offline_name(train), identity, log)
         return
     from lib.claude_judge import judge_with_claude
 
-    judge_with_claude(found, evaluation.eval.judge, log.parent, _ledger(evaluation), say)
+    judge_with_claude(found, evaluation.eval.judge, log.parent, _ledger(evaluation), say, again=again)
 
 
 def _sorted_out(
