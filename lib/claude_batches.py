@@ -141,7 +141,8 @@ class Batches:
         rejected: dict[str, str] = {}
 
         def read() -> None:
-            for name, outcome, text in self.claude.results(str(batch.id)):
+            results = list(self.claude.results(str(batch.id)))
+            for name, outcome, text in results:
                 if name not in key_of or key_of[name] in ended:
                     continue
                 key = key_of[name]
@@ -150,8 +151,8 @@ class Batches:
                 elif outcome == "rejected":
                     rejected[key] = text
                 ended[key] = outcome
-            if len(ended) < min(batch.n_requests, len(batch.keys)):  # cut off: what is not there was paid for as well
-                raise AnswerLostError(f"batch {batch.id}: {len(ended):,} of {batch.n_requests:,} results came")
+            if len(results) < batch.n_requests:  # cut off: what is not there was paid for as well
+                raise AnswerLostError(f"batch {batch.id}: {len(results):,} of {batch.n_requests:,} results came")
 
         self.claude.free(read, wait_for_it=True)
         self.ended |= {key: outcome for key, outcome in ended.items() if outcome != "succeeded"}

@@ -35,9 +35,7 @@ class Claude:
         # Two attempts of one call must never happen behind our back; the version is part of the judge's identity.
         headers = {"anthropic-version": API_VERSION}
         http = anthropic.DefaultHttpxClient(timeout=TIMEOUT_S, event_hooks={"response": [_bound_reading]})
-        self._client = anthropic.Anthropic(
-            api_key=key, max_retries=0, timeout=TIMEOUT_S, default_headers=headers, http_client=http
-        )
+        self._client = anthropic.Anthropic(api_key=key, max_retries=0, timeout=TIMEOUT_S, default_headers=headers, http_client=http)
         self._key, self.sleep = key, sleep
 
     def ask(self, params: Mapping[str, Any]) -> str:

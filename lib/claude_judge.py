@@ -180,7 +180,7 @@ class _Job:
         if not (at_risk := [key for key in keys if key in self.max_lost]):
             return asked
         risk_usd = self._worst_usd(at_risk, batch=False)
-        return f"{len(at_risk):,} were given up before and may have been paid for already, up to ${risk_usd:.2f} more than is answered.\n{asked}"
+        return f"{len(at_risk):,} were given up before and may have been paid for already, up to ${risk_usd:.2f}.\n{asked}"
 
     def _say_stopped(self) -> None:
         self.say(

@@ -16,7 +16,10 @@ PROGRESS_EVERY = 50
 
 
 class Live:
-    """Live requests under one cap. is_given_up: key -> lost so often that it is not asked again. sleep: None for a wait that a stop cuts short."""
+    """Live requests under one cap.
+
+    is_given_up: key -> lost so often that it is not asked again. sleep: None for a wait that a stop cuts short.
+    """
 
     def __init__(
         self,
@@ -99,7 +102,7 @@ class Live:
                     outcome, n_tries = self._try(key, params, worst_usd), n_tries + 1
                     if isinstance(outcome, bool):
                         return outcome
-                if self._n_answered == n_answered and self._n_put_off or n_tries >= IN_A_ROW:
+                if n_tries >= IN_A_ROW or (self._n_put_off and self._n_answered == n_answered):
                     self._put_off(outcome)
         return True
 

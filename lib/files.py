@@ -65,8 +65,12 @@ def sync_folder(folder: Path) -> None:
 
 def append_line(path: Path, record: BaseModel | dict[str, Any]) -> None:
     """Append one JSON line durably: one write under a lock, after a torn last line has been cut off."""
+    append_bytes(path, (to_json(record) + "\n").encode("utf-8"))
+
+
+def append_bytes(path: Path, line: bytes) -> None:
+    """Append whole lines durably, like append_line."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    line = (to_json(record) + "\n").encode("utf-8")
     handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -113,9 +117,7 @@ def read_dicts(path: Path, torn_tail: bool = False) -> list[dict[str, Any]]:
     for number, line in _lines(path, torn_tail):
         row = parse_line(line, f"{path}:{number}")
         if not isinstance(row, dict):
-            raise UserError(
-                f"{path}:{number}: expected a JSON object, found {type(row).__name__}. {_advice(path)}"
-            )
+            raise UserError(f"{path}:{number}: expected a JSON object, found {type(row).__name__}. {_advice(path)}")
         rows.append(row)
     return rows
 

@@ -327,7 +327,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def error(self, status: int, kind: str, message: str, retry_after: str | None = None, headers: dict[str, str] | None = None) -> None:
         body = {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_1"}
-        self.send(status, json.dumps(body).encode(), "application/json", ({"retry-after": retry_after} if retry_after else {}) | (headers or {}))
+        self.send(
+            status, json.dumps(body).encode(), "application/json", ({"retry-after": retry_after} if retry_after else {}) | (headers or {})
+        )
 
     def send(
         self, status: int, payload: bytes, kind: str, headers: dict[str, str] | None = None, cut: bool = False, piece: int = 0
