@@ -81,7 +81,7 @@ class Batches:
             if seconds:
                 self.claude.sleep(seconds)
             for found in self.claude.batches():
-                if found.id in not_it or _size(found) not in (0, batch.n_requests):
+                if found.id in not_it or (batch.n_requests and _size(found) not in (0, batch.n_requests)):
                     continue
                 if found.processing_status != "ended" or self._holds(found.id, batch):
                     self._say(f"adopted batch {found.id}: it was created, its answer was lost")

@@ -44,13 +44,11 @@ class Books:
         self._room = threading.Condition()
         self.answers = {row["key"]: row for row in _rows(folder / "answers.jsonl")}
         self._sets = {row["unit"]: row for row in _rows(folder / "batches.jsonl")}
-        self._latest: dict[str, Entry] = {}
-        self._intents: dict[str, Entry] = {}
-        self._spent_usd = 0.0
         self._in_flight: set[str] = set()
-        for entry in ledger.entries():
-            if entry.kind == KIND:
-                self._learn(entry)
+        entries = [entry for entry in ledger.entries() if entry.kind == KIND]
+        self._latest = {entry.key: entry for entry in entries}
+        self._intents = {entry.key: entry for entry in entries if entry.state == "intent"}
+        self._spent_usd = sum(map(self._usd_of, self._latest.values()))
 
     def settle(self) -> int:
         """Close what a killed process left open, from what is on disk. Returns how many live answers were lost."""

@@ -5,6 +5,7 @@ unknown counts as possibly paid and is asked for again only with AGAIN=1.
 """
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from lib.prices import price_of
 from lib.repair_ledger import Book, Say, write_book, write_rows
 from lib.salvage import Row, salvage
 from lib.schema import Judgment
+
+KEY = re.compile(r"[0-9a-f]{64}")  # of a comparison: a garbled one is another comparison
 
 
 def repair_judge(folder: Path, questions: Sequence[str], say: Say) -> None:
@@ -71,7 +74,7 @@ def _answers_again(judged: Iterable[Row], stored: Iterable[Row], sets: Iterable[
         units = [unit for unit, entry in book.latest.items() if _key(unit) == key and _is_paid(entry)]
         unit = units[-1] if units else batch_of.get(key, f"{key}-1")
         is_batch = unit.startswith(BATCH)
-        usd = book.latest[unit].usd if units else _usd(row, is_batch)
+        usd = _usd(row, is_batch)
         answer = {"key": key, "unit": unit, "usd": usd, "batch": is_batch, "stop_reason": json.loads(raw).get("stop_reason")}
         found.append(answer | {"usage": row.get("usage") or {}, "raw": raw})
     return found
@@ -81,7 +84,7 @@ def _book_answers(book: Book, answers: Iterable[Row]) -> None:
     """Live answers whose unit is not closed were paid for; a batch closes itself when it is read again."""
     for row in answers:
         entry = book.latest.get(row["unit"])
-        if not row["unit"].startswith(BATCH) and (entry is None or entry.state != "done"):
+        if not row["unit"].startswith(BATCH) and (entry is None or entry.state != "done" or entry.note.get("possibly_paid")):
             book.add("done", row["unit"], usd=row["usd"])
 
 
@@ -101,10 +104,8 @@ def _batches_again(book: Book, sets: Sequence[Row], answers: Sequence[Row], ques
     answered = {row["key"] for row in answers}
     rows, keys_of = [], {row["unit"]: row["keys"] for row in sets}
     in_batches = {key for keys in keys_of.values() for key in keys} | answered
-    units = dict.fromkeys(
-        [*keys_of, *(unit for unit in book.latest if unit.startswith(BATCH)), *(u for u in of_unit if u.startswith(BATCH))]
-    )
-    for unit in units:
+    units = dict.fromkeys([*keys_of, *book.latest, *of_unit, *book.named()])
+    for unit in filter(lambda unit: unit.startswith(BATCH), units):
         entry, stored = book.latest.get(unit), of_unit[unit]
         ids = [line.id for line in book.entries if line.key == unit and line.id]
         if entry and entry.state == "failed":
@@ -130,7 +131,8 @@ def _batches_again(book: Book, sets: Sequence[Row], answers: Sequence[Row], ques
 
 
 def _is_paid(entry: Entry) -> bool:
-    return entry.state == "done" and not entry.note.get("possibly_paid") and not entry.key.startswith(BATCH)
+    is_doubtful = entry.note.get("unknown") or (entry.note.get("possibly_paid") and not entry.note.get("repaired"))
+    return entry.state == "done" and not is_doubtful and not entry.key.startswith(BATCH)
 
 
 def _key(unit: str) -> str:
@@ -146,20 +148,29 @@ def _usd(judgment: Row, is_batch: bool) -> float:
 
 def _judgment(row: Row) -> Hashable | None:
     try:
-        return Judgment.model_validate_json(json.dumps(row)).key
+        key = Judgment.model_validate_json(json.dumps(row)).key
+        return key if KEY.fullmatch(key) else None
     except ValidationError:
         return None
 
 
 def _answer(row: Row) -> Hashable | None:
     usd, key, unit = row.get("usd"), row.get("key"), row.get("unit")
-    is_one = isinstance(usd, int | float) and usd >= 0 and isinstance(key, str) and isinstance(unit, str) and "usage" in row
+    is_one = (
+        isinstance(usd, int | float)
+        and usd >= 0
+        and isinstance(key, str)
+        and KEY.fullmatch(key)
+        and isinstance(unit, str)
+        and "usage" in row
+    )
     return key if is_one and (unit.startswith(BATCH) or _key(unit) == key) and _is_object(row.get("raw")) else None
 
 
 def _batch(row: Row) -> Hashable | None:
     keys, unit = row.get("keys"), row.get("unit")
-    return unit if isinstance(unit, str) and isinstance(keys, list) and isinstance(row.get("others"), list) else None
+    is_one = isinstance(unit, str) and isinstance(keys, list) and isinstance(row.get("others"), list)
+    return unit if is_one and all(isinstance(key, str) and KEY.fullmatch(key) for key in keys) else None
 
 
 def _is_object(raw: Any) -> bool:

@@ -53,14 +53,17 @@ class Book:
         self.entries.append(Entry(key=key, state=state, kind=self.kind, at=datetime.now(UTC), note=note, **fields))
         self.n_repaired += 1
 
+    def named(self) -> list[str]:
+        """The units whose names can be read in the lines that cannot."""
+        return list(dict.fromkeys(found.decode() for line in self.salvaged.lost for found in UNIT.findall(line)))
+
     def doubt(self) -> tuple[list[str], int]:
         """Units that only a damaged line speaks of, and damaged lines that nothing explains: both are booked as possibly paid.
 
         A damaged line may have held more than what it is explained by, so each of them is marked (note.unknown).
         """
         lines, reason = self.salvaged.lost, "its line in the ledger was damaged"
-        units = dict.fromkeys(found.decode() for line in lines for found in UNIT.findall(line))
-        lost = [unit for unit in units if unit not in self.latest]
+        lost = [unit for unit in self.named() if unit not in self.latest]
         n_explained = self.n_repaired + sum(
             key not in self.intents and not entry.note.get("repaired") for key, entry in self.latest.items()
         )
