@@ -27,12 +27,14 @@ class Batches:
 
     def __init__(self, books: Books, claude: Claude, price: Price, say: Callable[[str], None], rejections: Rejections) -> None:
         self.books, self.claude, self.price, self._say, self._rejections = books, claude, price, say, rejections
+        self._wanted: set[str] = set()
         self.ended: dict[str, str] = {}  # key -> how its request last ended in this process, where it gave no answer
 
     def settle(self, wanted: set[str]) -> None:
         """Finish what an earlier process left open. A batch for other questions is booked if it has ended and left alone if not."""
+        self._wanted = wanted
         for batch in self.books.open_batches():
-            self._finish(batch, wait=bool(wanted & set(batch.keys)))
+            self._finish(batch, wait=bool(wanted & set(batch.keys)) or batch.n_requests != len(batch.keys))
 
     def run(self, requests: Mapping[str, Mapping[str, Any]], worst_usd: float, cap_usd: float) -> bool:
         """Create one batch (key -> params) and wait for its results. worst_usd: of all of it. False: it does not fit under the cap."""
@@ -90,8 +92,13 @@ class Batches:
 
     def _holds(self, batch_id: str, batch: OpenBatch) -> bool:
         """Whether an ended batch answers our requests."""
-        expected = {custom_id(key) for key in batch.keys}
+        expected = self._key_of(batch)
         return self.claude.free(lambda: any(name in expected for name, _, _ in self.claude.results(batch_id)), wait_for_it=True)
+
+    def _key_of(self, batch: OpenBatch) -> dict[str, str]:
+        """custom id -> key, of all that may be in it: after `make repair` not all of its keys are known."""
+        keys = batch.keys if batch.n_requests == len(batch.keys) else [*batch.keys, *self._wanted]
+        return {custom_id(key): key for key in keys}
 
     def _finish(self, batch: OpenBatch, wait: bool) -> None:
         """Wait for it, keep its answers, book it."""
@@ -136,7 +143,7 @@ class Batches:
 
     def _collect(self, batch: OpenBatch) -> None:
         """Store every answer, then book the batch with what they cost. Read again after a crash, it adds only what is missing."""
-        key_of = {custom_id(key): key for key in batch.keys}
+        key_of = self._key_of(batch)
         ended: dict[str, str] = {}
         rejected: dict[str, str] = {}
 

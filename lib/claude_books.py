@@ -28,8 +28,8 @@ MAX_LOST = 2  # an answer that was lost is asked for once more, ever
 class OpenBatch:
     unit: str
     id: str | None  # None: created or not, its answer was lost
-    keys: list[str]  # of its requests; perhaps of more, where `make repair` had to work out which they were
-    n_requests: int
+    keys: list[str]
+    n_requests: int  # more than keys, or 0, where `make repair` could not find out all of them
     not_it: set[str]  # batches that were there before, or turned out to hold other requests
     worst_usd: float
     adopted: bool

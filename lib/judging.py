@@ -78,14 +78,6 @@ def make_judgments(evaluation: Evaluation, say: Callable[[str], None] = lambda l
     return manifest, True
 
 
-def question_keys(evaluation: Evaluation) -> list[str]:
-    """The keys under which a judge that reads is asked, in the order in which it is."""
-    found, _, preferences = _questions(evaluation)
-    identity = _identity(evaluation, [])
-    asked = _in_order(found, calibration_comparisons(preferences, evaluation.eval.judge), evaluation.eval.judge.kind)
-    return [comparison_key(comparison, identity) for comparison in asked]
-
-
 def _in_order(found: Sequence[Comparison], calibration: Sequence[Comparison], kind: str) -> list[Comparison]:
     """The headline first, then (for a judge that reads) the canaries, the other systems and the pairs of real replies."""
     n_headline = sum((one.a, one.b) == ("tuned", "base") for one in found)

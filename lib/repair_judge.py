@@ -25,8 +25,8 @@ from lib.schema import Judgment
 KEY = re.compile(r"[0-9a-f]{64}")  # of a comparison: a garbled one is another comparison
 
 
-def repair_judge(folder: Path, questions: Sequence[str], say: Say) -> None:
-    """Mend the judge's books in adapters/<run>/eval/<name>. questions: keys of all comparisons, as far as they are known.
+def repair_judge(folder: Path, say: Say) -> None:
+    """Mend the judge's books in adapters/<run>/eval/<name>. The caller holds its lock.
 
     The ledger is written last: killed before, the same command does it all again.
     """
@@ -38,7 +38,7 @@ def repair_judge(folder: Path, questions: Sequence[str], say: Say) -> None:
     failed = salvage(work / "judgments.failed.jsonl", lambda row: to_json(row) if {"key", "reason"} <= row.keys() else None)
     replies = salvage(work / "replies.jsonl", lambda row: row.get("key"))
     answers = [*stored.rows, *_answers_again(judged.rows, stored.rows, sets.rows, book)]
-    lost_rows = _batches_again(book, sets.rows, answers, questions, say)
+    lost_rows = _batches_again(book, sets.rows, answers, say)
     _book_answers(book, answers)
     gone = [unit for unit, entry in book.latest.items() if _is_paid(entry) and _key(unit) not in {row["key"] for row in answers}]
     open_ones = _close_open_units(book) if book.salvaged.lost else []
@@ -96,33 +96,33 @@ def _close_open_units(book: Book) -> list[str]:
     return units
 
 
-def _batches_again(book: Book, sets: Sequence[Row], answers: Sequence[Row], questions: Sequence[str], say: Say) -> list[Row]:
+def _batches_again(book: Book, sets: Sequence[Row], answers: Sequence[Row], say: Say) -> list[Row]:
     """Reopen batches of which something is missing: reading their results is free. Returns rows for batches.jsonl that are gone."""
     of_unit: dict[str, list[Row]] = defaultdict(list)
     for row in answers:
         of_unit[row["unit"]].append(row)
     answered = {row["key"] for row in answers}
     rows, keys_of = [], {row["unit"]: row["keys"] for row in sets}
-    in_batches = {key for keys in keys_of.values() for key in keys} | answered
     units = dict.fromkeys([*keys_of, *book.latest, *of_unit, *book.named()])
     for unit in filter(lambda unit: unit.startswith(BATCH), units):
         entry, stored = book.latest.get(unit), of_unit[unit]
         ids = [line.id for line in book.entries if line.key == unit and line.id]
         if entry and entry.state == "failed":
             continue
-        if unit not in keys_of:
-            keys_of[unit] = [*(row["key"] for row in stored), *(key for key in questions if key not in in_batches)]
+        is_whole = unit in keys_of
+        if not is_whole:
+            keys_of[unit] = [row["key"] for row in stored]  # the judge knows the others by its questions
             rows.append({"unit": unit, "keys": keys_of[unit], "others": []})
         n_paid = (entry.note.get("results") or {}).get("succeeded", 0) if entry else 0
         n_there = sum(key in answered for key in keys_of[unit])
         is_closed = entry and entry.state == "done" and (entry.note.get("possibly_paid") or n_paid <= n_there)
         if is_closed or (entry and entry.state != "done" and unit in book.intents):
             continue
-        if entry is None and stored and len(stored) == len(keys_of[unit]):
+        if entry is None and is_whole and len(stored) == len(keys_of[unit]):
             book.add("done", unit, usd=sum(row["usd"] for row in stored), note={"results": {"succeeded": len(stored)}})
             continue
         if unit not in book.intents:
-            n = len(keys_of[unit]) if unit not in {row["unit"] for row in rows} else 0
+            n = len(keys_of[unit]) if is_whole else 0
             book.add("intent", unit, note={"worst_usd": book.worst_usd() / 2 * max(n, len(stored), 1), "n_requests": n, "step": "batch"})
         if ids:
             book.add("started", unit, id=ids[-1], note={"adopted": False})

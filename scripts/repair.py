@@ -10,14 +10,10 @@ import os
 from pathlib import Path
 
 from lib.cli import parser, printable, run
-from lib.config import load_config
 from lib.errors import UserError
 from lib.files import lock
-from lib.generation import Evaluation
-from lib.judging import question_keys
 from lib.repair_judge import repair_judge
 from lib.repair_ledger import repair_run, repair_set
-from lib.settings import EvalConfig, TrainConfig
 
 
 def main() -> None:
@@ -34,7 +30,7 @@ def main() -> None:
         repair_run(args.run, said.append)
     if args.eval.is_dir():
         with lock(args.eval / "judge.lock"):
-            repair_judge(args.eval, _questions(args.run.name, args.eval), said.append)
+            repair_judge(args.eval, said.append)
     there = [str(folder) for folder in (args.data, args.run, args.eval) if folder.is_dir()]
     if not there:
         raise UserError(f"There is neither {args.data} nor {args.run}. Name what is to be mended: make repair DATA=... or RUN=... EVAL=...")
@@ -42,16 +38,6 @@ def main() -> None:
         print(printable(f"repair: {line}"))
     if not said:
         print(f"repair: nothing to mend in {', '.join(there)}")
-
-
-def _questions(name: str, folder: Path) -> list[str]:
-    """Keys of the comparisons of this evaluation; none where it cannot be told what they are."""
-    try:
-        config = load_config(Path(f"configs/train-{name}.yaml"), TrainConfig)
-        evaluation = load_config(Path(f"configs/eval-{folder.name}.yaml"), EvalConfig)
-        return question_keys(Evaluation(name, config, evaluation, folder))
-    except UserError:
-        return []
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from tests.test_collect import here, impatient, run_job  # noqa: F401
 
 def mended(folder):
     said = []
-    repair_judge(folder, [], said.append)
+    repair_judge(folder, said.append)
     return said
 
 
