@@ -91,8 +91,7 @@ class _Job:
 
     def open(self) -> list[str]:
         """Keys without an answer that may be asked for."""
-        held = self._held()
-        lost = self.books.n_lost()
+        held, lost = self._held(), self.books.n_lost()
         return [
             key
             for key in self.questions
@@ -144,8 +143,7 @@ class _Job:
     def ask(self) -> None:
         if held := self._held() - self.books.answers.keys():
             self.say(
-                f"the ledger was damaged: of {len(held):,} questions nobody knows whether they were asked and paid for. They are not "
-                "asked, unless AGAIN=1 says so"
+                f"the ledger was damaged: nobody knows whether {len(held):,} questions were paid for; they are asked only with AGAIN=1"
             )
         if not self.open() and not self.books.open_batches():
             return
@@ -157,7 +155,7 @@ class _Job:
         self.batches = Batches(self.books, self.claude, self.price, self.say, self.rejections)
         self.batches.settle(set(self.questions))
         if not (keys := self._left()):
-            return
+            return self.rejections.answered(self.rejections.waiting())
         if warning := self.claude.check_model(self.config.model):
             self.say(warning)
         by_length = sorted(keys, key=lambda key: len(prompt(self.questions[key])))

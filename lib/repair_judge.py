@@ -43,6 +43,8 @@ def repair_judge(folder: Path, say: Say) -> None:
     gone = [unit for unit, entry in book.latest.items() if _is_paid(entry) and _key(unit) not in {row["key"] for row in answers}]
     open_ones = _close_open_units(book) if book.salvaged.lost else []
     doubtful, _ = book.doubt()
+    if n := _take_back_errors(book):
+        say(f"{n} error messages of the API were booked as possibly paid: they cost nothing and are taken out of the account")
     given_up = {_key(unit) for unit in [*gone, *open_ones, *doubtful] if not unit.startswith(BATCH)} - {row["key"] for row in answers}
     told = {row["key"] for row in failed.rows}
     detail = "perhaps asked and paid for; the line that says so was damaged"
@@ -86,6 +88,18 @@ def _book_answers(book: Book, answers: Iterable[Row]) -> None:
         entry = book.latest.get(row["unit"])
         if not row["unit"].startswith(BATCH) and (entry is None or entry.state != "done" or entry.note.get("possibly_paid")):
             book.add("done", row["unit"], usd=row["usd"])
+
+
+def _take_back_errors(book: Book) -> int:
+    """Earlier versions took an error that came back whole for a lost answer, and gave the question up."""
+    units = [
+        unit
+        for unit, entry in book.latest.items()
+        if entry.note.get("possibly_paid") and str(entry.note.get("reason")).startswith("status ") and not unit.startswith(BATCH)
+    ]
+    for unit in units:
+        book.add("failed", unit, usd=0.0, note={"reason": book.latest[unit].note["reason"]})
+    return len(units)
 
 
 def _close_open_units(book: Book) -> list[str]:

@@ -1,5 +1,7 @@
 """The judge's API fails in every way that it can: what is asked again, what is booked, when the program stops."""
 
+# ruff: noqa: F811, F401 -- fixtures of other test files
+
 from email.utils import formatdate
 
 import pytest
@@ -10,7 +12,7 @@ from lib.claude_judge import judge_with_claude
 from lib.errors import UserError
 from lib.files import read_dicts, read_json
 from tests.stubs.anthropic_server import Fault
-from tests.test_claude_judge import BATCH, LIVE, USD, command, judge, questions, stub  # noqa: F401
+from tests.test_claude_judge import BATCH, LIVE, USD, command, judge, questions, stub
 
 ERRORS = [408, 429, 500, 503, 520, 529]
 

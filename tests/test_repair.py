@@ -1,22 +1,28 @@
 """`make repair`: books that were damaged are mended from what lies beside them, and nothing is paid for twice afterwards."""
 
+# ruff: noqa: F811, F401 -- fixtures of other test files
+
 import json
 import random
 import sys
+from dataclasses import replace
 
 import pytest
 
+from lib import apify_source
+from lib.claude_judge import judge_with_claude
 from lib.costs import costs
 from lib.errors import UserError
-from lib.files import read_dicts, read_json
+from lib.files import read_dicts, read_json, write_bytes
 from lib.ledger import Ledger
+from lib.provider import GoneError
 from lib.repair_judge import repair_judge
 from scripts import repair
 from tests.stubs.anthropic_server import Fault
 from tests.stubs.apify_server import ApifyStub
 from tests.stubs.tweets_world import world
-from tests.test_claude_judge import BATCH, LIVE, Judge, command, questions, stub  # noqa: F401
-from tests.test_collect import here, impatient, run_job  # noqa: F401
+from tests.test_claude_judge import BATCH, LIVE, Judge, command, questions, stub
+from tests.test_collect import here, impatient, run_job
 
 
 def mended(folder):
@@ -115,8 +121,6 @@ def test_an_answer_of_which_nothing_is_left_is_asked_again_only_with_a_word(stub
     judge = Judge(tmp_path)
     judge(questions(6))
     assert len(stub.paid) == 6 and list(judge.failed.values()) == ["answer_lost"] and len(judge.judgments) == 5
-    from lib.claude_judge import judge_with_claude
-
     judge_with_claude(questions(6), LIVE, judge.folder, judge.ledger, again=True)
     assert len(judge.judgments) == 6 and len(stub.paid) == 7
     assert Judge(tmp_path).account()["usd"] == pytest.approx(stub.billed_usd())
@@ -130,8 +134,6 @@ def test_a_line_that_says_nothing_any_more_holds_back_what_may_have_been_asked(s
     judge = Judge(tmp_path)
     judge(questions(9))
     assert len(stub.paid) == 6 and any("nobody knows" in line for line in judge.said)
-    from lib.claude_judge import judge_with_claude
-
     judge_with_claude(questions(9), LIVE, judge.folder, judge.ledger, again=True)
     assert len(judge.judgments) == 9
 
@@ -146,8 +148,6 @@ def test_what_is_missing_of_a_batch_is_read_again_and_never_asked_again(stub, tm
     mended(tmp_path)
     judge = Judge(tmp_path)
     judge(questions(15), BATCH)
-    from lib.claude_judge import judge_with_claude
-
     judge_with_claude(questions(15), BATCH, judge.folder, judge.ledger, judge.said.append, judge.slept.append, again=True)
     assert keys and len(stub.batches) == 1 and max(stub.seen.values()) == 1 and len(judge.judgments) == 15
 
@@ -193,6 +193,45 @@ def test_any_damage_to_the_judges_books_leaves_nothing_asked_twice(stub, tmp_pat
         judge(questions(12))
         assert len(stub.paid) == 12
         assert Judge(tmp_path).account()["usd"] >= stub.billed_usd() - 1e-9
+
+
+@pytest.mark.parametrize("n_writes", range(4))
+def test_stopped_at_any_write_the_same_command_mends_the_rest(stub, tmp_path, monkeypatch, n_writes):
+    Judge(tmp_path)(questions(12))
+    for name in ("ledger.jsonl", "work/answers.jsonl", "work/judgments.jsonl"):
+        lines = lines_of(tmp_path / name)
+        (tmp_path / name).write_bytes(DAMAGE["garbled"](lines))
+    left = iter(range(n_writes))
+
+    def write(path, content):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        write_bytes(path, content)
+
+    monkeypatch.setattr("lib.salvage.write_bytes", write)
+    try:
+        mended(tmp_path)
+    except KeyboardInterrupt:
+        monkeypatch.setattr("lib.salvage.write_bytes", write_bytes)
+        mended(tmp_path)
+    monkeypatch.setattr("lib.salvage.write_bytes", write_bytes)
+    assert mended(tmp_path) == []
+    judge = Judge(tmp_path)
+    judge(questions(12))
+    assert len(stub.paid) == 12 and len(judge.judgments) + len(judge.failed) == 12
+    assert len(lines_of(tmp_path / "ledger.jsonl.damaged")) == 1
+
+
+def test_errors_that_were_booked_as_possibly_paid_are_taken_back(stub, tmp_path):
+    judge = Judge(tmp_path)
+    judge(questions(3))
+    for key in list(judge.judgments)[:1]:
+        note = {"possibly_paid": True, "reason": "status 500: Internal server error"}
+        judge.ledger.append("intent", f"{key[::-1]}-1", "judge", note={"worst_usd": 5.0})
+        judge.ledger.append("done", f"{key[::-1]}-1", "judge", usd=5.0, note=note)
+    assert judge.account()["usd"] > 5
+    mended(tmp_path)
+    assert judge.account()["usd"] == pytest.approx(stub.billed_usd()) and judge.account()["possibly_paid"] == 0
 
 
 # --- a data set ----------------------------------------------------------------------------------------
@@ -247,20 +286,15 @@ def test_a_run_that_the_provider_has_deleted_is_bought_again_only_with_a_word(he
         lines = lines_of(path)
         path.write_bytes(b"\n".join(lines[:-1]) + b"\n")  # killed before the last run was read
         (here / "data/main/raw" / json.loads(lines[-1])["note"]["file"]).unlink()
-        from lib import apify_source
-        from lib.provider import GoneError
-
-        wait = apify_source.connect
+        with_all = apify_source.connect
 
         def connect(config):
-            from dataclasses import replace
-
             def gone(run_id):
                 if run_id == json.loads(lines[-1])["id"]:
                     raise GoneError("gone")
                 return provider.wait(run_id)
 
-            provider = wait(config)
+            provider = with_all(config)
             return replace(provider, wait=gone)
 
         monkeypatch.setattr(apify_source, "connect", connect)
