@@ -155,7 +155,8 @@ class _Job:
         self.batches = Batches(self.books, self.claude, self.price, self.say, self.rejections)
         self.batches.settle(set(self.questions))
         if not (keys := self._left()):
-            return self.rejections.answered(self.rejections.waiting())
+            self.rejections.answered(self.rejections.waiting())
+            return
         if warning := self.claude.check_model(self.config.model):
             self.say(warning)
         by_length = sorted(keys, key=lambda key: len(prompt(self.questions[key])))

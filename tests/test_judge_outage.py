@@ -7,7 +7,7 @@ from email.utils import formatdate
 import pytest
 
 from lib import claude_client
-from lib.claude_failures import AnswerLostError, _retry_after
+from lib.claude_failures import AnswerLostError, RejectedError, _retry_after, sort_failure
 from lib.claude_judge import judge_with_claude
 from lib.errors import UserError
 from lib.files import read_dicts, read_json
@@ -106,6 +106,21 @@ def test_a_refusal_of_everything_stops_the_run_and_rejects_nothing(stub, judge, 
     stub.faults = []
     judge(questions(40))
     assert len(judge.judgments) == 40 and exact(stub, judge)
+
+
+def test_an_account_without_credit_stops_at_once_although_the_status_is_that_of_a_bad_request():
+    import httpx2
+    from anthropic import BadRequestError
+
+    body = {"error": {"type": "invalid_request_error", "message": "Your credit balance is too low to access the API."}}
+    answer = httpx2.Response(400, json=body, request=httpx2.Request("POST", "http://127.0.0.1/"))
+
+    def call():
+        raise BadRequestError("no", response=answer, body=body)
+
+    with pytest.raises(UserError, match="Add credit") as caught:
+        sort_failure(call, "key")
+    assert not isinstance(caught.value, RejectedError)
 
 
 def test_one_request_that_always_ends_in_an_error_does_not_stop_the_others(stub, judge):
