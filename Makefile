@@ -36,7 +36,7 @@ export PYTHONUNBUFFERED := 1
 BASE := lib/cli.py lib/config.py lib/errors.py lib/files.py lib/schema.py lib/seals.py lib/settings.py \
   lib/strict_json.py lib/text_files.py
 
-.PHONY: help setup setup-runpod quickstart quickstart-files test lint data review forget costs plan train \
+.PHONY: help setup setup-runpod quickstart quickstart-files test lint data review forget repair costs plan train \
   runs compare sweep eval-plan eval human-eval publish demo bench bench-train
 
 help: ## this list
@@ -115,6 +115,9 @@ review: $(D)/interim/clean.jsonl ## look at every pair: k keep, d drop, e edit, 
 
 forget: $(STAMP) ## remove a tweet, a reply or an author from every file: ID=... or HANDLE=...
 	@$(PYTHON) -m scripts.forget $(if $(ID),--id "$(ID)") $(if $(HANDLE),--handle "$(HANDLE)")
+
+repair: $(STAMP) ## mend the ledger of DATA and the judge's books of RUN and EVAL from what lies beside them; costs nothing
+	@$(PYTHON) -m scripts.repair --data $(D) --run $(A) --eval $(E)
 
 costs: $(STAMP) ## what every paid step has cost so far
 	@$(PYTHON) -m scripts.costs
@@ -195,7 +198,10 @@ eval: $(E)/report.json ## replies, judgments, report for RUN (Claude as the judg
 $(E)/replies.jsonl: $(A)/manifest.json $(EVAL_CONFIG) | $(STAMP)
 	@$(PYTHON) -m scripts.generate --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG)
 
-$(E)/judgments.jsonl: $(E)/replies.jsonl $(EVAL_CONFIG) | $(STAMP)
+# AGAIN=1 asks for what was given up, although no file is newer.
+.PHONY: again
+again:
+$(E)/judgments.jsonl: $(E)/replies.jsonl $(EVAL_CONFIG) $(if $(filter 1,$(AGAIN)),again) | $(STAMP)
 	@$(PYTHON) -m scripts.judge --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG)
 
 $(E)/report.json: $(E)/judgments.jsonl $(EVAL_CONFIG) $(wildcard $(E)/human/report.json) scripts/report.py lib/report.py lib/plots.py \

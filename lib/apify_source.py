@@ -13,7 +13,7 @@ from lib.apify_prices import n_billed, price_of
 from lib.errors import UserError
 from lib.files import content_hash
 from lib.items import ID_FIELDS, is_filler
-from lib.provider import AnswerLostError, BusyError, Delivery, Price, Provider, RefusedError, Request, Run
+from lib.provider import AnswerLostError, BusyError, Delivery, GoneError, Price, Provider, RefusedError, Request, Run
 from lib.settings import DataConfig
 
 API_URL = "https://api.apify.com"
@@ -141,9 +141,9 @@ class _Apify:
         with self.reading(f"run {run_id}"):
             run = self.reader.run(run_id).wait_for_finish(wait_duration=timedelta(seconds=seconds), timeout="long")
         if run is None:
-            raise UserError(
+            raise GoneError(
                 f"Run {run_id} is no longer at Apify (results are deleted after the account's retention time), so its items are lost. "
-                f"To buy them again, delete the ledger's lines that hold {run_id}."
+                "The same command with AGAIN=1 asks, and pays, once more."
             )
         if run.status not in ENDED:
             raise UserError(f"Run {run_id} is still {run.status} after {seconds // 60} minutes. {ONGOING}")

@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,11 @@ from lib.errors import UserError
 from lib.files import append_line, read_dicts
 from lib.ledger import Entry, Ledger, State
 from lib.prices import Price, is_usage, n_input_tokens
+from lib.strict_json import repair_advice
 
 KIND = "judge"
 BATCH = "batch-"
+NEW = timedelta(hours=1)
 MAX_LOST = 2  # an answer that was lost is asked for once more, ever
 
 
@@ -28,9 +30,11 @@ class OpenBatch:
     unit: str
     id: str | None  # None: created or not, its answer was lost
     keys: list[str]
+    n_requests: int  # more than keys, or 0, where `make repair` could not find out all of them
     not_it: set[str]  # batches that were there before, or turned out to hold other requests
     worst_usd: float
     adopted: bool
+    is_new: bool  # the provider may not know it everywhere yet
 
 
 class Books:
@@ -41,13 +45,11 @@ class Books:
         self._room = threading.Condition()
         self.answers = {row["key"]: row for row in _rows(folder / "answers.jsonl")}
         self._sets = {row["unit"]: row for row in _rows(folder / "batches.jsonl")}
-        self._latest: dict[str, Entry] = {}
-        self._intents: dict[str, Entry] = {}
-        self._spent_usd = 0.0
         self._in_flight: set[str] = set()
-        for entry in ledger.entries():
-            if entry.kind == KIND:
-                self._learn(entry)
+        entries = [entry for entry in ledger.entries() if entry.kind == KIND]
+        self._latest = {entry.key: entry for entry in entries}
+        self._intents = {entry.key: entry for entry in entries if entry.state == "intent"}
+        self._spent_usd = sum(map(self._usd_of, self._latest.values()))
 
     def settle(self) -> int:
         """Close what a killed process left open, from what is on disk. Returns how many live answers were lost."""
@@ -86,7 +88,7 @@ class Books:
 
     def lost(self, unit: str, reason: str, **note: Any) -> None:
         """Perhaps paid: booked with the worst case."""
-        worst_usd = self._intents[unit].note["worst_usd"]
+        worst_usd = self._intent(unit).note["worst_usd"]
         self._close("done", unit, usd=worst_usd, note={"possibly_paid": True, "reason": reason[:300], **note})
 
     def n_lost(self) -> Counter[str]:
@@ -96,6 +98,15 @@ class Books:
             if entry.note.get("possibly_paid"):
                 counts.update(self._sets.get(unit, {"keys": []})["keys"] if unit.startswith(BATCH) else [_key_of(unit)])
         return counts
+
+    def known_keys(self) -> set[str]:
+        """Questions that the ledger or the batches speak of."""
+        in_batches = {key for row in self._sets.values() for key in row["keys"]}
+        return in_batches | {_key_of(unit) for unit in self._latest if not unit.startswith(BATCH)}
+
+    def has_gaps(self) -> bool:
+        """Whether `make repair` found lines in the ledger that nothing else explains."""
+        return any(entry.note.get("unknown") for entry in self._latest.values())
 
     def new_unit(self, key: str) -> str:
         """The ledger's name of the next live request for key: a unit that was paid for is never written over."""
@@ -131,11 +142,22 @@ class Books:
             if unit.startswith(BATCH) and entry.state in ("intent", "started"):
                 if unit not in self._sets:
                     path = self.folder / "batches.jsonl"
-                    raise UserError(f"{path} does not name {unit}, which {self.ledger.path} says is under way. Put the file back.")
-                row, note = self._sets[unit], self._intents[unit].note
-                not_it = {*row["others"], *note.get("not_ours", [])}
-                found.append(OpenBatch(unit, entry.id, row["keys"], not_it, note["worst_usd"], bool(entry.note.get("adopted"))))
+                    raise UserError(f"{path} does not name {unit}, which {self.ledger.path} says is under way. {repair_advice(path)}")
+                found.append(self._open_batch(unit, entry))
         return found
+
+    def _open_batch(self, unit: str, entry: Entry) -> OpenBatch:
+        row, note = self._sets[unit], self._intent(unit).note
+        return OpenBatch(
+            unit,
+            entry.id,
+            row["keys"],
+            n_requests=note.get("n_requests", len(row["keys"])),
+            not_it={*row["others"], *note.get("not_ours", [])},
+            worst_usd=note["worst_usd"],
+            adopted=bool(entry.note.get("adopted")),
+            is_new=datetime.now(UTC) - entry.at < NEW,
+        )
 
     def name_batch(self, keys: list[str], others: list[str]) -> str:
         """A new unit for these requests; which they are is on disk before anything is sent."""
@@ -153,7 +175,8 @@ class Books:
 
     def not_ours(self, batch: OpenBatch) -> None:
         """An adopted batch turned out to hold other requests: look for the right one again."""
-        note = {"worst_usd": batch.worst_usd, "not_ours": [*self._intents[batch.unit].note.get("not_ours", []), batch.id]}
+        intent = self._intent(batch.unit).note
+        note = {**intent, "not_ours": [*intent.get("not_ours", []), batch.id]}
         self._book("intent", batch.unit, note=note)
 
     def batch_done(self, batch: OpenBatch, counts: Counter[str]) -> None:
@@ -202,7 +225,12 @@ class Books:
         """What a unit has cost, or may cost at most while it is open."""
         if entry is None or entry.state in ("done", "failed"):
             return (entry and entry.usd) or 0.0
-        return float(self._intents[entry.key].note["worst_usd"])
+        return float(self._intent(entry.key).note["worst_usd"])
+
+    def _intent(self, unit: str) -> Entry:
+        if unit not in self._intents:
+            raise UserError(f"{self.ledger.path} does not say how {unit} began. {repair_advice(self.ledger.path)}")
+        return self._intents[unit]
 
 
 def _key_of(unit: str) -> str:

@@ -15,7 +15,8 @@ from lib.errors import UserError
 
 T = TypeVar("T")
 API_VERSION = "2026-10-21"
-TIMEOUT_S = 300
+TIMEOUT_S = 300  # without a byte
+LONGEST_ANSWER_S = 900.0  # from its first byte to its last: a server that sends one byte a minute never times out
 ATTEMPTS = 7
 
 
@@ -33,12 +34,14 @@ class Claude:
 
         # Two attempts of one call must never happen behind our back; the version is part of the judge's identity.
         headers = {"anthropic-version": API_VERSION}
-        self._client = anthropic.Anthropic(api_key=key, max_retries=0, timeout=TIMEOUT_S, default_headers=headers)
+        http = anthropic.DefaultHttpxClient(timeout=TIMEOUT_S, event_hooks={"response": [_bound_reading]})
+        self._client = anthropic.Anthropic(api_key=key, max_retries=0, timeout=TIMEOUT_S, default_headers=headers, http_client=http)
         self._key, self.sleep = key, sleep
 
     def ask(self, params: Mapping[str, Any]) -> str:
         """The answer as JSON, as it came. Raises NotTakenError, AnswerLostError or UserError."""
         message = self._call(lambda: self._client.messages.create(**params))
+        _refuse_page(message)
         if not hasattr(message, "usage"):
             raise AnswerLostError(f"the answer is not a message: {str(message)[:80]}")
         return _raw(message)
@@ -75,13 +78,21 @@ class Claude:
     def create_batch(self, requests: Sequence[Mapping[str, Any]]) -> str:
         """The id of a new batch. Raises NotTakenError, AnswerLostError (it may exist: look for it) or UserError."""
         batch = self._call(lambda: self._client.messages.batches.create(requests=list(requests)))
+        _refuse_page(batch)
         if not isinstance(getattr(batch, "id", None), str):
             raise AnswerLostError("the answer to the new batch is not a batch")
         return batch.id
 
-    def batch(self, batch_id: str) -> Any:
-        """Its state. Raises UserError where it cannot be read."""
-        return self.free(lambda: self._client.messages.batches.retrieve(batch_id))
+    def batch(self, batch_id: str, is_new: bool) -> Any:
+        """Its state; one that was just created may not be known everywhere yet. Raises UserError where it cannot be read."""
+
+        def read() -> Any:
+            state = self._client.messages.batches.retrieve(batch_id)
+            if not hasattr(state, "processing_status"):
+                raise AnswerLostError(f"the answer is not a batch: {str(state)[:80]}")
+            return state
+
+        return self.free(read, wait_for_it=is_new)
 
     def batches(self) -> list[Any]:
         """The 1,000 newest batches of this workspace, oldest first."""
@@ -110,14 +121,20 @@ class Claude:
 
     # --- failures --------------------------------------------------------------------------------------
 
-    def free(self, call: Callable[[], T]) -> T:
-        """A call that costs nothing, so that it can be made again. Raises UserError when it keeps failing."""
+    def free(self, call: Callable[[], T], wait_for_it: bool = False) -> T:
+        """A call that costs nothing, so that it can be made again. Raises UserError when it keeps failing.
+
+        wait_for_it: 404 means not yet.
+        """
         problem: Exception | None = None
         for attempt in range(ATTEMPTS):
             try:
                 return self._call(call)
             except (NotTakenError, AnswerLostError) as error:
                 problem = error
+            except UserError as error:
+                if not wait_for_it or status_of(error) != 404 or attempt + 1 == ATTEMPTS:
+                    raise
             if attempt + 1 < ATTEMPTS:
                 self.sleep(wait_s(attempt, problem))
         raise UserError(f"The Messages API could not be reached ({problem}). Nothing is lost: run the same command again later.")
@@ -126,12 +143,42 @@ class Claude:
         try:
             return self.free(call)
         except UserError as error:
-            if getattr(error.__cause__, "status_code", None) in tolerated:
+            if status_of(error) in tolerated:
                 return None
             raise
 
     def _call(self, call: Callable[[], T]) -> T:
         return sort_failure(call, self._key)
+
+
+def status_of(error: UserError) -> int | None:
+    """The HTTP status behind a sentence, if there was one."""
+    return getattr(error.__cause__, "status_code", None)
+
+
+def _bound_reading(response: Any) -> None:
+    """Ends the reading of an answer that trickles in for ever."""
+    import httpx2
+
+    inner, end = response.stream, time.monotonic() + LONGEST_ANSWER_S
+
+    class Bounded(httpx2.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            for chunk in inner:
+                if time.monotonic() > end:
+                    raise httpx2.ReadTimeout(f"the answer has not ended after {LONGEST_ANSWER_S:g} s")
+                yield chunk
+
+        def close(self) -> None:
+            inner.close()
+
+    response.stream = Bounded()
+
+
+def _refuse_page(answer: Any) -> None:
+    """Raises NotTakenError for a web page or an error object under status 200: a proxy answered, the API has not seen the request."""
+    if (isinstance(answer, str) and answer.lstrip().startswith("<")) or getattr(answer, "type", None) == "error":
+        raise NotTakenError(f"no answer of the API but a page, perhaps of a proxy: {' '.join(str(answer).split())[:80]}", status=200)
 
 
 def _result(line: str) -> tuple[str, str, str]:

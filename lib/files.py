@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from lib.errors import UserError
-from lib.strict_json import parse_own
+from lib.strict_json import advice, advice_at, parse_own
 from lib.text_files import obstacle, refuse_no_file
 
 R = TypeVar("R", bound=BaseModel)
@@ -73,7 +73,11 @@ def sync_folder(folder: Path) -> None:
 
 def append_line(path: Path, record: BaseModel | dict[str, Any]) -> None:
     """Append one JSON line durably: one write under a lock, after a torn last line has been cut off."""
-    line = (to_json(record) + "\n").encode("utf-8")
+    append_bytes(path, (to_json(record) + "\n").encode("utf-8"))
+
+
+def append_bytes(path: Path, line: bytes) -> None:
+    """Append whole lines durably, like append_line."""
     handle = _opened(path)
     try:
         _flock(handle, path, fcntl.LOCK_EX)
@@ -152,9 +156,7 @@ def read_dicts(path: Path, torn_tail: bool = False) -> list[dict[str, Any]]:
     for number, line in _lines(path, torn_tail):
         row = parse_own(line, f"{path}:{number}")
         if not isinstance(row, dict):
-            raise UserError(
-                f"{path}:{number}: expected a JSON object, found {type(row).__name__}. Delete the line or build the file again."
-            )
+            raise UserError(f"{path}:{number}: expected a JSON object, found {type(row).__name__}. {advice(path)}")
         rows.append(row)
     return rows
 
@@ -177,7 +179,7 @@ def record_of(line: bytes, record: type[R], where: str) -> R:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or record.__name__
-        raise UserError(f"{where}: {field}: {first['msg']}. Delete the line or build the file again.") from error
+        raise UserError(f"{where}: {field}: {first['msg']}. {advice_at(where)}") from error
 
 
 def read_json(path: Path) -> Any:

@@ -57,7 +57,7 @@ def up_to_date(folder: Path, config: TrainConfig) -> bool:
 
 def refuse_another_run(folder: Path, config: TrainConfig) -> None:
     """Raise UserError if the folder holds a run, finished or begun, of another config or other data, or a changed adapter."""
-    advice = f"Train under a new name (copy the config to configs/train-<name>.yaml), or delete {folder} to train it anew."
+    advice = f"Train under a new name (copy the config to configs/train-<name>.yaml), or move {folder} away to train it anew."
     for name, what in (("manifest.json", "was trained"), ("started.json", "was begun")):
         if not (folder / name).is_file():
             continue
@@ -68,7 +68,7 @@ def refuse_another_run(folder: Path, config: TrainConfig) -> None:
         if name == "manifest.json":
             weights = folder / ADAPTER_FILE
             if not weights.is_file() or sha256_of(weights) != known.get("adapter_sha256"):
-                raise UserError(f"{weights} is missing or was changed after training. Copy it back, or delete {folder} to train it anew.")
+                raise UserError(f"{weights} is missing or was changed after training. Copy it back, or move {folder} away and train anew.")
             return
 
 

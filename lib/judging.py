@@ -43,7 +43,8 @@ def make_judgments(evaluation: Evaluation, say: Callable[[str], None] = lambda l
     keys = {comparison_key(comparison, identity): comparison for comparison in asked}
     train_preferences = _preferences(evaluation.processed / "preferences.jsonl")
     fingerprint = content_hash(list(keys), failed, [pair.model_dump(mode="json") for pair in [*preferences, *train_preferences]])
-    if manifest := _finished(evaluation.folder, fingerprint):
+    again = os.environ.get("AGAIN") == "1" and evaluation.eval.judge.kind == "claude"
+    if not again and (manifest := _finished(evaluation.folder, fingerprint)):
         os.utime(evaluation.folder / "judgments.jsonl")
         return manifest, False
     of_systems = {comparison_key(comparison, identity) for comparison in found}
@@ -52,7 +53,7 @@ def make_judgments(evaluation: Evaluation, say: Callable[[str], None] = lambda l
         "judgments.jsonl": [key for key in keys if key in of_systems],
         "calibration.jsonl": [key for key in keys if key not in of_systems | of_canaries],
     }
-    known = _known(evaluation, lambda log: _judge(evaluation, asked, train, identity, log, say), wanted, fingerprint)
+    known = _known(evaluation, lambda log: _judge(evaluation, asked, train, identity, log, say, again), wanted, fingerprint)
     unjudged = _unjudged(keys, known, evaluation.folder / "work" / "judgments.failed.jsonl")
     judged = {name: _verdicts(known, of) for name, of in wanted.items()}
     on_real = judged["calibration.jsonl"]
@@ -175,14 +176,20 @@ def _verdicts(known: Mapping[str, Judgment], keys: Sequence[str]) -> list[Judgme
 
 
 def _judge(
-    evaluation: Evaluation, found: Sequence[Comparison], train: Sequence[Pair], identity: Any, log: Path, say: Callable[[str], None]
+    evaluation: Evaluation,
+    found: Sequence[Comparison],
+    train: Sequence[Pair],
+    identity: Any,
+    log: Path,
+    say: Callable[[str], None],
+    again: bool,
 ) -> None:
     if evaluation.eval.judge.kind == "offline":
         judge_all(found, offline_judge(train), offline_name(train), identity, log)
         return
     from lib.claude_judge import judge_with_claude
 
-    judge_with_claude(found, evaluation.eval.judge, log.parent, _ledger(evaluation), say)
+    judge_with_claude(found, evaluation.eval.judge, log.parent, _ledger(evaluation), say, again=again)
 
 
 def _unjudged(keys: Mapping[str, Comparison], known: Mapping[str, Judgment], failures: Path) -> list[dict[str, Any]]:

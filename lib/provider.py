@@ -13,6 +13,10 @@ class RefusedError(UserError):
     """The provider said no: nothing was started, nothing is paid."""
 
 
+class GoneError(UserError):
+    """The provider has deleted what was bought, before it was read."""
+
+
 class BusyError(Exception):
     """The provider said not now (memory, concurrency or rate limit): nothing was started."""
 

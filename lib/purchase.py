@@ -17,7 +17,7 @@ from lib.errors import UserError
 from lib.files import content_hash, write_bytes, write_json
 from lib.items import is_filler
 from lib.ledger import Entry, Ledger, State
-from lib.provider import AnswerLostError, BusyError, Provider, RefusedError, Request, Run
+from lib.provider import AnswerLostError, BusyError, GoneError, Provider, RefusedError, Request, Run
 
 KIND = "collect"
 LOOKS_S = (0, 1, 2, 3)  # a run that was just created may be missing from the provider's list for a moment
@@ -134,6 +134,10 @@ class Purchases:
             self._others = self._runs_of_others()
         key = self._key(request, renew=True)
         note = {**vars(request), "source": self.provider.name, "worst_usd": worst_usd, "others": self._others}
+        if run := self._unbooked(request):
+            self._book("intent", key, note=note)
+            self._book("started", key, id=run.id)
+            return key, run.id
         for _ in range(START_ATTEMPTS):
             intent = self._book("intent", key, note=note)
             try:
@@ -149,6 +153,15 @@ class Purchases:
                 return key, run.id
             self._book("failed", key, usd=0.0, note={"reason": "never started"})
         raise UserError(f"{request.actor} could not be started: no answer, and no run was created. Run the same command again later.")
+
+    def _unbooked(self, request: Request) -> Run | None:
+        """A run with this input that a damaged ledger no longer tells of (`make repair` marks such a ledger)."""
+        if not any(entry.note.get("unknown") for entry in self._entries):
+            return None
+        run = self.provider.find(request, {entry.id for entry in self._entries if entry.id and entry.state == "done"})
+        if run:
+            self._say(f"adopted run {run.id}: it was paid for before the ledger was damaged")
+        return run
 
     def _runs_of_others(self) -> list[str]:
         known = {entry.id for entry in self._entries}
@@ -175,7 +188,14 @@ class Purchases:
 
         Where rows are missing it stays open, and a sentence that says so is returned.
         """
-        run = self.provider.wait(run_id)
+        try:
+            run = self.provider.wait(run_id)
+        except GoneError:
+            if not self.again:
+                raise
+            note = {"step": request.step, "file": "", "n_items": 0, "n_filler": 0, "status": "GONE"}
+            self._book("done", key, id=run_id, usd=self.provider.price.worst_usd(request.max_items), note=note)
+            return ""
         delivery, missing = read_whole(self.provider, request, run, self._say, self._sleep)
         if missing:
             return missing

@@ -66,7 +66,7 @@ def _collected_at(path: Path) -> datetime:
             try:
                 return to_moment(values.get("collected_at") if isinstance(values, dict) else None, "collected_at")
             except BadItem as bad:
-                raise UserError(f"{meta}: {bad.detail}. Write it as 2025-01-31T12:00:00Z, or delete the file.") from bad
+                raise UserError(f"{meta}: {bad.detail}. Write it as 2025-01-31T12:00:00Z, or move the file away.") from bad
     return datetime.fromtimestamp(int(path.stat().st_mtime), UTC)
 
 

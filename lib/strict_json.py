@@ -4,6 +4,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from lib.errors import UserError
@@ -22,7 +23,7 @@ def _parse(line: bytes, where: str, object_hook: Callable[[list[tuple[str, Any]]
             line.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite, parse_int=_short_int, object_pairs_hook=object_hook
         )
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
-        raise UserError(f"{where}: not valid JSON ({_short(error)}). Delete the line or build the file again.") from error
+        raise UserError(f"{where}: not valid JSON ({_short(error)}). {advice_at(where)}") from error
 
 
 def parse_own(line: bytes, where: str) -> Any:
@@ -32,7 +33,7 @@ def parse_own(line: bytes, where: str) -> Any:
         try:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
         except UnicodeEncodeError as error:
-            raise UserError(f"{where}: not valid JSON (half of a surrogate pair). Delete the line or build the file again.") from error
+            raise UserError(f"{where}: not valid JSON (half of a surrogate pair). {advice_at(where)}") from error
     return value
 
 
@@ -62,3 +63,27 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _short(error: BaseException) -> str:
     return (str(error).split(": ", 1)[0] or type(error).__name__)[:120]
+
+
+def repair_advice(path: Path) -> str:
+    """What to do about a damaged book: data/<set>/ledger.jsonl, adapters/<run>/eval/<name>/ledger.jsonl or what lies in its work/."""
+    folder = path.parent.parent if path.parent.name == "work" else path.parent
+    names = {
+        "eval": f" RUN={folder.parent.parent.name} EVAL={folder.name}",
+        "data": f" DATA={folder.name}",
+        "adapters": f" RUN={folder.name}",
+    }.get(folder.parent.name, "")
+    return f"Run `make repair{names}`: it keeps all that can be read and pays for nothing; a line deleted by hand may be paid for twice."
+
+
+def advice(path: Path) -> str:
+    """What to do about a line of path that is damaged: a book that was paid for is mended by a command."""
+    if path.name == "ledger.jsonl" or path.parent.name == "work":
+        return repair_advice(path)
+    return "Delete the line or build the file again."
+
+
+def advice_at(where: str) -> str:
+    """where: a path, or path:number."""
+    path, _, number = where.rpartition(":")
+    return advice(Path(path if number.isdigit() else where))

@@ -4,7 +4,7 @@
 
 Writes judgments.jsonl, judgments.failed.jsonl, calibration.jsonl and calibration.json in adapters/<run>/eval/<eval>/.
 What has been judged is never judged (or paid) again: a stopped run goes on where it was. A paid judge shows its estimate and asks
-first; YES=1 answers, MAX_USD lowers judge.max_usd.
+first; YES=1 answers, MAX_USD lowers judge.max_usd, AGAIN=1 asks once more for what was given up (it says what that risks).
 """
 
 import argparse

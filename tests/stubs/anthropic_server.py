@@ -29,10 +29,12 @@ class Fault:
     """What happens to one request, instead of or after its answer.
 
     op: create | count | models | batch_create | batch_list | batch_get | results. after: requests of this op to let pass first.
-    what: a status number (not processed); lost (processed, then 502); drop_before, drop_after (the connection, around the processing);
+    what: a status number (not processed; as a web page with page); cut_error (500, half of its body); lost (processed, then 502);
+    drop_before, drop_after (the connection, around the processing);
     kill_before, kill_created, kill_after (the client: before, after the processing, after the answer); html (200, no JSON; not processed);
     truncated, refusal, invalid_json, outside_enum, empty, no_usage (processed, and answered so); half, kill_half (part of the answer,
-    then the connection or the client ends).
+    then the connection or the client ends); half_lines (part of the answer, as if it were all); trickle (all of it, in small pieces).
+    holds: only requests with this text.
     """
 
     op: str
@@ -40,6 +42,9 @@ class Fault:
     times: int = 1
     after: int = 0
     retry_after: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    holds: str = ""
+    page: bool = False
 
 
 def longer_wins(post: str, first: str, second: str) -> tuple[str, int, int]:
@@ -108,12 +113,12 @@ class AnthropicStub:
     def billed_usd(self, usd_in: float = 2.0, usd_out: float = 10.0) -> float:
         return sum((n_in * usd_in + n_out * usd_out) / 1e6 * (0.5 if batch else 1) for n_in, n_out, batch in self.paid)
 
-    def fault(self, op: str) -> Fault | None:
+    def fault(self, op: str, text: str = "") -> Fault | None:
         """The fault for this request, and one request of it used up."""
         with self.lock:
             self.calls[op] += 1
             for fault in self.faults:
-                if fault.op == op and fault.times:
+                if fault.op == op and fault.times and fault.holds in text:
                     if fault.after:
                         fault.after -= 1
                         return None
@@ -247,7 +252,7 @@ class _Handler(BaseHTTPRequestHandler):
             elif body["model"] not in self.stub.models:
                 self.error(404, "not_found_error", f"model: {body['model']}")
             else:
-                self.serve("create", lambda what=None: self.stub.answer(body, batch=False, what=what))
+                self.serve("create", lambda what=None: self.stub.answer(body, batch=False, what=what), json.dumps(body))
         else:
             self.error(404, "not_found_error", self.path)
 
@@ -270,13 +275,17 @@ class _Handler(BaseHTTPRequestHandler):
         ends = {"first_id": page[0]["id"], "last_id": page[-1]["id"]} if page else {"first_id": None, "last_id": None}
         return {"data": [self.stub.state(batch) for batch in page], "has_more": len(page) < len(newest_first), **ends}
 
-    def serve(self, op: str, process: Callable[..., Any]) -> None:
+    def serve(self, op: str, process: Callable[..., Any], text: str = "") -> None:
         """Process and answer, or whatever fault is due."""
-        fault = self.stub.fault(op)
+        fault = self.stub.fault(op, text)
         what = fault.what if fault else None
-        if isinstance(what, int):
+        if isinstance(what, int) and fault.page:
+            self.send(what, b"<html><h1>Bad gateway</h1></html>", "text/html", fault.headers)
+        elif what == "cut_error":
+            self.send(500, b'{"type": "error", "error": {}}', "application/json", cut=True)
+        elif isinstance(what, int):
             kind = {429: "rate_limit_error", 529: "overloaded_error", 401: "authentication_error"}.get(what, "api_error")
-            self.error(what, kind, f"stub {what}", fault.retry_after)
+            self.error(what, kind, f"stub {what}", fault.retry_after, fault.headers)
         elif what == "html":
             self.send(200, b"<html>hello</html>", "text/html")
         elif what == "drop_before":
@@ -296,7 +305,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.error(404, "not_found_error", self.path)
             else:
                 payload = (answer if isinstance(answer, str) else json.dumps(answer)).encode()
-                self.send(200, payload, "application/json", cut=what in ("half", "kill_half"))
+                if what == "half_lines":
+                    payload = b"".join(payload.splitlines(keepends=True)[::2])
+                self.send(200, payload, "application/json", cut=what in ("half", "kill_half"), piece=40 if what == "trickle" else 0)
                 if what in ("kill_after", "kill_half"):
                     self.kill()
 
@@ -315,16 +326,23 @@ class _Handler(BaseHTTPRequestHandler):
         self.error(401, "authentication_error", f"invalid key {self.headers.get('Authorization')}")
         return False
 
-    def error(self, status: int, kind: str, message: str, retry_after: str | None = None) -> None:
+    def error(self, status: int, kind: str, message: str, retry_after: str | None = None, headers: dict[str, str] | None = None) -> None:
         body = {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_1"}
-        self.send(status, json.dumps(body).encode(), "application/json", {"retry-after": retry_after} if retry_after else {})
+        self.send(
+            status, json.dumps(body).encode(), "application/json", ({"retry-after": retry_after} if retry_after else {}) | (headers or {})
+        )
 
-    def send(self, status: int, payload: bytes, kind: str, headers: dict[str, str] | None = None, cut: bool = False) -> None:
+    def send(
+        self, status: int, payload: bytes, kind: str, headers: dict[str, str] | None = None, cut: bool = False, piece: int = 0
+    ) -> None:
         self.send_response(status)
         for name, value in ({"Content-Type": kind, "Content-Length": str(len(payload))} | (headers or {})).items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(payload[: len(payload) // 2] if cut else payload)
+        payload = payload[: len(payload) // 2] if cut else payload
+        for start in range(0, len(payload), piece or len(payload) or 1):
+            self.wfile.write(payload[start : start + (piece or len(payload))])
+            self.wfile.flush()
         if cut:
             self.close_connection = True
 

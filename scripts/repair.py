@@ -1,0 +1,44 @@
+"""Mend the ledger of a data set and the judge's books of an evaluation, from what lies beside them.
+
+    python -m scripts.repair --data data/main --run adapters/qwen3-8b --eval adapters/qwen3-8b/eval/claude
+
+Lines that cannot be read are put into <name>.damaged beside the file. Nothing is asked of anybody, so it costs nothing; what stays
+unknown counts as possibly paid and is asked for again only with AGAIN=1.
+"""
+
+import os
+from pathlib import Path
+
+from lib.cli import parser, printable, run
+from lib.errors import UserError
+from lib.files import lock
+from lib.repair_judge import repair_judge
+from lib.repair_ledger import repair_run, repair_set
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    for name in ("data", "run", "eval"):
+        arguments.add_argument(f"--{name}", type=Path, required=True)
+    args = arguments.parse_args()
+    os.umask(0o077)  # books are for their owner's eyes
+    said: list[str] = []
+    if args.data.is_dir():
+        with lock(args.data / "collect.lock"):
+            repair_set(args.data, said.append)
+    if args.run.is_dir():
+        repair_run(args.run, said.append)
+    if args.eval.is_dir():
+        with lock(args.eval / "judge.lock"):
+            repair_judge(args.eval, said.append)
+    there = [str(folder) for folder in (args.data, args.run, args.eval) if folder.is_dir()]
+    if not there:
+        raise UserError(f"There is neither {args.data} nor {args.run}. Name what is to be mended: make repair DATA=... or RUN=... EVAL=...")
+    for line in said:
+        print(printable(f"repair: {line}"))
+    if not said:
+        print(f"repair: nothing to mend in {', '.join(there)}")
+
+
+if __name__ == "__main__":
+    run(main)
