@@ -99,8 +99,10 @@ quickstart: $(STAMP) ## sample data, tiny model, offline judge: the whole path w
 
 quickstart-files: $(E)/report.json
 
-test: $(STAMP) ## all tests: no key, no GPU, no network
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests
+# Pages are tested in a Chromium. tests/browser.py brings one where there is none, and says why where it cannot.
+test: $(STAMP) ## all tests: no key, no GPU; the network only for a browser, where there is none (SKIPS=none: none may be skipped)
+	@WHY_NO_BROWSER="$$($(PYTHON) -m tests.browser)" && export WHY_NO_BROWSER && \
+	  OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(if $(SKIPS),--skips "$(SKIPS)") tests
 
 lint: $(STAMP) ## ruff check and format
 	$(PYTHON) -m ruff check .

@@ -6,15 +6,68 @@ Both hold configs/train-tiny.yaml and data/sample/ in the layout of the reposito
 import fcntl
 import os
 import shutil
+from collections import Counter
 
 import pytest
 
+import tests.browser
 from tests.training_data import write_workspace
+
+NO_BROWSER = "no Chromium here"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--skips", help="fail if a test is skipped for a reason without this text (none: for any reason)")
 
 
 def pytest_collection_modifyitems(items):
     """The longest file first: as the last one it would keep one of two workers waiting for minutes."""
     items.sort(key=lambda item: item.path.name != "test_unsloth.py")
+    for item in items:
+        if "browser" in item.fixturenames:
+            item.add_marker(pytest.mark.timeout(180))
+
+
+def skipped(config):
+    """Why tests were skipped, a reason for each."""
+    reports = config.pluginmanager.get_plugin("terminalreporter").stats.get("skipped", [])
+    return [report.longrepr[2].removeprefix("Skipped: ") for report in reports]
+
+
+def unwanted(config):
+    allowed = config.getoption("--skips")
+    return [reason for reason in skipped(config) if allowed and (allowed == "none" or allowed not in reason)]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session, exitstatus):
+    if exitstatus == pytest.ExitCode.OK and not hasattr(session.config, "workerinput") and unwanted(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    without = [reason for reason in skipped(config) if reason.startswith(NO_BROWSER)]
+    if without:
+        line = f"NOT TESTED: {len(without)} tests in a browser were skipped: {without[0]}"
+        terminalreporter.write_line(line, red=True, bold=True)
+    for reason, n_tests in Counter(unwanted(config)).items():
+        line = f"FAILED: {n_tests} tests were skipped, which --skips does not allow: {reason}"
+        terminalreporter.write_line(line, red=True, bold=True)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium; tests are skipped where none starts. Of a module: while it is open no test can run an event loop."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as api:
+        try:
+            chromium = tests.browser.start(api)
+        except tests.browser.NoBrowserError as none:
+            why = os.environ.get("WHY_NO_BROWSER") or f"{none} (`make test` brings one)"
+            pytest.skip(f"{NO_BROWSER}: {why}")
+        yield chromium
+        chromium.close()
 
 
 def once(tmp_path_factory, name, build):

@@ -38,16 +38,6 @@ def _launch(generate_pair, votes=None):
 
 
 @pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    with playwright.sync_playwright() as api:
-        chromium = api.chromium.launch(executable_path=path, args=["--no-sandbox"])  # no path: playwright's own
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
 def model_url():
     """The page with the real thing behind it, on a small random Qwen3 with an adapter."""
     from demo.app import pair_generator

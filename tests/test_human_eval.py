@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -371,29 +370,6 @@ def test_the_report_of_the_evaluation_shows_what_people_said(evaluation, tmp_pat
 
 # --- in a browser --------------------------------------------------------------------------------------
 
-CHROMIUM = shutil.which("chromium")
-in_a_browser = [
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
-    pytest.mark.timeout(180),
-    pytest.mark.xdist_group("chromium"),
-]
-
-
-def marked(test):
-    for mark in in_a_browser:
-        test = mark(test)
-    return test
-
-
-@pytest.fixture
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
 
 def open_page(browser, url, width=1000, dark=False):
     context = browser.new_context(viewport={"width": width, "height": 740}, color_scheme="dark" if dark else "light", accept_downloads=True)
@@ -420,7 +396,6 @@ def download(page, button, folder):
     return path
 
 
-@marked
 def test_answers_by_keys_survive_a_reload_and_the_export_imports(evaluation, tmp_path, browser):
     items = make_items(evaluation)
     folder = write_files(evaluation, items)
@@ -457,7 +432,6 @@ def test_answers_by_keys_survive_a_reload_and_the_export_imports(evaluation, tmp
     assert page.trouble == []
 
 
-@marked
 def test_no_text_of_a_tweet_acts_and_a_typed_name_is_no_answer(tmp_path, monkeypatch, browser):
     monkeypatch.chdir(tmp_path)
     evaluation = make_evaluation(tmp_path, words=lambda number, system: HOSTILE + system)
@@ -480,7 +454,6 @@ def test_no_text_of_a_tweet_acts_and_a_typed_name_is_no_answer(tmp_path, monkeyp
     assert page.evaluate("window.ran") is None
 
 
-@marked
 @pytest.mark.parametrize("dark", [False, True])
 def test_on_a_phone_and_in_the_dark_everything_fits_and_is_readable(tmp_path, monkeypatch, browser, dark):
     monkeypatch.chdir(tmp_path)
@@ -503,7 +476,6 @@ def test_on_a_phone_and_in_the_dark_everything_fits_and_is_readable(tmp_path, mo
     assert page.inner_text("#count") == f"2 of {N}"
 
 
-@marked
 def test_the_served_page_asks_the_same_and_its_answers_are_imported_at_the_end(evaluation, tmp_path, browser):
     line = [sys.executable, "-m", "scripts.human_eval", "--config", "configs/train-mine.yaml", "--eval", "configs/eval-quick.yaml"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -78,10 +78,11 @@ def test_the_pod_has_the_same_pins_as_the_laptop():
         return dict(re.match(r"([\w-]+)(.*?)\s*(#.*)?$", line).groups()[:2] for line in lines if re.match(r"[\w-]+", line))
 
     laptop, pod, tested = pins("requirements.txt"), pins("requirements-runpod.txt"), pins("tests/unsloth-cpu.txt")
-    assert {name: tested[name] for name in ("unsloth", "unsloth_zoo")} == {name: pod[name] for name in ("unsloth", "unsloth_zoo")}
+    for name in ("unsloth", "unsloth_zoo", "torchao"):
+        assert tested[name] == pod[name], name
     assert "torch" not in pod
     assert {name: pin for name, pin in pod.items() if name in laptop} == {name: laptop[name] for name in pod if name in laptop}
-    assert set(pod) - set(laptop) == {"unsloth", "unsloth_zoo", "xformers"}
+    assert set(pod) - set(laptop) == {"unsloth", "unsloth_zoo", "torchao", "xformers"}
 
 
 def test_the_makefile_keeps_to_make_3_81():

@@ -12,23 +12,6 @@ import pytest
 from lib.files import read_dicts
 from tests.test_review import ROOT, folder_of_a_set, pair, pairs
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
-    pytest.mark.timeout(180),
-    pytest.mark.xdist_group("chromium"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
 
 class Server:
     """`python -m scripts.review --web` in a folder of its own; `requests` are the addresses that its pages asked for."""

@@ -97,8 +97,11 @@ def swiglu_backward(grad: Any, gate: Any, up: Any) -> tuple[Any, Any, Any]:
     return grad.copy_(h), gate.copy_(df), up.copy_(de)
 
 
-def dequantize(weight: Any, state: Any = None, out: Any = None, use_global_buffer: bool = False) -> Any:
-    """The weight of a 4-bit layer, (out, in), or (in, out) where the packed weight comes transposed; any other as it is."""
+def dequantize(weight: Any, state: Any = None, out: Any = None, use_global_buffer: bool = False, dtype: Any = None) -> Any:
+    """The weight of a 4-bit layer, (out, in), or (in, out) where the packed weight comes transposed; any other as it is.
+
+    dtype: what Unsloth wants of an FP8 weight; a 4-bit one has its own.
+    """
     from bitsandbytes.functional import dequantize_4bit
 
     if state is None:
