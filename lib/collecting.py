@@ -121,7 +121,10 @@ class _Job:
     def items_of(self, request: Request) -> list[Any] | None:
         """What was bought for a request, None if it has not been."""
         entry = self.purchases.done(request)
-        return read_items(self.folder / "raw" / entry.note["file"]) if entry else None
+        if not entry:
+            return None
+        # No file: the provider had deleted the run's results before they were read.
+        return read_items(self.folder / "raw" / entry.note["file"]) if entry.note["file"] else []
 
     def see_tweets(self) -> None:
         """Read what the searches found. Raises UserError where they were billed for nothing but filler."""

@@ -88,7 +88,7 @@ class Purchases:
         if intent is None or source != self.provider.name:
             raise UserError(f"it was bought from {source or 'nobody that the ledger names'}, and collect.source is {self.provider.name}.")
         self._say(f"reading run {entry.id} again, for free: {entry.note['file']} is damaged or missing")
-        self._finish(entry.key, _request_of(intent), str(entry.id))
+        refuse_short([self._finish(entry.key, _request_of(intent), str(entry.id))])
 
     def buy(self, requests: Sequence[Request]) -> bool:
         """Buy what is missing of requests, a few runs at a time. False: the next one could exceed the cap."""
