@@ -15,12 +15,10 @@ from typing import Any
 
 from lib.errors import UserError
 from lib.files import append_line, read_dicts
-from lib.ledger import Entry, Ledger, State
+from lib.ledger import BATCH, JUDGE, Entry, Ledger, State
 from lib.prices import Price, is_usage, n_input_tokens
 from lib.strict_json import repair_advice
 
-KIND = "judge"
-BATCH = "batch-"
 NEW = timedelta(hours=1)
 MAX_LOST = 2  # an answer that was lost is asked for once more, ever
 
@@ -46,7 +44,7 @@ class Books:
         self.answers = {row["key"]: row for row in _rows(folder / "answers.jsonl")}
         self._sets = {row["unit"]: row for row in _rows(folder / "batches.jsonl")}
         self._in_flight: set[str] = set()
-        entries = [entry for entry in ledger.entries() if entry.kind == KIND]
+        entries = [entry for entry in ledger.entries() if entry.kind == JUDGE]
         self._latest = {entry.key: entry for entry in entries}
         self._intents = {entry.key: entry for entry in entries if entry.state == "intent"}
         self._spent_usd = sum(map(self._usd_of, self._latest.values()))
@@ -212,7 +210,7 @@ class Books:
 
     def _book(self, state: State, unit: str, **fields: Any) -> None:
         with self._room:
-            self._learn(self.ledger.append(state, unit, KIND, **fields))
+            self._learn(self.ledger.append(state, unit, JUDGE, **fields))
 
     def _learn(self, entry: Entry) -> None:
         self._spent_usd -= self._usd_of(self._latest.get(entry.key))

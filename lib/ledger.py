@@ -14,6 +14,8 @@ from lib.files import append_line, read_jsonl
 from lib.schema import Record, Utc
 
 State = Literal["intent", "started", "done", "failed"]
+COLLECT, JUDGE = "collect", "judge"  # kinds of entries
+BATCH = "batch-"  # how the key of a batch of the judge begins
 
 
 class Entry(Record):

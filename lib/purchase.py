@@ -16,10 +16,9 @@ from lib.delivery import read_whole, refuse_short
 from lib.errors import UserError
 from lib.files import content_hash, write_bytes, write_json
 from lib.items import is_filler
-from lib.ledger import Entry, Ledger, State
+from lib.ledger import COLLECT, Entry, Ledger, State
 from lib.provider import AnswerLostError, BusyError, GoneError, Provider, RefusedError, Request, Run
 
-KIND = "collect"
 LOOKS_S = (0, 1, 2, 3)  # a run that was just created may be missing from the provider's list for a moment
 BUSY_WAITS_S = (5, 10, 20, 40, 60, 60, 60, 60, 60, 60)  # about seven minutes in all
 START_ATTEMPTS = 3
@@ -53,7 +52,7 @@ class Purchases:
 
     def spent_usd(self) -> float:
         """Dollars of finished runs, and the worst case of those whose cost is not known yet."""
-        finished = sum(entry.usd or 0.0 for entry in self._latest.values() if entry.kind == KIND)
+        finished = sum(entry.usd or 0.0 for entry in self._latest.values() if entry.kind == COLLECT)
         return finished + sum(intent.note.get("worst_usd", 0.0) for _, intent in _open(self._entries))
 
     def done(self, request: Request) -> Entry | None:
@@ -232,7 +231,7 @@ class Purchases:
         return ""
 
     def _book(self, state: State, key: str, **fields: Any) -> Entry:
-        entry = self.ledger.append(state, key, KIND, **fields)
+        entry = self.ledger.append(state, key, COLLECT, **fields)
         self._entries.append(entry)
         self._latest[key] = entry
         return entry
@@ -260,7 +259,7 @@ def _open(entries: Sequence[Entry]) -> list[tuple[Entry, Entry]]:
     """(newest entry, its intent) of every unit that is neither done nor failed, oldest first."""
     intents, newest = {}, {}
     for entry in entries:
-        if entry.kind == KIND:
+        if entry.kind == COLLECT:
             newest[entry.key] = entry
             if entry.state == "intent":
                 intents[entry.key] = entry

@@ -13,10 +13,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lib.claude_books import BATCH, KIND
 from lib.errors import UserError
 from lib.files import to_json
-from lib.ledger import Entry
+from lib.ledger import BATCH, JUDGE, Entry
 from lib.prices import price_of
 from lib.repair_ledger import Book, Say, write_book, write_rows
 from lib.salvage import Row, salvage
@@ -31,7 +30,7 @@ def repair_judge(folder: Path, say: Say) -> None:
     The ledger is written last: killed before, the same command does it all again.
     """
     work = folder / "work"
-    book = Book(folder / "ledger.jsonl", KIND)
+    book = Book(folder / "ledger.jsonl", JUDGE)
     judged = salvage(work / "judgments.jsonl", _judgment)
     stored = salvage(work / "answers.jsonl", _answer)
     sets = salvage(work / "batches.jsonl", _batch)

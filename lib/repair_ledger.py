@@ -12,12 +12,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lib.claude_books import BATCH
-from lib.claude_books import KIND as JUDGE
 from lib.errors import UserError
 from lib.files import content_hash, read_json, to_json
-from lib.ledger import Entry
-from lib.purchase import KIND as COLLECT
+from lib.ledger import BATCH, COLLECT, JUDGE, Entry
 from lib.salvage import Row, Salvaged, salvage
 
 UNIT = re.compile(rb'"key": "([0-9a-f]{64}(?:-\d+)?|batch-\d+)"')

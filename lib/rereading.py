@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from lib.errors import UserError
-from lib.ledger import Entry, Ledger
-from lib.purchase import KIND, Purchases
+from lib.ledger import COLLECT, Entry, Ledger
+from lib.purchase import Purchases
 from lib.seals import damage
 
 
@@ -12,7 +12,7 @@ def damaged(folder: Path) -> list[tuple[Path, str, Entry]]:
     """(file, what is wrong with it, what the ledger says) of everything that was bought for data/<set>."""
     found = []
     for entry in Ledger(folder / "ledger.jsonl").latest().values():
-        if entry.kind != KIND or entry.state != "done" or not entry.note.get("file"):
+        if entry.kind != COLLECT or entry.state != "done" or not entry.note.get("file"):
             continue
         path = folder / "raw" / str(entry.note["file"])
         problem = damage(path) or ("" if path.is_file() else "does not exist, and the ledger knows it")
