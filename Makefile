@@ -33,8 +33,8 @@ export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
 # What every step reads besides its own modules.
-BASE := lib/cli.py lib/config.py lib/errors.py lib/files.py lib/schema.py lib/seals.py lib/settings.py \
-  lib/strict_json.py lib/text_files.py
+BASE := lib/base/console.py lib/base/config.py lib/base/errors.py lib/base/files.py lib/base/schema.py lib/base/seals.py lib/base/settings.py \
+  lib/base/strict_json.py lib/base/text_files.py
 
 .PHONY: help setup setup-runpod quickstart quickstart-files test lint data review forget repair costs plan train \
   runs compare sweep eval-plan eval human-eval publish demo bench bench-train
@@ -145,22 +145,22 @@ $(D)/raw/manifest.json: $(DATA_CONFIG) | $(STAMP)
 	@$(PYTHON) -m scripts.collect --config $(DATA_CONFIG)
 
 $(D)/interim/pairs.jsonl: $(D)/raw/manifest.json $(RAW) $(DATA_CONFIG) scripts/pair.py \
-  lib/pairs.py lib/items.py lib/fields.py lib/own_pairs.py lib/raw.py lib/text.py lib/characters.py lib/forgotten.py $(BASE) | $(STAMP)
+  lib/data/pairs.py lib/data/items.py lib/data/fields.py lib/data/own_pairs.py lib/data/raw.py lib/data/text.py lib/data/characters.py lib/data/forgotten.py $(BASE) | $(STAMP)
 	@$(PYTHON) -m scripts.pair --config $(DATA_CONFIG)
 
 $(D)/interim/filtered.jsonl: $(D)/interim/pairs.jsonl $(DATA_CONFIG) scripts/filter.py \
-  lib/filters.py lib/checks.py lib/preferences.py lib/text.py lib/characters.py lib/scorers.py lib/parallel.py lib/prompt.py $(BASE) | $(STAMP)
+  lib/data/filters.py lib/data/checks.py lib/data/preferences.py lib/data/text.py lib/data/characters.py lib/data/scorers.py lib/base/parallel.py lib/model/chat.py $(BASE) | $(STAMP)
 	@$(PYTHON) -m scripts.filter --config $(DATA_CONFIG)
 
 $(D)/interim/clean.jsonl: $(D)/interim/filtered.jsonl $(DATA_CONFIG) scripts/clean.py \
-  lib/cleaning.py lib/checks.py lib/text.py lib/characters.py lib/dedup.py lib/greedy.py lib/ngrams.py lib/scorers.py lib/parallel.py $(BASE) | $(STAMP)
+  lib/data/cleaning.py lib/data/checks.py lib/data/text.py lib/data/characters.py lib/data/dedup.py lib/data/greedy.py lib/data/ngrams.py lib/data/scorers.py lib/base/parallel.py $(BASE) | $(STAMP)
 	@$(PYTHON) -m scripts.clean --config $(DATA_CONFIG)
 
 $(D)/processed/manifest.json: $(D)/interim/clean.jsonl $(DATA_CONFIG) $(wildcard $(D)/review/decisions.jsonl) scripts/split.py \
-  lib/splits.py lib/processed.py lib/preferences.py lib/reviews.py lib/cleaning.py lib/checks.py lib/filters.py lib/funnel.py $(BASE) | $(STAMP)
+  lib/data/splits.py lib/data/processed.py lib/data/preferences.py lib/data/decisions.py lib/data/cleaning.py lib/data/checks.py lib/data/filters.py lib/data/funnel.py $(BASE) | $(STAMP)
 	@$(PYTHON) -m scripts.split --config $(DATA_CONFIG)
 
-$(D)/report.html: $(D)/processed/manifest.json scripts/data_report.py lib/data_report.py lib/data_page.py lib/plots.py lib/report.py \
+$(D)/report.html: $(D)/processed/manifest.json scripts/data_report.py lib/data/report.py lib/data/page.py lib/base/plots.py lib/base/html.py \
   lib/templates/data.html lib/templates/page.html | $(STAMP)
 	@$(PYTHON) -m scripts.data_report --config $(DATA_CONFIG)
 else
@@ -206,9 +206,9 @@ again:
 $(E)/judgments.jsonl: $(E)/replies.jsonl $(EVAL_CONFIG) $(if $(filter 1,$(AGAIN)),again) | $(STAMP)
 	@$(PYTHON) -m scripts.judge --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG)
 
-$(E)/report.json: $(E)/judgments.jsonl $(EVAL_CONFIG) $(wildcard $(E)/human/report.json) scripts/report.py lib/report.py lib/plots.py \
-  lib/evidence.py lib/eval_page.py lib/outcomes.py lib/stats.py lib/intervals.py lib/bias.py lib/secondary.py lib/gate.py lib/power.py \
-  lib/sanity.py lib/calibration.py lib/templates/eval.html lib/templates/page.html $(BASE) | $(STAMP)
+$(E)/report.json: $(E)/judgments.jsonl $(EVAL_CONFIG) $(wildcard $(E)/human/report.json) scripts/report.py lib/base/html.py lib/base/plots.py \
+  lib/evaluate/findings.py lib/evaluate/page.py lib/evidence/outcomes.py lib/evidence/stats.py lib/evidence/intervals.py lib/evidence/bias.py lib/evidence/secondary.py lib/evidence/gate.py lib/evidence/power.py \
+  lib/model/sanity.py lib/evidence/calibration.py lib/templates/eval.html lib/templates/page.html $(BASE) | $(STAMP)
 	@$(PYTHON) -m scripts.report --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG)
 
 bench: $(STAMP) ## measure, and fill in the tables of docs/benchmarks.md

@@ -21,7 +21,13 @@ SITE = ROOT / ".venv" / "unsloth-cpu"
 SHOWN = ("torch", "torchvision", "triton", "torchao", "xformers", "unsloth", "unsloth-zoo")
 STEPS = {
     "train, backend: peft": ["scripts.train", "--config", "configs/train-plain.yaml"],
-    "generate": ["scripts.generate", "--config", "configs/train-plain.yaml", "--eval", "configs/eval-offline.yaml"],
+    "generate": [
+        "scripts.generate",
+        "--config",
+        "configs/train-plain.yaml",
+        "--eval",
+        "configs/eval-offline.yaml",
+    ],
     "train, backend: unsloth": ["tests.unsloth_cpu", "--config", "configs/train-unsloth.yaml"],
     "bench-train": ["scripts.bench_train", "--steps", "4"],
 }
@@ -50,7 +56,9 @@ def resolved(torch: str, python: str) -> dict[str, str]:
         command += ["-c", constraint, ROOT / "requirements-runpod.txt"]
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f"error: requirements-runpod.txt does not fit torch {torch} and Python {python}:\n{done.stderr}")
+        sys.exit(
+            f"error: requirements-runpod.txt does not fit torch {torch} and Python {python}:\n{done.stderr}"
+        )
     return dict(re.findall(r"^([\w.-]+)==(\S+)", done.stdout, re.MULTILINE))
 
 
@@ -77,7 +85,9 @@ def failures(torch: str) -> list[str]:
         workspace(Path(folder))
         for name, module in STEPS.items():
             command = [sys.executable, "-m", *module]
-            done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+            done = subprocess.run(
+                command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600
+            )
             # The benchmark goes on after an arm that failed; those of Unsloth cannot run without a GPU.
             arms = re.findall(r"^\| [abe] \|.*not run.*", done.stdout, re.MULTILINE)
             if done.returncode or arms:
@@ -94,7 +104,9 @@ def main() -> None:
         print(f"{image}, Python {python}: {shown}")
         torchao = versions["torchao"]
         if not (SITE / f"torchao-{torchao}.dist-info").is_dir():
-            sys.exit(f"error: that image gets torchao {torchao}, which .venv/unsloth-cpu lacks: tests/unsloth-cpu.txt")
+            sys.exit(
+                f"error: that image gets torchao {torchao}, which .venv/unsloth-cpu lacks: tests/unsloth-cpu.txt"
+            )
     torches = sorted({torch for torch, _ in found.values()})
     with ThreadPoolExecutor(2) as pool:
         failed = [failure for several in pool.map(failures, torches) for failure in several]

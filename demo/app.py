@@ -15,13 +15,13 @@ from demo.events import GeneratePair
 from demo.own_host import only_this_machine
 from demo.page import build_app, launch
 from demo.votes import Votes
-from lib.adapters import sha256_of
-from lib.cli import load_env, parser, run
-from lib.config import config_name, load_config
-from lib.errors import UserError
-from lib.prompt import messages
-from lib.settings import EvalConfig, SamplingConfig, TrainConfig
-from lib.text import clean_tweet
+from lib.base.config import config_name, load_config
+from lib.base.console import load_env, parser, run
+from lib.base.errors import UserError
+from lib.base.settings import EvalConfig, SamplingConfig, TrainConfig
+from lib.data.text import clean_tweet
+from lib.model.adapters import sha256_of
+from lib.model.chat import messages
 
 
 def main() -> None:
@@ -59,7 +59,7 @@ def _arguments() -> Any:
 def _load(folder: Path, config: TrainConfig) -> Any:
     from statsmodels.stats import proportion  # noqa: F401  takes a second or more: not at the first vote
 
-    from lib.model import load_for_inference
+    from lib.model.loading import load_for_inference
 
     print(f"loading {config.model} with {folder} ...", flush=True)
     loaded = load_for_inference(folder, config)
@@ -68,13 +68,15 @@ def _load(folder: Path, config: TrainConfig) -> Any:
 
 
 def pair_generator(loaded: Any, prompt: str) -> GeneratePair:
-    """The page's function: (base so far, tuned so far) for a tweet. loaded: lib.model.Loaded."""
-    from lib.streaming import stream_pair
+    """The page's function: (base so far, tuned so far) for a tweet. loaded: lib.model.loading.Loaded."""
+    from lib.model.streaming import stream_pair
 
     def generate_pair(tweet: str, sampling: SamplingConfig) -> Iterator[tuple[str, str]]:
         cleaned = clean_tweet(tweet)  # as the tweets it was trained on
         if not cleaned:
-            raise UserError("Nothing is left of that tweet without links, control tokens and invisible characters. Add words.")
+            raise UserError(
+                "Nothing is left of that tweet without links, control tokens and invisible characters. Add words."
+            )
         return stream_pair(loaded, messages(prompt, cleaned), sampling)
 
     return generate_pair
@@ -85,7 +87,9 @@ def _auth(host: str) -> tuple[str, str] | None:
     if only_this_machine(host):
         return None
     if not os.environ.get("DEMO_PASSWORD"):
-        raise UserError(f"--host {host} opens the demo to the network. Set DEMO_PASSWORD first, or leave --host out.")
+        raise UserError(
+            f"--host {host} opens the demo to the network. Set DEMO_PASSWORD first, or leave --host out."
+        )
     return "demo", os.environ["DEMO_PASSWORD"]
 
 

@@ -10,10 +10,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from demo.votes import CHOICES, Choice, Round, Session, Votes, drawn_side
-from lib.errors import UserError
-from lib.settings import SamplingConfig
+from lib.base.errors import UserError
+from lib.base.settings import SamplingConfig
 
-GeneratePair = Callable[[str, SamplingConfig], Iterator[tuple[str, str]]]  # tweet -> (base so far, tuned so far), again and again
+GeneratePair = Callable[
+    [str, SamplingConfig], Iterator[tuple[str, str]]
+]  # tweet -> (base so far, tuned so far), again and again
 
 MAX_TWEET_CHARS = 1000
 log = logging.getLogger(__name__)
@@ -37,7 +39,9 @@ def streamer(generate_pair: GeneratePair, sampling: SamplingConfig) -> Callable[
         view = partial(_view, [sides[left], sides["tuned" if left == "base" else "base"]])
         if problem or chosen is None:
             yield view(
-                problem or "Temperature goes from 0 to 2, the seed from 0 to 4,294,967,295. Change them under Sampling.", problem=True
+                problem
+                or "Temperature goes from 0 to 2, the seed from 0 to 4,294,967,295. Change them under Sampling.",
+                problem=True,
             )
             return
         first = view("Writing…", busy=True)
@@ -57,7 +61,11 @@ def streamer(generate_pair: GeneratePair, sampling: SamplingConfig) -> Callable[
             yield view(str(error), problem=True, over=True)
         except Exception:  # the page gets a sentence, the console the traceback
             log.exception("generation failed")
-            yield view("The reply could not be written. The console where the demo runs says why.", problem=True, over=True)
+            yield view(
+                "The reply could not be written. The console where the demo runs says why.",
+                problem=True,
+                over=True,
+            )
 
     return reply
 
@@ -74,7 +82,10 @@ def _ended(session: Session, blind: bool, written: Round, view: Callable[..., tu
     if not blind:
         session.seen.add(pair)
     elif pair in session.seen:
-        return view("You have seen whose replies these are. Another seed, under Sampling, writes new ones to vote on.", over=True)
+        return view(
+            "You have seen whose replies these are. Another seed, under Sampling, writes new ones to vote on.",
+            over=True,
+        )
     else:
         session.round = written
     return view(over=True, vote=blind)
@@ -92,10 +103,15 @@ def voter(votes: Votes | None, choice: Choice, names: dict[str, str]) -> Callabl
         except (UserError, OSError):
             log.exception("vote not kept")
             session.round = voted
-            said = status_line("The vote could not be kept. The console where the demo runs says why.", problem=True)
+            said = status_line(
+                "The vote could not be kept. The console where the demo runs says why.", problem=True
+            )
             return gr.skip(), gr.skip(), said, gr.skip(), *_ballot(True)
         session.seen.add((voted.base, voted.tuned))
-        labels = [gr.update(label=f"{letter} · {names[voted.name(where)]}") for letter, where in (("A", "left"), ("B", "right"))]
+        labels = [
+            gr.update(label=f"{letter} · {names[voted.name(where)]}")
+            for letter, where in (("A", "left"), ("B", "right"))
+        ]
         try:
             tally = status_line(votes.tally())
         except UserError as error:  # the vote is kept; somebody else's line in the file is no vote
@@ -106,7 +122,12 @@ def voter(votes: Votes | None, choice: Choice, names: dict[str, str]) -> Callabl
 
 
 def _view(
-    sides: Sequence["_Side"], said: str = "", problem: bool = False, busy: bool = False, over: bool = False, vote: bool = False
+    sides: Sequence["_Side"],
+    said: str = "",
+    problem: bool = False,
+    busy: bool = False,
+    over: bool = False,
+    vote: bool = False,
 ) -> tuple:
     """A value for every component that a reply changes, in the order of `shown`."""
     import gradio as gr
@@ -131,7 +152,10 @@ def labels(blind: bool, names: dict[str, str] | None = None, **more: Any) -> lis
     """What stands above the boxes until a vote says more. names: needed unless blind."""
     import gradio as gr
 
-    return [gr.update(label=label, **more) for label in (("A", "B") if blind or names is None else (names["base"], names["tuned"]))]
+    return [
+        gr.update(label=label, **more)
+        for label in (("A", "B") if blind or names is None else (names["base"], names["tuned"]))
+    ]
 
 
 class _Side:
@@ -157,7 +181,9 @@ class _Side:
 
 def _chosen(sampling: SamplingConfig, temperature: float, seed: float) -> SamplingConfig | None:
     try:
-        return SamplingConfig.model_validate({**sampling.model_dump(), "temperature": temperature, "seed": seed})
+        return SamplingConfig.model_validate(
+            {**sampling.model_dump(), "temperature": temperature, "seed": seed}
+        )
     except ValidationError:
         return None
 

@@ -13,14 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demo.page import launch
-from lib.errors import UserError
-from lib.files import append_line, read_dicts
-from lib.human_eval import Item
+from lib.base.errors import UserError
+from lib.base.files import append_line, read_dicts
+from lib.evaluate.people_page import Item
 
 if TYPE_CHECKING:
     import gradio as gr
 
-CHOICES = {"1": ("A", "A is better"), "2": ("B", "B is better"), "0": ("tie", "Equally good"), "b": ("both_bad", "Both bad")}
+CHOICES = {
+    "1": ("A", "A is better"),
+    "2": ("B", "B is better"),
+    "0": ("tie", "Equally good"),
+    "b": ("both_bad", "Both bad"),
+}
 # The keys of the page: not while somebody types, not with Ctrl or Cmd, not again while a key is held down.
 KEYS_JS = """() => document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
@@ -74,9 +79,7 @@ def page(answers: Answers, rater: str) -> str:
         f'<div class="reply"><span class="soft">{name}</span><p dir="auto">{shown[key]}</p></div>'
         for name, key in (("A", "reply_a"), ("B", "reply_b"))
     )
-    return (
-        f'{top}{bar}<div data-item="{item.id}"><div class="tweet" dir="auto">{shown["tweet"]}</div><div class="sides">{sides}</div></div>'
-    )
+    return f'{top}{bar}<div data-item="{item.id}"><div class="tweet" dir="auto">{shown["tweet"]}</div><div class="sides">{sides}</div></div>'
 
 
 def build(answers: Answers) -> "gr.Blocks":
@@ -89,7 +92,12 @@ def build(answers: Answers) -> "gr.Blocks":
     def begin(typed: str) -> tuple[Any, ...]:
         rater = rater_name(typed)
         if not rater:
-            return "", '<p class="bad" role="alert">Please give a name: letters and digits.</p>', gr.update(), gr.update()
+            return (
+                "",
+                '<p class="bad" role="alert">Please give a name: letters and digits.</p>',
+                gr.update(),
+                gr.update(),
+            )
         return rater, *view(rater)
 
     with gr.Blocks(title="Which reply is better?", analytics_enabled=False) as blocks:
@@ -101,10 +109,15 @@ def build(answers: Answers) -> "gr.Blocks":
         )
         shown = gr.Textbox(visible=False)  # filled by SHOWN_JS at each click
         with gr.Column(elem_id="start") as start:
-            name = gr.Textbox(label="Your name, as it should stand in the answers", max_length=40, elem_id="name")
+            name = gr.Textbox(
+                label="Your name, as it should stand in the answers", max_length=40, elem_id="name"
+            )
             go = gr.Button("Begin", variant="primary", elem_id="begin")
         with gr.Row(visible=False, elem_id="keys") as keys:
-            buttons = {key: gr.Button(f"{label} ({key})", elem_id=f"key-{key}") for key, (_, label) in CHOICES.items()}
+            buttons = {
+                key: gr.Button(f"{label} ({key})", elem_id=f"key-{key}")
+                for key, (_, label) in CHOICES.items()
+            }
         outputs = [html, start, keys]
         for event in (go.click, name.submit):
             event(begin, name, [rater, *outputs], **QUICK)
@@ -123,7 +136,9 @@ def serve(items: Sequence[Item], path: Path, port: int | None, share: bool) -> N
     """Show the page until Ctrl-C. Raises UserError if the port is taken, or a public link is asked for without a password."""
     password = os.environ.get("HUMAN_EVAL_PASSWORD")
     if share and not password:
-        raise UserError("--share lets everyone who has the link answer. Set HUMAN_EVAL_PASSWORD first, or leave --share out.")
+        raise UserError(
+            "--share lets everyone who has the link answer. Set HUMAN_EVAL_PASSWORD first, or leave --share out."
+        )
     # Before gradio is imported: it reads this once.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     blocks = build(Answers(items, path))

@@ -83,7 +83,9 @@ class OwnHost:
 
 def _values(scope: Scope, name: bytes) -> list[str]:
     """Every value of a header, in small letters: names of hosts have no others."""
-    return [value.decode("latin-1").strip(" \t").lower() for key, value in scope["headers"] if key.lower() == name]
+    return [
+        value.decode("latin-1").strip(" \t").lower() for key, value in scope["headers"] if key.lower() == name
+    ]
 
 
 def bracketed(host: str) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from demo.events import GeneratePair, emptied, labels, status_line, streamer, time_line, voter
 from demo.own_host import bracketed, guarded_app
 from demo.votes import CHOICES, KEYS_JS, LEAVE_BOX_JS, Session, Votes
-from lib.errors import UserError
-from lib.settings import SamplingConfig
+from lib.base.errors import UserError
+from lib.base.settings import SamplingConfig
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -41,7 +41,12 @@ COLOURS = {  # light, dark
 
 
 def build_app(
-    generate_pair: GeneratePair, base: str, tuned: str, sampling: SamplingConfig, title: str = TITLE, votes: Votes | None = None
+    generate_pair: GeneratePair,
+    base: str,
+    tuned: str,
+    sampling: SamplingConfig,
+    title: str = TITLE,
+    votes: Votes | None = None,
 ) -> "gr.Blocks":
     """The Gradio app, not yet launched.
 
@@ -57,26 +62,50 @@ def build_app(
             f"<h1>{html.escape(title)}</h1><p>Written on this machine, by one model: without and with what it has learned.</p>",
             elem_id="heading",
         )
-        tweet = gr.Textbox(label="Tweet", placeholder=PLACEHOLDER, lines=1, max_lines=8, autofocus=True, elem_id="tweet")
+        tweet = gr.Textbox(
+            label="Tweet", placeholder=PLACEHOLDER, lines=1, max_lines=8, autofocus=True, elem_id="tweet"
+        )
         with gr.Row(elem_id="actions"):
             send = gr.Button("Reply", variant="primary", elem_id="send")
             stop = gr.Button("Stop", interactive=False, elem_id="stop")
             clear = gr.Button("Clear", elem_id="clear")
-            blind = gr.Checkbox(label="Blind", container=False, min_width=0, visible=votes is not None, elem_id="blind")
+            blind = gr.Checkbox(
+                label="Blind", container=False, min_width=0, visible=votes is not None, elem_id="blind"
+            )
         status = gr.HTML(status_line(""), elem_id="status")
         with gr.Row(elem_id="replies", equal_height=True):
             (left_reply, left_time), (right_reply, right_time) = _box("left"), _box("right")
         with gr.Row(visible=False, elem_id="votes") as ballot:
-            buttons = [gr.Button(label, interactive=False, min_width=0, elem_id=f"vote-{key}") for key, (_, label) in CHOICES.items()]
+            buttons = [
+                gr.Button(label, interactive=False, min_width=0, elem_id=f"vote-{key}")
+                for key, (_, label) in CHOICES.items()
+            ]
         tally = gr.HTML(status_line(""), elem_id="tally")
         with gr.Accordion("Sampling", open=False, elem_id="sampling"):
-            temperature = gr.Slider(0, 2, sampling.temperature, step=0.05, label="Temperature", info="0 always takes the likeliest word.")
-            seed = gr.Number(sampling.seed, precision=0, label="Seed", info="The same seed gives the same two replies.")
+            temperature = gr.Slider(
+                0,
+                2,
+                sampling.temperature,
+                step=0.05,
+                label="Temperature",
+                info="0 always takes the likeliest word.",
+            )
+            seed = gr.Number(
+                sampling.seed, precision=0, label="Seed", info="The same seed gives the same two replies."
+            )
         gr.Examples(EXAMPLES, tweet, label="Examples", elem_id="examples", api_visibility="private")
 
         shown = [left_reply, right_reply, left_time, right_time, status, send, stop, tally, *buttons]
-        job: dict[str, Any] = {"fn": streamer(generate_pair, sampling), "inputs": [tweet, temperature, seed, blind, session]}
-        job |= {"outputs": shown, "show_progress": "hidden", "concurrency_id": "model", "concurrency_limit": 1}
+        job: dict[str, Any] = {
+            "fn": streamer(generate_pair, sampling),
+            "inputs": [tweet, temperature, seed, blind, session],
+        }
+        job |= {
+            "outputs": shown,
+            "show_progress": "hidden",
+            "concurrency_id": "model",
+            "concurrency_limit": 1,
+        }
         tweet.submit(**job, api_name="reply")
         tweet.submit(None, js=LEAVE_BOX_JS, api_visibility="private")
         send.click(**job, api_visibility="private")
@@ -93,7 +122,12 @@ def build_app(
         for button, (choice, _) in zip(buttons, CHOICES.values(), strict=True):
             vote = voter(votes, choice, names)
             button.click(
-                vote, session, [left_reply, right_reply, status, tally, *buttons], trigger_mode="once", concurrency_id="vote", **quick
+                vote,
+                session,
+                [left_reply, right_reply, status, tally, *buttons],
+                trigger_mode="once",
+                concurrency_id="vote",
+                **quick,
             )
     return app
 
@@ -128,7 +162,9 @@ def launch_options(host: str = LOCAL, share: bool = False) -> dict[str, Any]:
     import gradio as gr
 
     theme = gr.themes.Base(primary_hue="blue", neutral_hue="slate", font=FONTS, font_mono=MONO)
-    colours = {name: light for name, (light, _) in COLOURS.items()} | {f"{name}_dark": dark for name, (_, dark) in COLOURS.items()}
+    colours = {name: light for name, (light, _) in COLOURS.items()} | {
+        f"{name}_dark": dark for name, (_, dark) in COLOURS.items()
+    }
     theme.name = "calm"  # Gradio writes it into the page, where a blind round must not read "base"
     theme.set(block_border_width="0px", block_shadow="none", block_padding="0px", **colours)
     private = {
@@ -142,7 +178,13 @@ def launch_options(host: str = LOCAL, share: bool = False) -> dict[str, Any]:
         "ssr_mode": False,
         "max_file_size": "1kb",
     }
-    return {"theme": theme, "css_paths": Path(__file__).with_name("style.css"), "footer_links": [], "quiet": True, **private}
+    return {
+        "theme": theme,
+        "css_paths": Path(__file__).with_name("style.css"),
+        "footer_links": [],
+        "quiet": True,
+        **private,
+    }
 
 
 def _box(where: str) -> tuple[Any, Any]:
@@ -151,6 +193,12 @@ def _box(where: str) -> tuple[Any, Any]:
     with gr.Column(elem_classes=["side", where], min_width=280):
         # A Textbox, not Markdown: whatever a model writes is shown as the characters it consists of.
         reply = gr.Textbox(
-            label="\u00a0", lines=5, max_lines=14, interactive=False, buttons=["copy"], elem_classes=["reply"], elem_id=f"{where}-reply"
+            label="\u00a0",
+            lines=5,
+            max_lines=14,
+            interactive=False,
+            buttons=["copy"],
+            elem_classes=["reply"],
+            elem_id=f"{where}-reply",
         )
         return reply, gr.HTML(time_line(), elem_id=f"{where}-time")

@@ -1,6 +1,6 @@
 """The review in a browser: the same core, the same keys as in the terminal. For this machine only: 127.0.0.1, nothing is sent anywhere.
 
-Opened by `python -m scripts.review --config configs/data-main.yaml --web`. What counts lives in lib.review, on disk; the page only
+Opened by `python -m scripts.review --config configs/data-main.yaml --web`. What counts lives in lib.data.review, on disk; the page only
 shows it, so reloading it, or opening it twice, loses nothing: a click names the pair that was on the page, and another one is refused.
 """
 
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demo.page import launch
-from lib.characters import visible
-from lib.doubts import Doubtful
-from lib.errors import UserError
-from lib.review import HELP, SHORT, Progress, Review, numbers, pace, shown
+from lib.base.errors import UserError
+from lib.data.characters import visible
+from lib.data.doubts import Doubtful
+from lib.data.review import HELP, SHORT, Progress, Review, numbers, pace, shown
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -88,17 +88,29 @@ class _Page:
             self.html = gr.HTML(elem_id="page")
             self.shown = gr.Textbox(visible=False)  # filled by SHOWN_JS at each click
             with gr.Column(visible=False) as self.editing:
-                self.editor = gr.Textbox(elem_id="editor", label="Reply (Enter saves, Shift+Enter breaks the line)", lines=3, max_lines=10)
+                self.editor = gr.Textbox(
+                    elem_id="editor",
+                    label="Reply (Enter saves, Shift+Enter breaks the line)",
+                    lines=3,
+                    max_lines=10,
+                )
                 with gr.Row(elem_classes="keys"):
-                    save, back = gr.Button("Save", elem_id="key-save"), gr.Button("Back (Esc)", elem_id="key-back")
+                    save, back = (
+                        gr.Button("Save", elem_id="key-save"),
+                        gr.Button("Back (Esc)", elem_id="key-back"),
+                    )
             with gr.Column(elem_id="bar") as self.bar:
                 with gr.Row(elem_classes="keys"):
                     names = {"k": "Keep", "d": "Drop", "e": "Edit", "u": "Undo", "help": "Help", "q": "Quit"}
                     keys = {
-                        key: gr.Button(f"{name} ({'?' if key == 'help' else key})", elem_id=f"key-{key}") for key, name in names.items()
+                        key: gr.Button(f"{name} ({'?' if key == 'help' else key})", elem_id=f"key-{key}")
+                        for key, name in names.items()
                     }
                 with gr.Row(elem_classes=["keys", "why"], visible=False) as self.reasons:
-                    digits = [gr.Button(f"{digit} {word}", elem_id=f"key-{digit}", size="sm") for digit, word in enumerate(SHORT, 1)]
+                    digits = [
+                        gr.Button(f"{digit} {word}", elem_id=f"key-{digit}", size="sm")
+                        for digit, word in enumerate(SHORT, 1)
+                    ]
             self._wire(blocks, save, back, digits, keys)
         return blocks
 
@@ -109,7 +121,9 @@ class _Page:
         self._on(keys["u"], lambda _: review.undo())
         for digit, button in enumerate(digits, 1):
             self._on(button, lambda _, digit=digit: review.why(digit))
-        self._on(save, lambda pair_id, text: review.edit(pair_id, text) or "Kept with your edit.", self.editor)
+        self._on(
+            save, lambda pair_id, text: review.edit(pair_id, text) or "Kept with your edit.", self.editor
+        )
         self._on(back, lambda _: "Not edited.")
         self._on(keys["q"], lambda _: self.left.set() or "Everything is saved. This page can be closed.")
         keys["e"].click(self._edit, None, self._outputs(), **QUICK).then(None, js=FOCUS_JS)

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from lib.files import append_line
-from lib.human_answers import Vote, import_votes
-from lib.intervals import wilson
+from lib.base.files import append_line
+from lib.evaluate.people_answers import Vote, import_votes
+from lib.evidence.intervals import wilson
 
 Side = Literal["base", "tuned"]
 Choice = Literal["left", "right", "tie", "both_bad"]
@@ -59,7 +59,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Votes:
-    """The votes on one adapter, in path: a line of lib.human_answers.Vote each. Nothing in them says who voted."""
+    """The votes on one adapter, in path: a line of lib.evaluate.people_answers.Vote each. Nothing in them says who voted."""
 
     path: Path
     run: str
@@ -67,16 +67,32 @@ class Votes:
 
     def add(self, shown: Round, choice: Choice) -> None:
         """Keep one vote for good. Raises UserError or OSError where it cannot be written."""
-        texts = {"tweet": shown.tweet, "base": shown.base, "tuned": shown.tuned, "left": shown.left, "seed": shown.seed}
+        texts = {
+            "tweet": shown.tweet,
+            "base": shown.base,
+            "tuned": shown.tuned,
+            "left": shown.left,
+            "seed": shown.seed,
+        }
         at = datetime.now(UTC).replace(microsecond=0)
-        append_line(self.path, Vote(**texts, choice=choice, at=at, run=self.run, adapter_sha256=self.adapter_sha256))
+        append_line(
+            self.path, Vote(**texts, choice=choice, at=at, run=self.run, adapter_sha256=self.adapter_sha256)
+        )
 
     def tally(self) -> str:
         """How this adapter stands, in one sentence. Raises UserError naming file:line for a line that is no vote."""
         own = {"run": self.run, "adapter_sha256": self.adapter_sha256}
-        verdicts = [vote.verdict or 0.0 for vote in import_votes(self.path) if own.items() <= vote.usage.items()]
-        n, n_tuned, n_base = len(verdicts), sum(verdict > 0 for verdict in verdicts), sum(verdict < 0 for verdict in verdicts)
-        wins = n_tuned + (n - n_tuned - n_base) / 2  # as the evaluation counts: a vote for neither is half a win
+        verdicts = [
+            vote.verdict or 0.0 for vote in import_votes(self.path) if own.items() <= vote.usage.items()
+        ]
+        n, n_tuned, n_base = (
+            len(verdicts),
+            sum(verdict > 0 for verdict in verdicts),
+            sum(verdict < 0 for verdict in verdicts),
+        )
+        wins = (
+            n_tuned + (n - n_tuned - n_base) / 2
+        )  # as the evaluation counts: a vote for neither is half a win
         low, high = wilson(wins, n)
         return (
             f"{n:,} vote{'' if n == 1 else 's'} on this run: tuned {n_tuned:,}, base {n_base:,}, neither {n - n_tuned - n_base:,}. "

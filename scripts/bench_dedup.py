@@ -9,11 +9,18 @@ import random
 import sys
 from pathlib import Path
 
-from lib.benchmarks import in_fresh_process, machine_line, markdown_table, peak_memory_mb, timed, write_table
-from lib.cli import parser, run
-from lib.parallel import map_texts
-from lib.scorers import detect_language
-from lib.text import clean_text
+from lib.base.benchmarks import (
+    in_fresh_process,
+    machine_line,
+    markdown_table,
+    peak_memory_mb,
+    timed,
+    write_table,
+)
+from lib.base.console import parser, run
+from lib.base.parallel import map_texts
+from lib.data.scorers import detect_language
+from lib.data.text import clean_text
 
 SIZES, QUICK_SIZES = (1_000, 3_000, 10_000, 30_000, 100_000), (1_000, 3_000)
 THRESHOLD, DIMENSIONS = 0.9, 384
@@ -28,7 +35,9 @@ def reply_vectors(n: int):
     import numpy as np
 
     rng = np.random.default_rng(17)
-    scale = (1 + np.arange(DIMENSIONS, dtype=np.float32)) ** -0.5  # sentence vectors have few strong directions and many weak ones
+    scale = (
+        1 + np.arange(DIMENSIONS, dtype=np.float32)
+    ) ** -0.5  # sentence vectors have few strong directions and many weak ones
     topics = 0.7 * rng.standard_normal((200, DIMENSIONS), dtype=np.float32)
     vectors = topics[rng.integers(0, 200, n)] + rng.standard_normal((n, DIMENSIONS), dtype=np.float32)
     copies, originals = rng.integers(0, n, (2, n // 12))
@@ -38,7 +47,7 @@ def reply_vectors(n: int):
 
 
 def measure(n: int) -> list[str]:
-    from lib.greedy import greedy_keep
+    from lib.data.greedy import greedy_keep
 
     vectors = reply_vectors(n)
     elapsed, (keep, _) = timed(greedy_keep, vectors, THRESHOLD)
@@ -58,14 +67,21 @@ def text_speed(n: int) -> str:
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--quick", action="store_true", help="small sizes only")
-    arguments.add_argument("--write", type=Path, metavar="PAGE", help="put the tables between the bench:dedup markers of this page")
+    arguments.add_argument(
+        "--write",
+        type=Path,
+        metavar="PAGE",
+        help="put the tables between the bench:dedup markers of this page",
+    )
     args = arguments.parse_args()
     rows = []
     for n in QUICK_SIZES if args.quick else SIZES:
         rows.append(in_fresh_process(measure, n))
         print(f"{rows[-1][0]} replies: {rows[-1][2]} s", file=sys.stderr)
     similarity = markdown_table(["replies", "kept", "seconds", "peak MB of the process"], rows)
-    page = "\n\n".join([machine_line("numpy", "langdetect") + ".", similarity, text_speed(2_000 if args.quick else 10_000)])
+    page = "\n\n".join(
+        [machine_line("numpy", "langdetect") + ".", similarity, text_speed(2_000 if args.quick else 10_000)]
+    )
     print(page)
     if args.write:
         write_table(args.write, "dedup", page)

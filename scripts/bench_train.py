@@ -10,19 +10,38 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from lib.bench_table import bench_page, lengths_of
-from lib.bench_training import ARMS, MEMORY_ARMS, QWEN3_8B, SMALL, Arm, matmul_rate, measure, typical_lengths, write_weights
-from lib.benchmarks import in_fresh_process, write_table
-from lib.cli import parser, run
+from lib.base.benchmarks import in_fresh_process, write_table
+from lib.base.console import parser, run
+from lib.train.bench_table import bench_page, lengths_of
+from lib.train.speed import (
+    ARMS,
+    MEMORY_ARMS,
+    QWEN3_8B,
+    SMALL,
+    Arm,
+    matmul_rate,
+    measure,
+    typical_lengths,
+    write_weights,
+)
 
 N_ROWS = 1_000
 
 
 def main() -> None:
     arguments = parser(__doc__)
-    arguments.add_argument("--write", type=Path, metavar="PAGE", help="put the table between the bench:train markers of this page")
-    arguments.add_argument("--data", type=Path, metavar="CONFIG", help="take the rows' lengths from this run's training set")
-    arguments.add_argument("--steps", type=int, help="optimiser steps an arm (default: 33 on a GPU, 9 on a CPU)")
+    arguments.add_argument(
+        "--write",
+        type=Path,
+        metavar="PAGE",
+        help="put the table between the bench:train markers of this page",
+    )
+    arguments.add_argument(
+        "--data", type=Path, metavar="CONFIG", help="take the rows' lengths from this run's training set"
+    )
+    arguments.add_argument(
+        "--steps", type=int, help="optimiser steps an arm (default: 33 on a GPU, 9 on a CPU)"
+    )
     args = arguments.parse_args()
     lengths = in_fresh_process(lengths_of, args.data) if args.data else typical_lengths(N_ROWS)
     machine = in_fresh_process(matmul_rate)
@@ -34,7 +53,11 @@ def main() -> None:
         tried("weights", write_weights, folder, shape)
         arms = (*ARMS, *MEMORY_ARMS) if machine["gpu"] else ARMS
         results = {arm: tried(arm.name, measure, arm, shape, lengths, n_steps, folder) for arm in arms}
-        whole = tried("1,000 pairs, 2 epochs", measure, fastest(results), shape, lengths, None, folder) if machine["gpu"] else None
+        whole = (
+            tried("1,000 pairs, 2 epochs", measure, fastest(results), shape, lengths, None, folder)
+            if machine["gpu"]
+            else None
+        )
     page = bench_page(machine, shape, lengths, n_steps, results, whole)
     print(page)
     if args.write:

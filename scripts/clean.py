@@ -8,16 +8,16 @@ Reads interim/filtered.jsonl; writes interim/clean.rejected.jsonl, interim/clean
 from functools import partial
 from pathlib import Path
 
-from lib.cleaning import clean_pairs
-from lib.cli import parser, run, summary
-from lib.config import config_name, load_config
-from lib.dedup import drop_duplicates
-from lib.errors import UserError
-from lib.files import read_jsonl, rejects_path
-from lib.schema import Pair
-from lib.scorers import embed
-from lib.seals import checked, write_sealed
-from lib.settings import DataConfig
+from lib.base.config import config_name, load_config
+from lib.base.console import parser, run, summary
+from lib.base.errors import UserError
+from lib.base.files import read_jsonl, rejects_path
+from lib.base.schema import Pair
+from lib.base.seals import checked, write_sealed
+from lib.base.settings import DataConfig
+from lib.data.cleaning import clean_pairs
+from lib.data.dedup import drop_duplicates
+from lib.data.scorers import embed
 
 
 def main() -> None:
@@ -42,7 +42,13 @@ def main() -> None:
         raise UserError(
             f"no pair is left after cleaning; {rejects_path(out)} says why. Widen the bounds in {args.config}, or collect more."
         )
-    write_sealed(out, sorted(kept, key=lambda pair: (pair.tweet_created_at, pair.tweet_id, pair.reply_created_at, pair.reply_id)))
+    write_sealed(
+        out,
+        sorted(
+            kept,
+            key=lambda pair: (pair.tweet_created_at, pair.tweet_id, pair.reply_created_at, pair.reply_id),
+        ),
+    )
     print(f"wrote {out}")  # clean.jsonl was written last: make reads it as "done"
 
 

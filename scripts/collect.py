@@ -11,14 +11,14 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from lib import collecting
-from lib.cli import confirm, load_env, parser, printable, run
-from lib.config import config_name, load_config
-from lib.files import write_json
-from lib.forecast import budget, summary
-from lib.provider import Provider
-from lib.raw_items import own_files
-from lib.settings import DataConfig
+from lib.base.config import config_name, load_config
+from lib.base.console import confirm, load_env, parser, printable, run
+from lib.base.files import write_json
+from lib.base.settings import DataConfig
+from lib.collect import collection as collecting
+from lib.collect.forecast import budget, summary
+from lib.collect.provider import Provider
+from lib.collect.worth import own_files
 
 
 def main() -> None:
@@ -28,7 +28,9 @@ def main() -> None:
     config, folder = load_config(path, DataConfig), Path("data") / config_name(path)
     if config.collect.source == "files":
         print(printable(own_files(folder / "raw", config.collect.files)))
-        write_json(folder / "raw" / "manifest.json", {"source": "files", "files": config.collect.files})  # make reads it as "collected"
+        write_json(
+            folder / "raw" / "manifest.json", {"source": "files", "files": config.collect.files}
+        )  # make reads it as "collected"
         return
     load_env()
     again, max_usd = os.environ.get("AGAIN") == "1", budget(config, os.environ.get("MAX_USD"))
@@ -43,10 +45,10 @@ def main() -> None:
 
 def _source(config: DataConfig) -> tuple[Provider, collecting.MakeRequest]:
     if config.collect.source == "twscrape":
-        from lib import twscrape_source
+        from lib.collect import twscrape as twscrape_source
 
         return twscrape_source.connect(), partial(twscrape_source.request, config)
-    from lib import apify_source
+    from lib.collect import apify as apify_source
 
     return apify_source.connect(config), partial(apify_source.request, config)
 

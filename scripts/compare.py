@@ -7,14 +7,16 @@ Writes adapters/compare-v1-v2.html: one file, no script, nothing to fetch.
 
 from pathlib import Path
 
-from lib.cli import parser, printable, run
-from lib.compare import compare_runs, page, read_runs, text
-from lib.files import write_text
+from lib.base.console import parser, printable, run
+from lib.base.files import write_text
+from lib.evaluate.compare import compare_runs, page, read_runs, text
 
 
 def main() -> None:
     arguments = parser(__doc__)
-    arguments.add_argument("--runs", nargs="+", required=True, metavar="RUN", help="two to four finished runs of adapters/")
+    arguments.add_argument(
+        "--runs", nargs="+", required=True, metavar="RUN", help="two to four finished runs of adapters/"
+    )
     args = arguments.parse_args()
     runs = read_runs(args.runs, Path())
     found = compare_runs(runs, Path())

@@ -5,8 +5,8 @@ python -m scripts.costs
 
 from pathlib import Path
 
-from lib.cli import parser, printable, run
-from lib.costs import costs, table
+from lib.base.console import parser, printable, run
+from lib.base.costs import costs, table
 
 
 def main() -> None:

@@ -7,12 +7,12 @@ Writes data/<set>/report.html.
 
 from pathlib import Path
 
-from lib.cli import parser, printable, run
-from lib.config import config_name, load_config
-from lib.data_page import page, read_report
-from lib.data_report import console
-from lib.files import write_text
-from lib.settings import DataConfig
+from lib.base.config import config_name, load_config
+from lib.base.console import parser, printable, run
+from lib.base.files import write_text
+from lib.base.settings import DataConfig
+from lib.data.page import page, read_report
+from lib.data.report import console
 
 
 def main() -> None:

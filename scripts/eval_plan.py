@@ -7,10 +7,10 @@ Test prompts at hand and needed for d = 0.3 at power 0.8, verdicts to be given, 
 
 from pathlib import Path
 
-from lib.cli import parser, printable, run
-from lib.config import config_name, load_config
-from lib.eval_plan import eval_plan, text
-from lib.settings import EvalConfig, TrainConfig
+from lib.base.config import config_name, load_config
+from lib.base.console import parser, printable, run
+from lib.base.settings import EvalConfig, TrainConfig
+from lib.evaluate.eval_plan import eval_plan, text
 
 
 def main() -> None:

@@ -9,15 +9,15 @@ Cheap checks run first; language and toxicity only on what they leave, and on re
 from functools import partial
 from pathlib import Path
 
-from lib.cli import parser, run, summary
-from lib.config import config_name, load_config
-from lib.errors import UserError
-from lib.files import read_jsonl, rejects_path
-from lib.filters import filter_pairs
-from lib.schema import Pair
-from lib.scorers import detect_languages, score_toxicity
-from lib.seals import checked, write_sealed
-from lib.settings import DataConfig
+from lib.base.config import config_name, load_config
+from lib.base.console import parser, run, summary
+from lib.base.errors import UserError
+from lib.base.files import read_jsonl, rejects_path
+from lib.base.schema import Pair
+from lib.base.seals import checked, write_sealed
+from lib.base.settings import DataConfig
+from lib.data.filters import filter_pairs
+from lib.data.scorers import detect_languages, score_toxicity
 
 
 def main() -> None:
@@ -35,10 +35,16 @@ def main() -> None:
     write_sealed(rejects_path(out), filtered.rejected, out)
     reasons = [rejection.reason for rejection in filtered.rejected]
     print(summary("filter", len(filtered.kept), reasons))
-    print(f"  toxicity: {'not checked (toxicity_model: none)' if score is None else f'{model}, below {config.filter.max_toxicity}'}")
-    print(f"  {filtered.n_candidates:,} of the rejected lack nothing but engagement and can still be compared (preferences)")
+    print(
+        f"  toxicity: {'not checked (toxicity_model: none)' if score is None else f'{model}, below {config.filter.max_toxicity}'}"
+    )
+    print(
+        f"  {filtered.n_candidates:,} of the rejected lack nothing but engagement and can still be compared (preferences)"
+    )
     if not filtered.kept:
-        raise UserError(f"no pair passes the filter; {rejects_path(out)} says why. Widen the bounds in {args.config}, or collect more.")
+        raise UserError(
+            f"no pair passes the filter; {rejects_path(out)} says why. Widen the bounds in {args.config}, or collect more."
+        )
     write_sealed(out, filtered.kept)  # last: make reads this file as "done"
     print(f"wrote {out}")
 

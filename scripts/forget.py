@@ -6,9 +6,9 @@ python -m scripts.forget --handle somebody
 
 from pathlib import Path
 
-from lib.cli import parser, printable, run
-from lib.files import lock
-from lib.forget import forget, target_of
+from lib.base.console import parser, printable, run
+from lib.base.files import lock
+from lib.data.forget import forget, target_of
 
 
 def main() -> None:
@@ -22,14 +22,21 @@ def main() -> None:
     if not outcome.removed and not outcome.deleted:
         print(f"forget: {target.name} is in no file. It is on the list and will never be collected.")
         return
-    print(f"forget: {target.name} removed from {len(outcome.removed)} files; it will never be collected again")
+    print(
+        f"forget: {target.name} removed from {len(outcome.removed)} files; it will never be collected again"
+    )
     for name, count in outcome.removed.items():
         print(f"  {count:>6,}  {printable(name)}")
     for name in outcome.deleted:
         print(f"  deleted {printable(name)} (the next make builds it again)")
     if outcome.trained_on_it:
-        print("adapters trained on data that held it, which cannot unlearn it: " + ", ".join(outcome.trained_on_it))
-        print("  train them again (`make data`, then delete the folder and `make train RUN=...`), and withdraw what you published.")
+        print(
+            "adapters trained on data that held it, which cannot unlearn it: "
+            + ", ".join(outcome.trained_on_it)
+        )
+        print(
+            "  train them again (`make data`, then delete the folder and `make train RUN=...`), and withdraw what you published."
+        )
     print("next: `make data` for the sets concerned")
 
 

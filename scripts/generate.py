@@ -9,11 +9,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from lib.cli import load_env, parser, run
-from lib.config import config_name, load_config
-from lib.files import lock
-from lib.generation import Evaluation, make_replies
-from lib.settings import EvalConfig, TrainConfig
+from lib.base.config import config_name, load_config
+from lib.base.console import load_env, parser, run
+from lib.base.files import lock
+from lib.base.settings import EvalConfig, TrainConfig
+from lib.evaluate.answers import Evaluation, make_replies
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,13 +30,20 @@ def main() -> None:
     folder = Path("adapters") / name / "eval" / config_name(args.eval)
     load_env()
     with lock(folder / "generate.lock"):
-        manifest, is_new = make_replies(Evaluation(name, config, evaluation, folder), lambda line: print(line, file=sys.stderr, flush=True))
+        manifest, is_new = make_replies(
+            Evaluation(name, config, evaluation, folder),
+            lambda line: print(line, file=sys.stderr, flush=True),
+        )
     if not is_new:
         print(f"generate: nothing to do, {folder / 'replies.jsonl'} is up to date")
         return
     for system, n in manifest["n"].items():
         notes = [f"{manifest['n_empty'][system]} empty"] if manifest["n_empty"][system] else []
-        notes += [f"{manifest['leaks'][system]} think blocks or control tokens taken out"] if manifest["leaks"][system] else []
+        notes += (
+            [f"{manifest['leaks'][system]} think blocks or control tokens taken out"]
+            if manifest["leaks"][system]
+            else []
+        )
         print(f"generate: {system} {n} replies{' (' + ', '.join(notes) + ')' if notes else ''}")
     print(f"wrote {folder / 'replies.jsonl'}")
 

@@ -13,23 +13,33 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lib.cli import load_env, parser, printable, run
-from lib.config import config_name, load_config
-from lib.errors import UserError
-from lib.generation import Evaluation
-from lib.human_eval import make_items, write_files
-from lib.human_report import take_in
-from lib.settings import EvalConfig, TrainConfig
+from lib.base.config import config_name, load_config
+from lib.base.console import load_env, parser, printable, run
+from lib.base.errors import UserError
+from lib.base.settings import EvalConfig, TrainConfig
+from lib.evaluate.answers import Evaluation
+from lib.evaluate.people_page import make_items, write_files
+from lib.evaluate.people_report import take_in
 
 
 def parse_args() -> Any:
     arguments = parser(__doc__)
     arguments.add_argument("--config", type=Path, required=True, help="configs/train-<run>.yaml")
     arguments.add_argument("--eval", type=Path, required=True, help="configs/eval-<name>.yaml")
-    arguments.add_argument("--limit", type=int, help="ask about this many tweets (drawn by hash); default: all")
-    arguments.add_argument("--import", type=Path, nargs="+", dest="files", metavar="FILE", help="answers to read")
-    arguments.add_argument("--web", action="store_true", help="serve the questions on 127.0.0.1 until Ctrl-C, then import the answers")
-    arguments.add_argument("--share", action="store_true", help="with --web: a public link; needs HUMAN_EVAL_PASSWORD")
+    arguments.add_argument(
+        "--limit", type=int, help="ask about this many tweets (drawn by hash); default: all"
+    )
+    arguments.add_argument(
+        "--import", type=Path, nargs="+", dest="files", metavar="FILE", help="answers to read"
+    )
+    arguments.add_argument(
+        "--web",
+        action="store_true",
+        help="serve the questions on 127.0.0.1 until Ctrl-C, then import the answers",
+    )
+    arguments.add_argument(
+        "--share", action="store_true", help="with --web: a public link; needs HUMAN_EVAL_PASSWORD"
+    )
     arguments.add_argument("--port", type=int, help="with --web; default: the first free one from 7860 on")
     return arguments.parse_args()
 
@@ -40,14 +50,18 @@ def main() -> None:
         raise UserError(f"--limit {args.limit}: ask about one tweet or more.")
     name = config_name(args.config)
     folder = Path("adapters") / name / "eval" / config_name(args.eval)
-    evaluation = Evaluation(name, load_config(args.config, TrainConfig), load_config(args.eval, EvalConfig), folder)
+    evaluation = Evaluation(
+        name, load_config(args.config, TrainConfig), load_config(args.eval, EvalConfig), folder
+    )
     if args.files:
         import_answers(evaluation, args.files)
         return
     items = make_items(evaluation, args.limit)
     human = write_files(evaluation, items)
     print(f"human-eval: {len(items):,} tweets, replies and sides in an order drawn by hash")
-    print(f"wrote {human / 'page.html'} (send it to raters), {human / 'items.csv'}, {human / 'key.json'} (keep it)")
+    print(
+        f"wrote {human / 'page.html'} (send it to raters), {human / 'items.csv'}, {human / 'key.json'} (keep it)"
+    )
     if args.web or args.share:
         from demo.human_app import serve
 
@@ -61,7 +75,9 @@ def main() -> None:
 def import_answers(evaluation: Evaluation, files: list[Path]) -> None:
     human = evaluation.folder / "human"
     found, report = take_in(evaluation, files)
-    print(f"human-eval: {found.n_new:,} new answers, {found.n_known:,} known ones, {len(found.rejected):,} rejected")
+    print(
+        f"human-eval: {found.n_new:,} new answers, {found.n_known:,} known ones, {len(found.rejected):,} rejected"
+    )
     print(printable(f"  {report['sentence']}"))
     print(f"wrote {human / 'report.json'}; `make eval RUN={evaluation.run}` puts it into report.html")
     for row in found.rejected[:20]:

@@ -12,12 +12,12 @@ import signal
 import sys
 from pathlib import Path
 
-from lib.cli import load_env, parser, printable, run
-from lib.config import config_name, load_config
-from lib.files import lock
-from lib.generation import Evaluation
-from lib.judging import make_judgments, summary
-from lib.settings import EvalConfig, TrainConfig
+from lib.base.config import config_name, load_config
+from lib.base.console import load_env, parser, printable, run
+from lib.base.files import lock
+from lib.base.settings import EvalConfig, TrainConfig
+from lib.evaluate.answers import Evaluation
+from lib.evaluate.verdicts import make_judgments, summary
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,7 +33,9 @@ def main() -> None:
     name = config_name(args.config)
     folder = Path("adapters") / name / "eval" / config_name(args.eval)
     load_env()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: what is under way is paid for, so it is waited for
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # like Ctrl-C: what is under way is paid for, so it is waited for
     with lock(folder / "judge.lock"):
         manifest, is_new = make_judgments(Evaluation(name, config, evaluation, folder), _say)
     if not is_new:

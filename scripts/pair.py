@@ -8,15 +8,15 @@ A line that cannot be used is put aside with its file:line and reason, and count
 
 from pathlib import Path
 
-from lib.cli import parser, run, summary
-from lib.config import config_name, load_config
-from lib.errors import UserError
-from lib.files import rejects_path
-from lib.forgotten import Forgotten
-from lib.pairs import join, refuse_nothing
-from lib.raw import raw_files, read_raw
-from lib.seals import write_sealed
-from lib.settings import DataConfig
+from lib.base.config import config_name, load_config
+from lib.base.console import parser, run, summary
+from lib.base.errors import UserError
+from lib.base.files import rejects_path
+from lib.base.seals import write_sealed
+from lib.base.settings import DataConfig
+from lib.data.forgotten import Forgotten
+from lib.data.pairs import join, refuse_nothing
+from lib.data.raw import raw_files, read_raw
 
 
 def main() -> None:
@@ -37,8 +37,17 @@ def main() -> None:
     write_sealed(rejects_path(out), joined.rejected, out)
     refuse_nothing(joined)
     write_sealed(out, joined.pairs)  # last: make reads this file as "done"
-    print(summary("pair", len(joined.pairs), [rejection.reason for rejection in joined.rejected], "replies and unusable rows"))
-    print(f"  {joined.n_rows:,} rows of {len(files):,} raw file(s); {len(joined.tweets):,} tweets, wrote {out.with_name('tweets.jsonl')}")
+    print(
+        summary(
+            "pair",
+            len(joined.pairs),
+            [rejection.reason for rejection in joined.rejected],
+            "replies and unusable rows",
+        )
+    )
+    print(
+        f"  {joined.n_rows:,} rows of {len(files):,} raw file(s); {len(joined.tweets):,} tweets, wrote {out.with_name('tweets.jsonl')}"
+    )
     print(f"wrote {out}")
 
 

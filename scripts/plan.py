@@ -7,13 +7,13 @@ import os
 import sys
 from pathlib import Path
 
-from lib.cli import parser, run
-from lib.config import config_name, load_config
-from lib.local_tokenizer import local_tokenizer
-from lib.plan import page, processed_splits, row_tokens
-from lib.preference_plan import preference_plan
-from lib.rows import all_checks, token_rows
-from lib.settings import TrainConfig
+from lib.base.config import config_name, load_config
+from lib.base.console import parser, run
+from lib.base.settings import TrainConfig
+from lib.model.local_tokenizer import local_tokenizer
+from lib.train.plan import page, processed_splits, row_tokens
+from lib.train.preference_plan import preference_plan
+from lib.train.rows import all_checks, token_rows
 
 
 def main() -> int:
@@ -24,9 +24,19 @@ def main() -> int:
     splits = processed_splits(config.data)
     tokenizer = local_tokenizer(config)
     if config.method == "sft":
-        rows = {name: token_rows(config, splits[name], tokenizer) for name in ("train", "val")} if tokenizer else None
+        rows = (
+            {name: token_rows(config, splits[name], tokenizer) for name in ("train", "val")}
+            if tokenizer
+            else None
+        )
         tokens = {name: row_tokens(config, splits[name], rows and rows[name]) for name in ("train", "val")}
-        found = all_checks(config, splits, {name: [sum(row) for row in counted] for name, counted in tokens.items()}, rows, tokenizer)
+        found = all_checks(
+            config,
+            splits,
+            {name: [sum(row) for row in counted] for name, counted in tokens.items()},
+            rows,
+            tokenizer,
+        )
     else:
         splits, tokens, found = preference_plan(config, splits["test"], tokenizer)
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ

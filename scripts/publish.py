@@ -8,13 +8,13 @@ Private unless --public is given. --dry-run stops after the list of files and ne
 from pathlib import Path
 from typing import Any
 
-from lib.cli import confirm, load_env, parser, run
-from lib.config import config_name, load_config
-from lib.dist import build_dist, dist_files
-from lib.errors import UserError
-from lib.files import read_json, write_json
-from lib.hub import check_repo_name, endpoint, hub_token, publish
-from lib.settings import EvalConfig, SamplingConfig, TrainConfig
+from lib.base.config import config_name, load_config
+from lib.base.console import confirm, load_env, parser, run
+from lib.base.errors import UserError
+from lib.base.files import read_json, write_json
+from lib.base.settings import EvalConfig, SamplingConfig, TrainConfig
+from lib.publish.dist import build_dist, dist_files
+from lib.publish.hub import check_repo_name, endpoint, hub_token, publish
 
 
 def main() -> None:
@@ -38,15 +38,21 @@ def main() -> None:
     uploaded = receipt.pop("uploaded")
     write_json(receipt_path, receipt)  # stays here: the allow-list does not name it
     said = "published" if uploaded else "nothing has changed, nothing was uploaded:"
-    print(f"{said} {receipt['url']} ({'private' if receipt['private'] else 'public'}, {receipt['tag']}, commit {receipt['commit'][:8]})")
+    print(
+        f"{said} {receipt['url']} ({'private' if receipt['private'] else 'public'}, {receipt['tag']}, commit {receipt['commit'][:8]})"
+    )
     print(f"wrote {receipt_path}")
 
 
 def _arguments() -> Any:
     arguments = parser(__doc__)
     arguments.add_argument("--config", type=Path, required=True)
-    arguments.add_argument("--repo", help="<user or organisation>/<name>; default: where this run was published last")
-    arguments.add_argument("--public", action="store_true", help="everyone may read it; the default is private")
+    arguments.add_argument(
+        "--repo", help="<user or organisation>/<name>; default: where this run was published last"
+    )
+    arguments.add_argument(
+        "--public", action="store_true", help="everyone may read it; the default is private"
+    )
     arguments.add_argument("--dry-run", action="store_true", help="build, check and list; send nothing")
     return arguments.parse_args()
 
@@ -54,7 +60,9 @@ def _arguments() -> Any:
 def _repo(asked: str | None, last: dict[str, Any] | None, run_name: str) -> str:
     repo = asked or (last or {}).get("repo")
     if not repo:
-        raise UserError(f"Which repository? make publish RUN={run_name} REPO=<user>/<name>, or --repo <user>/<name>.")
+        raise UserError(
+            f"Which repository? make publish RUN={run_name} REPO=<user>/<name>, or --repo <user>/<name>."
+        )
     check_repo_name(repo)
     return repo
 

@@ -9,11 +9,11 @@ unknown counts as possibly paid and is asked for again only with AGAIN=1.
 import os
 from pathlib import Path
 
-from lib.cli import parser, printable, run
-from lib.errors import UserError
-from lib.files import lock
-from lib.repair_judge import repair_judge
-from lib.repair_ledger import repair_run, repair_set
+from lib.base.console import parser, printable, run
+from lib.base.errors import UserError
+from lib.base.files import lock
+from lib.base.repair_ledger import repair_run, repair_set
+from lib.judge.repair_judge import repair_judge
 
 
 def main() -> None:
@@ -33,7 +33,9 @@ def main() -> None:
             repair_judge(args.eval, said.append)
     there = [str(folder) for folder in (args.data, args.run, args.eval) if folder.is_dir()]
     if not there:
-        raise UserError(f"There is neither {args.data} nor {args.run}. Name what is to be mended: make repair DATA=... or RUN=... EVAL=...")
+        raise UserError(
+            f"There is neither {args.data} nor {args.run}. Name what is to be mended: make repair DATA=... or RUN=... EVAL=..."
+        )
     for line in said:
         print(printable(f"repair: {line}"))
     if not said:

@@ -7,14 +7,14 @@ Writes adapters/<run>/eval/<eval>/report.html, then report.json.
 
 from pathlib import Path
 
-from lib.cli import parser, printable, run
-from lib.config import config_name, load_config
-from lib.eval_page import page
-from lib.evidence import Files, gather
-from lib.files import read_json, write_json, write_text
-from lib.sanity import sanity
-from lib.scorers import detect_languages, score_toxicity
-from lib.settings import EvalConfig, TrainConfig
+from lib.base.config import config_name, load_config
+from lib.base.console import parser, printable, run
+from lib.base.files import read_json, write_json, write_text
+from lib.base.settings import EvalConfig, TrainConfig
+from lib.data.scorers import detect_languages, score_toxicity
+from lib.evaluate.findings import Files, gather
+from lib.evaluate.page import page
+from lib.model.sanity import sanity
 
 
 def main() -> None:
@@ -24,11 +24,25 @@ def main() -> None:
     args = arguments.parse_args()
     name = config_name(args.config)
     folder = Path("adapters") / name / "eval" / config_name(args.eval)
-    files = Files.read(name, load_config(args.config, TrainConfig), load_config(args.eval, EvalConfig), folder)
+    files = Files.read(
+        name, load_config(args.config, TrainConfig), load_config(args.eval, EvalConfig), folder
+    )
     data = read_json(Path("data") / files.config.data / "processed" / "manifest.json")["config"]["filter"]
-    toxicity = None if data["toxicity_model"] == "none" else lambda texts: score_toxicity(texts, data["toxicity_model"])
+    toxicity = (
+        None
+        if data["toxicity_model"] == "none"
+        else lambda texts: score_toxicity(texts, data["toxicity_model"])
+    )
     prompts = list(files.prompts.values())
-    metrics = sanity(files.replies, prompts, files.train, detect_languages, toxicity, files.reply_manifest.get("leaks"), data["language"])
+    metrics = sanity(
+        files.replies,
+        prompts,
+        files.train,
+        detect_languages,
+        toxicity,
+        files.reply_manifest.get("leaks"),
+        data["language"],
+    )
     report, steps = gather(files, metrics)
     write_text(folder / "report.html", page(files, report, steps))
     write_json(folder / "report.json", report)
@@ -37,7 +51,9 @@ def main() -> None:
         print(f"  the judge is a stand-in: {report['judge']['model']}")
     for row in report["gate"]["criteria"]:
         value = "–" if row["value"] is None else f"{row['value']:.3f}"
-        print(f"  {'pass' if row['pass'] else 'no':<6}{row['name']:<20}{value:>10}   threshold {row['threshold']:g}")
+        print(
+            f"  {'pass' if row['pass'] else 'no':<6}{row['name']:<20}{value:>10}   threshold {row['threshold']:g}"
+        )
     print(f"wrote {folder / 'report.html'}")
 
 

@@ -11,14 +11,14 @@ import os
 import sys
 from pathlib import Path
 
-from lib.cli import parser, run, summary
-from lib.config import config_name, load_config
-from lib.errors import UserError
-from lib.files import lock, read_jsonl
-from lib.review import Review
-from lib.schema import Pair
-from lib.seals import checked
-from lib.settings import DataConfig
+from lib.base.config import config_name, load_config
+from lib.base.console import parser, run, summary
+from lib.base.errors import UserError
+from lib.base.files import lock, read_jsonl
+from lib.base.schema import Pair
+from lib.base.seals import checked
+from lib.base.settings import DataConfig
+from lib.data.review import Review
 
 
 def main() -> None:
@@ -32,9 +32,13 @@ def main() -> None:
     folder = Path("data") / name
     clean = folder / "interim" / "clean.jsonl"
     if not clean.is_file():
-        raise UserError(f"{clean} does not exist: there is nothing to review yet. Run `make data DATA={name}` first.")
+        raise UserError(
+            f"{clean} does not exist: there is nothing to review yet. Run `make data DATA={name}` first."
+        )
     with lock(folder / "review" / "lock"):
-        review = Review(read_jsonl(checked(clean), Pair), config.filter, folder / "review" / "decisions.jsonl")
+        review = Review(
+            read_jsonl(checked(clean), Pair), config.filter, folder / "review" / "decisions.jsonl"
+        )
         if review.current is None:
             print(f"review: nothing to review, all {len(review.queue):,} pairs of {name} are decided.")
         else:
@@ -48,14 +52,16 @@ def ask(review: Review, name: str, web: bool, port: int | None) -> None:
 
         serve(review, name, port)
     elif not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
-        raise UserError("The review needs a terminal. Run it in one, or open it in a browser: `make review WEB=1`.")
+        raise UserError(
+            "The review needs a terminal. Run it in one, or open it in a browser: `make review WEB=1`."
+        )
     elif os.environ.get("TERM", "dumb") == "dumb" or "utf" not in sys.stderr.encoding.lower():
         raise UserError(
             "This terminal shows no other letters than English ones, so nobody could judge the replies. "
             "Set TERM=xterm-256color and a UTF-8 locale (LC_ALL=C.UTF-8), or use a browser: `make review WEB=1`."
         )
     else:
-        from lib.review_screen import review_app
+        from lib.data.screen import review_app
 
         review_app(review, name).run()
 

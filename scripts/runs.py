@@ -5,8 +5,8 @@ python -m scripts.runs
 
 from pathlib import Path
 
-from lib.cli import parser, printable, run
-from lib.runs import registry, table
+from lib.base.console import parser, printable, run
+from lib.train.registry import registry, table
 
 
 def main() -> None:

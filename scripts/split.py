@@ -10,17 +10,17 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from lib.cli import parser, run, summary
-from lib.config import config_name, load_config
-from lib.files import jsonl_bytes, read_jsonl, rejects_path, write_bytes, write_json
-from lib.filters import candidates_in
-from lib.funnel import read_funnel, stage_counts
-from lib.processed import Processed, processed_of, shortfalls
-from lib.reviews import reviewed
-from lib.schema import Pair, Rejection, Tweet
-from lib.scorers import detect_languages, embed
-from lib.seals import checked, seal_of, write_sealed
-from lib.settings import DataConfig
+from lib.base.config import config_name, load_config
+from lib.base.console import parser, run, summary
+from lib.base.files import jsonl_bytes, read_jsonl, rejects_path, write_bytes, write_json
+from lib.base.schema import Pair, Rejection, Tweet
+from lib.base.seals import checked, seal_of, write_sealed
+from lib.base.settings import DataConfig
+from lib.data.decisions import reviewed
+from lib.data.filters import candidates_in
+from lib.data.funnel import read_funnel, stage_counts
+from lib.data.processed import Processed, processed_of, shortfalls
+from lib.data.scorers import detect_languages, embed
 
 
 def main() -> None:
@@ -45,15 +45,23 @@ def main() -> None:
     missing = shortfalls(processed, config)
     _write(out, name, processed, config, funnel, missing)
     print(summary("split", processed.n_kept, reasons))
-    print("  " + ", ".join(f"{part} {len(rows):,}" for part, rows in processed.parts.items()) + " pairs, no tweet author in two of them")
+    print(
+        "  "
+        + ", ".join(f"{part} {len(rows):,}" for part, rows in processed.parts.items())
+        + " pairs, no tweet author in two of them"
+    )
     n_preferences, n_calibration = len(processed.preferences), len(processed.calibration)
-    print(f"  {len(processed.prompts):,} test prompts, {n_preferences:,} preferences, {n_calibration:,} for calibration")
+    print(
+        f"  {len(processed.prompts):,} test prompts, {n_preferences:,} preferences, {n_calibration:,} for calibration"
+    )
     for sentence in missing:
         print(f"  warning: {sentence}")
     print(f"wrote {out / 'manifest.json'}")
 
 
-def _write(out: Path, name: str, processed: Processed, config: DataConfig, funnel: dict, missing: list[str]) -> None:
+def _write(
+    out: Path, name: str, processed: Processed, config: DataConfig, funnel: dict, missing: list[str]
+) -> None:
     (out / "manifest.json").unlink(missing_ok=True)  # the folder is not whole while its files are replaced
     rows = {
         **processed.parts,

@@ -8,10 +8,10 @@ Each variant is an ordinary run: configs/train-sweep-<sweep>-<values>.yaml is wr
 
 from pathlib import Path
 
-from lib.cli import parser, run
-from lib.config import config_name, load_config
-from lib.sweep import SweepConfig, table
-from lib.sweeping import sweep, train_apart
+from lib.base.config import config_name, load_config
+from lib.base.console import parser, run
+from lib.train.sweep import sweep, train_apart
+from lib.train.variants import SweepConfig, table
 
 
 def main() -> int:
@@ -21,7 +21,9 @@ def main() -> int:
     config, name = load_config(path, SweepConfig), config_name(path)
     found = sweep(name, config, train_apart)
     states = [one["state"] for one in found["variants"]]
-    print(f"sweep {name}: {states.count('finished')} of {len(states)} variants of {found['base']} finished, ${found['usd']:.2f} spent")
+    print(
+        f"sweep {name}: {states.count('finished')} of {len(states)} variants of {found['base']} finished, ${found['usd']:.2f} spent"
+    )
     print(table(found["variants"]))
     if found["note"]:
         print(found["note"])

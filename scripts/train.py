@@ -9,14 +9,14 @@ Writes adapters/<run>/: the adapter, metrics.jsonl, samples.jsonl, validation.js
 from pathlib import Path
 from typing import Any
 
-from lib.cli import load_env, parser, run
-from lib.config import config_name, load_config
-from lib.distributed import is_first
-from lib.fingerprint import up_to_date
-from lib.preference_tuning import rewards_line
-from lib.settings import TrainConfig
-from lib.training import train
-from lib.validation import memorisation_line
+from lib.base.config import config_name, load_config
+from lib.base.console import load_env, parser, run
+from lib.base.settings import TrainConfig
+from lib.train.distributed import is_first
+from lib.train.fingerprint import up_to_date
+from lib.train.preference_tuning import rewards_line
+from lib.train.run import train
+from lib.train.validation import memorisation_line
 
 STOPPED = 143  # 128 + SIGTERM
 
@@ -33,7 +33,9 @@ def main() -> int:
     load_env()
     manifest = train(name, config)
     if manifest is None:
-        say(f"train: stopped by SIGTERM after a checkpoint in {folder}/checkpoints. Run the same command to go on from there.")
+        say(
+            f"train: stopped by SIGTERM after a checkpoint in {folder}/checkpoints. Run the same command to go on from there."
+        )
         return STOPPED
     say(report(manifest, folder))
     return 0

@@ -17,14 +17,21 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 APPS = ("Google Chrome.app/Contents/MacOS/Google Chrome", "Chromium.app/Contents/MacOS/Chromium")
 # With a colour emoji font: without one the pages are not what a person sees.
 PACKAGES = {
-    "apt-get": [["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "chromium", "fonts-noto-color-emoji"]],
+    "apt-get": [
+        ["apt-get", "update", "-qq"],
+        ["apt-get", "install", "-y", "-qq", "chromium", "fonts-noto-color-emoji"],
+    ],
     "dnf": [["dnf", "install", "-y", "-q", "chromium", "google-noto-color-emoji-fonts"]],
     "apk": [["apk", "add", "--quiet", "chromium", "font-noto-emoji"]],
     "brew": [["brew", "install", "--quiet", "--cask", "google-chrome"]],
 }
 PLAYWRIGHT = [sys.executable, "-m", "playwright", "install", "--no-progress", "--only-shell", "chromium"]
 LIMIT_S = 300
-ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "NONINTERACTIVE": "1", "PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT": "10000"}
+ENVIRONMENT = {
+    "DEBIAN_FRONTEND": "noninteractive",
+    "NONINTERACTIVE": "1",
+    "PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT": "10000",
+}
 
 
 class NoBrowserError(Exception):

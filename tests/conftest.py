@@ -17,7 +17,9 @@ NO_BROWSER = "no Chromium here"
 
 
 def pytest_addoption(parser):
-    parser.addoption("--skips", help="fail if a test is skipped for a reason without this text (none: for any reason)")
+    parser.addoption(
+        "--skips", help="fail if a test is skipped for a reason without this text (none: for any reason)"
+    )
 
 
 def pytest_collection_modifyitems(items):
@@ -41,7 +43,11 @@ def unwanted(config):
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session, exitstatus):
-    if exitstatus == pytest.ExitCode.OK and not hasattr(session.config, "workerinput") and unwanted(session.config):
+    if (
+        exitstatus == pytest.ExitCode.OK
+        and not hasattr(session.config, "workerinput")
+        and unwanted(session.config)
+    ):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -93,7 +99,7 @@ def _built(tmp_path_factory):
 
     def build(folder):
         write_workspace(folder)
-        from lib.tiny import ensure_tiny
+        from lib.model.tiny import ensure_tiny
 
         ensure_tiny()
 
@@ -120,9 +126,9 @@ def trained(_built, tmp_path_factory):
 
     def build(folder):
         copied(_built, folder)
-        from lib.config import load_config
-        from lib.settings import TrainConfig
-        from lib.training import train
+        from lib.base.config import load_config
+        from lib.base.settings import TrainConfig
+        from lib.train.run import train
 
         train("tiny", load_config(folder / "configs" / "train-tiny.yaml", TrainConfig))
 

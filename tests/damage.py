@@ -8,7 +8,11 @@ def _lines(change):
 
 def _digit_changed(content):
     """One digit in the middle is another one: still valid JSON, as many lines."""
-    middle = next(n for n in range(len(content) // 2, len(content)) if content[n : n + 1].isdigit() and content[n - 1 : n] not in b" :")
+    middle = next(
+        n
+        for n in range(len(content) // 2, len(content))
+        if content[n : n + 1].isdigit() and content[n - 1 : n] not in b" :"
+    )
     return content[:middle] + (b"1" if content[middle : middle + 1] != b"1" else b"2") + content[middle + 1 :]
 
 
@@ -23,7 +27,10 @@ DAMAGES = {
     "gone": None,
 }
 
-MENDED = ("a digit changed", "gone")  # what is done about a damage does not depend on its kind: two are enough
+MENDED = (
+    "a digit changed",
+    "gone",
+)  # what is done about a damage does not depend on its kind: two are enough
 
 
 def harm(path, damage):

@@ -4,8 +4,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from lib.files import write_json, write_jsonl
-from lib.schema import Pair, Preference, TestPrompt
+from lib.base.files import write_json, write_jsonl
+from lib.base.schema import Pair, Preference, TestPrompt
 
 START = datetime(2026, 5, 1, 12, tzinfo=UTC)
 TOPICS = ["bike", "coffee", "novel", "garden", "marathon", "guitar"]
@@ -80,7 +80,14 @@ def write_data(root: Path, n_prompts=8, n_preferences=0):
 
 def write_configs(root: Path, run="mine", evaluation=None, **train):
     """configs/train-<run>.yaml and configs/eval-quick.yaml; JSON is YAML."""
-    config = {"data": "small", "eval": "quick", "model": "base-folder", "backend": "peft", "quantization": "none", **train}
+    config = {
+        "data": "small",
+        "eval": "quick",
+        "model": "base-folder",
+        "backend": "peft",
+        "quantization": "none",
+        **train,
+    }
     quick = {"judge": {"kind": "offline"}, "sampling": {"max_new_tokens": 12}, **(evaluation or {})}
     (root / "configs").mkdir(exist_ok=True)
     (root / "configs" / f"train-{run}.yaml").write_text(json.dumps(config))

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lib.cli import run
-from lib.filters import filter_pairs
-from lib.pairs import join
-from lib.raw import Row
-from lib.settings import FilterConfig, PreferencesConfig
+from lib.base.console import run
+from lib.base.settings import FilterConfig, PreferencesConfig
+from lib.data.filters import filter_pairs
+from lib.data.pairs import join
+from lib.data.raw import Row
 
 SEEN = datetime(2026, 1, 1, tzinfo=UTC)
 TWEET_ID, REPLY_ID = "1886675324152567949", "1886684680768013827"

@@ -8,7 +8,15 @@ TEXTS = [
     "What did you cook today? Anyone up for tea? Why not, I say",
     "Generate an engaging Twitter reply to: user assistant system think",
 ]
-CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>", "<tool_call>", "</tool_call>"]
+CONTROL = [
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<think>",
+    "</think>",
+    "<tool_call>",
+    "</tool_call>",
+]
 
 
 def small_tokenizer():
@@ -21,9 +29,13 @@ def small_tokenizer():
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=CONTROL, initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=CONTROL, initial_alphabet=alphabet, show_progress=False
+    )
     backend.train_from_iterator(TEXTS * 4, trainer)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token="<|im_end|>", pad_token="<|endoftext|>"
+    )
     tokenizer.chat_template = (Path(trl.__file__).parent / "chat_templates" / "qwen3.jinja").read_text()
     return tokenizer
 
@@ -41,13 +53,19 @@ def small_base(n_tokens: int, nf4: bool = False):
         num_key_value_heads=2, head_dim=16, max_position_embeddings=1024, initializer_range=0.15,
     )  # fmt: skip
     model = Qwen3ForCausalLM(config)
-    model.lm_head.weight.data[: len(CONTROL)] = 0  # random weights would write control tokens into every reply
+    model.lm_head.weight.data[: len(CONTROL)] = (
+        0  # random weights would write control tokens into every reply
+    )
     if not nf4:
         return model
-    quantization = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32)
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32
+    )
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
-        return AutoModelForCausalLM.from_pretrained(folder, quantization_config=quantization, device_map="cpu", dtype=torch.float32)
+        return AutoModelForCausalLM.from_pretrained(
+            folder, quantization_config=quantization, device_map="cpu", dtype=torch.float32
+        )
 
 
 def small_peft(nf4: bool = False):
@@ -55,7 +73,7 @@ def small_peft(nf4: bool = False):
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from lib.settings import ALL_LINEAR
+    from lib.base.settings import ALL_LINEAR
 
     tokenizer = small_tokenizer()
     lora = LoraConfig(r=4, lora_alpha=4, target_modules=list(ALL_LINEAR), task_type="CAUSAL_LM")
@@ -68,8 +86,13 @@ def small_peft(nf4: bool = False):
 
 
 def small_loaded(nf4: bool = False) -> SimpleNamespace:
-    """The same fields as lib.model.Loaded."""
+    """The same fields as lib.model.loading.Loaded."""
     model, tokenizer = small_peft(nf4)
     return SimpleNamespace(
-        model=model, tokenizer=tokenizer, engine="transformers", quantization="nf4" if nf4 else "fp32", device="cpu", base_model="small"
+        model=model,
+        tokenizer=tokenizer,
+        engine="transformers",
+        quantization="nf4" if nf4 else "fp32",
+        device="cpu",
+        base_model="small",
     )

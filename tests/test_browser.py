@@ -45,7 +45,10 @@ def test_a_package_manager_is_asked_only_where_that_needs_no_password(path):
     assert [name for name, _ in ways(None)] == ["Playwright's download", "brew"]
     commands = dict(ways(["sudo", "-n"]))
     assert list(commands) == ["Playwright's download", "apt-get", "brew"]
-    assert commands["apt-get"][1][:4] == ["sudo", "-n", "apt-get", "install"] and "chromium" in commands["apt-get"][1]
+    assert (
+        commands["apt-get"][1][:4] == ["sudo", "-n", "apt-get", "install"]
+        and "chromium" in commands["apt-get"][1]
+    )
     assert commands["brew"][0][0] == "brew"
     assert dict(ways([]))["apt-get"][0] == ["apt-get", "update", "-qq"]
 
@@ -62,7 +65,10 @@ def test_every_way_is_tried_in_turn_and_each_failure_is_named(path, playwright_a
         f"{path}/chromium does not start; Playwright's download: Error: getaddrinfo ENOTFOUND example.org; "
         "apt-get: E: Unable to locate package chromium"
     )
-    assert (path / "asked").read_text().splitlines() == ["update -qq", "install -y -qq chromium fonts-noto-color-emoji"]
+    assert (path / "asked").read_text().splitlines() == [
+        "update -qq",
+        "install -y -qq chromium fonts-noto-color-emoji",
+    ]
     assert re.findall("trying (.*?) \\(", capsys.readouterr().err) == ["Playwright's download", "apt-get"]
 
 
@@ -100,10 +106,16 @@ def test_something(): ...
 def test_skipped_browser_tests_are_one_loud_line_and_a_failure_where_none_may_be(tmp_path, skips, code):
     (tmp_path / "test_pages.py").write_text(WITHOUT)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "-n", "2", *skips, "."]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "WHY_NO_BROWSER": "none is installed; apt-get: E: no network"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "WHY_NO_BROWSER": "none is installed; apt-get: E: no network",
+    }
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     loud = [line for line in done.stdout.splitlines() if line.startswith("NOT TESTED")]
     why = "no Chromium here: none is installed; apt-get: E: no network"
     assert loud == [f"NOT TESTED: 3 tests in a browser were skipped: {why}"]
     assert done.returncode == code, done.stdout + done.stderr
-    assert ("FAILED: 3 tests were skipped, which --skips does not allow: no Chromium here" in done.stdout) == bool(code)
+    assert (
+        "FAILED: 3 tests were skipped, which --skips does not allow: no Chromium here" in done.stdout
+    ) == bool(code)

@@ -9,22 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from lib.errors import UserError
-from lib.files import read_dicts, read_json, write_bytes, write_json
-from lib.forget import forget, target_of
-from lib.generation import Evaluation
-from lib.human_eval import make_items
-from lib.raw import raw_files
-from lib.rows import read_splits
-from lib.seals import OUTDATED_S, checked, seal_of
-from lib.settings import EvalConfig, TrainConfig
-from lib.versus import _side
+from lib.base.errors import UserError
+from lib.base.files import read_dicts, read_json, write_bytes, write_json
+from lib.base.seals import OUTDATED_S, checked, seal_of
+from lib.base.settings import EvalConfig, TrainConfig
+from lib.data.forget import forget, target_of
+from lib.data.raw import raw_files
+from lib.evaluate.answers import Evaluation
+from lib.evaluate.people_page import make_items
+from lib.evaluate.versus import _side
+from lib.train.rows import read_splits
 from tests.damage import DAMAGES, MENDED, harm
+from tests.data.test_stages import CONFIG, items
 from tests.eval_data import write_configs, write_data
 from tests.items import all_stages, stage, write_items
 from tests.stubs.anthropic_server import AnthropicStub
 from tests.stubs.openai_server import OpenAIStub
-from tests.test_data_stages import CONFIG, items
 
 ROOT = Path(__file__).parent.parent
 
@@ -81,7 +81,9 @@ def test_a_damaged_file_of_a_data_set_is_refused_and_built_again_for_free(data, 
         return
     refused(stage(data, reader), path, "`make data DATA=x` builds it again, for free.")
     if (Path("data/x") / target).exists():
-        assert (Path("data/x") / target).stat().st_mtime == OUTDATED_S  # so that make, which sees times only, does
+        assert (
+            Path("data/x") / target
+        ).stat().st_mtime == OUTDATED_S  # so that make, which sees times only, does
     if damage in MENDED:
         all_stages(data)
         assert {path: path.read_bytes() for path in before} == before
@@ -90,9 +92,9 @@ def test_a_damaged_file_of_a_data_set_is_refused_and_built_again_for_free(data, 
 @pytest.mark.parametrize("damage", ["cut at a line", "a digit changed", "gone"])
 @pytest.mark.parametrize("name", ["train", "val", "test", "test_prompts", "preferences", "calibration"])
 def test_training_and_evaluation_believe_no_damaged_processed_file(data, name, damage):
-    from lib.eval_plan import eval_plan
-    from lib.preference_rows import read_preferences
-    from lib.rows import prompts_apart
+    from lib.evaluate.eval_plan import eval_plan
+    from lib.train.preference_rows import read_preferences
+    from lib.train.rows import prompts_apart
 
     config, path = TrainConfig(data="x"), Path("data/x/processed") / f"{name}.jsonl"
     harm(path, damage)
@@ -110,12 +112,14 @@ def test_training_and_evaluation_believe_no_damaged_processed_file(data, name, d
 def test_a_moved_data_set_without_raw_files_is_copied_again(data):
     shutil.rmtree("data/x/raw")
     harm(Path("data/x/processed/val.jsonl"), "cut at a line")
-    with pytest.raises(UserError, match=r"val.jsonl holds \d+ lines, and \d+ were written.* Copy data/x/processed again"):
+    with pytest.raises(
+        UserError, match=r"val.jsonl holds \d+ lines, and \d+ were written.* Copy data/x/processed again"
+    ):
         read_splits(TrainConfig(data="x"))
 
 
 def test_a_damaged_train_file_is_no_reason_to_train_under_another_name(data):
-    from lib.fingerprint import refuse_another_run
+    from lib.train.fingerprint import refuse_another_run
 
     write_json(Path("adapters/r/manifest.json"), {"fingerprint": "of the whole file"})
     harm(Path("data/x/processed/train.jsonl"), "a line removed")
@@ -126,7 +130,10 @@ def test_a_damaged_train_file_is_no_reason_to_train_under_another_name(data):
 def test_files_of_an_earlier_version_are_read(data):
     Path("data/x/interim/manifest.json").unlink()
     value = read_json(Path("data/x/processed/manifest.json"))
-    write_json(Path("data/x/processed/manifest.json"), {name: rest for name, rest in value.items() if name != "files"})
+    write_json(
+        Path("data/x/processed/manifest.json"),
+        {name: rest for name, rest in value.items() if name != "files"},
+    )
     for name in ("filter", "clean", "split", "data_report"):
         assert stage(data, name).returncode == 0
 
@@ -139,7 +146,7 @@ def test_a_damaged_record_of_the_hashes_is_made_again(data):
 
 
 def test_a_kill_between_a_file_and_its_hash_leaves_a_step_that_make_runs_again(data, monkeypatch):
-    from lib import seals
+    from lib.base import seals
 
     def killed(path, content):
         raise KeyboardInterrupt
@@ -153,9 +160,17 @@ def test_a_kill_between_a_file_and_its_hash_leaves_a_step_that_make_runs_again(d
 
 def test_decisions_of_a_review_are_the_users_own(data):
     ids = [row["reply_id"] for row in read_dicts(Path("data/x/interim/clean.jsonl"))]
-    write_items(Path("data/x/review"), [{"id": ids[0], "decision": "drop", "at": "2026-01-01T00:00:00Z"}], "decisions.jsonl")
+    write_items(
+        Path("data/x/review"),
+        [{"id": ids[0], "decision": "drop", "at": "2026-01-01T00:00:00Z"}],
+        "decisions.jsonl",
+    )
     assert stage(data, "split").returncode == 0
-    write_items(Path("data/x/review"), [{"id": ids[1], "decision": "drop", "at": "2026-01-01T00:00:00Z"}], "decisions.jsonl")
+    write_items(
+        Path("data/x/review"),
+        [{"id": ids[1], "decision": "drop", "at": "2026-01-01T00:00:00Z"}],
+        "decisions.jsonl",
+    )
     assert stage(data, "split").returncode == 0
 
 
@@ -180,7 +195,9 @@ def test_make_data_notices_a_damaged_file_with_a_fresh_time_and_mends_it_the_nex
     (tmp_path / ".venv/setup.stamp").touch()
 
     def make():
-        environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
+        environment = {
+            name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")
+        }
         command = ["make", "data", "DATA=x", f"PYTHON={sys.executable}"]
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
 
@@ -201,7 +218,15 @@ def test_make_data_notices_a_damaged_file_with_a_fresh_time_and_mends_it_the_nex
 def test_a_raw_file_that_is_not_the_one_its_meta_knows_is_refused(data, damage):
     path, meta = Path("data/x/raw/items.jsonl"), Path("data/x/raw/items.meta.json")
     seal = seal_of(path.read_bytes())
-    write_json(meta, {"collected_at": "2025-03-01T00:00:00Z", "run_id": "R7", "n_items": seal["rows"], "sha256": seal["sha256"]})
+    write_json(
+        meta,
+        {
+            "collected_at": "2025-03-01T00:00:00Z",
+            "run_id": "R7",
+            "n_items": seal["rows"],
+            "sha256": seal["sha256"],
+        },
+    )
     assert stage(data, "pair").returncode == 0
     harm(path, damage)
     refused(stage(data, "pair"), path, "`make data DATA=x` reads run R7 again, for free", f"delete {meta}")
@@ -210,7 +235,10 @@ def test_a_raw_file_that_is_not_the_one_its_meta_knows_is_refused(data, damage):
 @pytest.mark.parametrize("damage", ["cut at a line", "a line removed", "a line doubled", "gone"])
 def test_a_meta_file_of_an_earlier_version_knows_the_count(data, damage):
     path = Path("data/x/raw/items.jsonl")
-    write_json(path.with_suffix(".meta.json"), {"collected_at": "2025-03-01T00:00:00Z", "n_items": seal_of(path.read_bytes())["rows"]})
+    write_json(
+        path.with_suffix(".meta.json"),
+        {"collected_at": "2025-03-01T00:00:00Z", "n_items": seal_of(path.read_bytes())["rows"]},
+    )
     assert stage(data, "pair").returncode == 0
     harm(path, damage)
     refused(stage(data, "pair"), path, "Copy it again from where it came.")
@@ -255,8 +283,14 @@ def judged(tmp_path_factory, served):
     write_bytes(processed / "val.jsonl", (processed / "test.jsonl").read_bytes())
     files = {path.name: seal_of(path.read_bytes()) for path in processed.glob("*.jsonl")}
     filters = {"filter": {"toxicity_model": "none", "language": "en"}}
-    write_json(processed / "manifest.json", {"embedding_model": "char-ngrams", "config": filters, "counts": {}, "files": files})
-    arms = {name: {"base_url": served.url, "model": model} for name, model in zip(("base", "tuned"), served.models, strict=True)}
+    write_json(
+        processed / "manifest.json",
+        {"embedding_model": "char-ngrams", "config": filters, "counts": {}, "files": files},
+    )
+    arms = {
+        name: {"base_url": served.url, "model": model}
+        for name, model in zip(("base", "tuned"), served.models, strict=True)
+    }
     write_configs(folder, evaluation={"engine": {"openai": arms}, "systems": ["base", "tuned", "human"]})
     write_json(folder / "adapters/mine/manifest.json", {"train_eval_gap": 0.1, "config": {"data": "small"}})
     evaluate(folder)
@@ -273,7 +307,14 @@ def evaluation(judged, served, tmp_path, monkeypatch):
 
 def contents():
     """What the steps wrote, without the two manifests and the report, which say when."""
-    names = ("replies.jsonl", "model_metrics.json", "judgments.jsonl", "judgments.failed.jsonl", "calibration.jsonl", "calibration.json")
+    names = (
+        "replies.jsonl",
+        "model_metrics.json",
+        "judgments.jsonl",
+        "judgments.failed.jsonl",
+        "calibration.jsonl",
+        "calibration.json",
+    )
     return {name: (FOLDER / name).read_bytes() for name in names}
 
 
@@ -288,14 +329,23 @@ OUTPUTS = {  # file -> (the step that reads it, the file that make must write ag
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", OUTPUTS)
-def test_damaged_replies_and_verdicts_are_refused_and_written_again_for_free(evaluation, served, name, damage):
+def test_damaged_replies_and_verdicts_are_refused_and_written_again_for_free(
+    evaluation, served, name, damage
+):
     before, (reader, target) = contents(), OUTPUTS[name]
-    if not before[name] or (name == "model_metrics.json" and damage == "a digit changed"):  # it holds no number here
+    if not before[name] or (
+        name == "model_metrics.json" and damage == "a digit changed"
+    ):  # it holds no number here
         (FOLDER / name).write_bytes(b'{"tweet_id": "5001"}\n')
     elif not harm(FOLDER / name, damage):
         return
     (FOLDER / "report.json").unlink()
-    refused(stage(evaluation, reader, *ARGS), FOLDER / name, "`make eval RUN=mine EVAL=quick` writes it again", "for free")
+    refused(
+        stage(evaluation, reader, *ARGS),
+        FOLDER / name,
+        "`make eval RUN=mine EVAL=quick` writes it again",
+        "for free",
+    )
     if (FOLDER / target).exists():
         assert (FOLDER / target).stat().st_mtime == OUTDATED_S
     assert not (FOLDER / "report.json").exists()
@@ -305,13 +355,19 @@ def test_damaged_replies_and_verdicts_are_refused_and_written_again_for_free(eva
 
 
 def test_people_and_comparisons_read_no_damaged_replies(evaluation):
-    from lib.compare import Run
+    from lib.evaluate.compare import Run
 
     harm(FOLDER / "replies.jsonl", "cut at a line")
     config = TrainConfig(data="small")
     with pytest.raises(UserError, match="`make eval RUN=mine EVAL=quick` writes it again"):
         make_items(Evaluation("mine", config, EvalConfig(), FOLDER))
-    run = Run(name="mine", folder=Path("adapters/mine"), manifest={"config": {"data": "small"}}, history=[], reports={})
+    run = Run(
+        name="mine",
+        folder=Path("adapters/mine"),
+        manifest={"config": {"data": "small"}},
+        history=[],
+        reports={},
+    )
     with pytest.raises(UserError, match="`make eval RUN=mine EVAL=quick` writes it again"):
         _side(run, "quick", Path())
 
@@ -334,7 +390,9 @@ def test_replies_cut_with_their_log_are_generated_anew(evaluation, served):
     assert contents()["replies.jsonl"].count(b"\n") == before and served.bodies
 
 
-@pytest.mark.parametrize("damage", ["cut at a line", "cut in a line", "a digit changed", "a line doubled", "gone"])
+@pytest.mark.parametrize(
+    "damage", ["cut at a line", "cut in a line", "a digit changed", "a line doubled", "gone"]
+)
 def test_verdicts_that_were_damaged_with_their_log_are_made_again(evaluation, damage):
     before = contents()
     log = FOLDER / "work/judgments.jsonl"
@@ -353,7 +411,10 @@ def test_manifests_of_an_earlier_version_are_understood(evaluation):
         path = FOLDER / f"{name}.manifest.json"
         value = read_json(path)
         files = {file: seal["sha256"] for file, seal in value.pop("files").items()}
-        write_json(path, value | ({"replies_sha256": files["replies.jsonl"]} if name == "replies" else {"sha256": files}))
+        write_json(
+            path,
+            value | ({"replies_sha256": files["replies.jsonl"]} if name == "replies" else {"sha256": files}),
+        )
     assert ["nothing to do" in done.stdout for done in evaluate(evaluation)] == [True, True, False]
     for name, reader in (("judgments.jsonl", "report"), ("replies.jsonl", "judge")):
         harm(FOLDER / name, "cut at a line")
@@ -364,7 +425,11 @@ def test_manifests_of_an_earlier_version_are_understood(evaluation):
 def test_a_damaged_manifest_is_written_again(evaluation, name):
     before = contents()
     harm(FOLDER / f"{name}.manifest.json", "cut in a line")
-    refused(stage(evaluation, "report", *ARGS), FOLDER / f"{name}.manifest.json", "`make eval RUN=mine EVAL=quick`")
+    refused(
+        stage(evaluation, "report", *ARGS),
+        FOLDER / f"{name}.manifest.json",
+        "`make eval RUN=mine EVAL=quick`",
+    )
     evaluate(evaluation)
     assert contents() == before
 

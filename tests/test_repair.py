@@ -9,20 +9,20 @@ from dataclasses import replace
 
 import pytest
 
-from lib import apify_source
-from lib.claude_judge import judge_with_claude
-from lib.costs import costs
-from lib.errors import UserError
-from lib.files import read_dicts, read_json, write_bytes
-from lib.ledger import Ledger
-from lib.provider import GoneError
-from lib.repair_judge import repair_judge
+from lib.base.costs import costs
+from lib.base.errors import UserError
+from lib.base.files import read_dicts, read_json, write_bytes
+from lib.base.ledger import Ledger
+from lib.collect import apify as apify_source
+from lib.collect.provider import GoneError
+from lib.judge.claude import judge_with_claude
+from lib.judge.repair_judge import repair_judge
 from scripts import repair
+from tests.collect.test_collection import here, impatient, run_job
+from tests.judge.test_claude import BATCH, LIVE, Judge, command, questions, stub
 from tests.stubs.anthropic_server import Fault
 from tests.stubs.apify_server import ApifyStub
 from tests.stubs.tweets_world import world
-from tests.test_claude_judge import BATCH, LIVE, Judge, command, questions, stub
-from tests.test_collect import here, impatient, run_job
 
 
 def mended(folder):
@@ -48,7 +48,10 @@ DAMAGE = {
     "utf-16": lambda lines: (b"\n".join(lines) + b"\n").decode().encode("utf-16"),
     "bom": lambda lines: b"\xef\xbb\xbf" + b"\r\n".join(lines) + b"\r\n",
     "latin-1": lambda lines: (
-        b"\n".join(lines).replace(b'"because', b'"b\xe9cause').replace(b'"note": {"', b'"note": {"\xe9": 1, "') + b"\n"
+        b"\n".join(lines)
+        .replace(b'"because', b'"b\xe9cause')
+        .replace(b'"note": {"', b'"note": {"\xe9": 1, "')
+        + b"\n"
     ),
     "not an object": lambda lines: b"\n".join([*lines[:3], b"[]", b'{"a": 1}', b"null", *lines[3:]]) + b"\n",
 }
@@ -70,7 +73,10 @@ def test_a_damaged_book_of_the_judge_is_mended_and_nothing_is_asked_twice(stub, 
     judge(questions(12))
     assert len(judge.judgments) == 12 == len(stub.paid) and max(stub.seen.values()) == 1
     account = judge.account()
-    assert account["usd"] - account["possibly_paid_usd"] == pytest.approx(stub.billed_usd()) and account["answers"] == 12
+    assert (
+        account["usd"] - account["possibly_paid_usd"] == pytest.approx(stub.billed_usd())
+        and account["answers"] == 12
+    )
 
 
 def test_a_damaged_line_is_put_aside_and_never_thrown_away(stub, tmp_path):
@@ -107,7 +113,9 @@ def test_a_book_that_is_gone_is_written_anew_from_the_others(stub, tmp_path, nam
     mended(tmp_path)
     judge = Judge(tmp_path)
     judge(questions(6))
-    assert len(stub.paid) == 6 == len(judge.judgments) and judge.account()["usd"] == pytest.approx(stub.billed_usd())
+    assert len(stub.paid) == 6 == len(judge.judgments) and judge.account()["usd"] == pytest.approx(
+        stub.billed_usd()
+    )
 
 
 def test_an_answer_of_which_nothing_is_left_is_asked_again_only_with_a_word(stub, tmp_path):
@@ -120,7 +128,9 @@ def test_an_answer_of_which_nothing_is_left_is_asked_again_only_with_a_word(stub
     assert any("AGAIN=1" in line for line in said)
     judge = Judge(tmp_path)
     judge(questions(6))
-    assert len(stub.paid) == 6 and list(judge.failed.values()) == ["answer_lost"] and len(judge.judgments) == 5
+    assert (
+        len(stub.paid) == 6 and list(judge.failed.values()) == ["answer_lost"] and len(judge.judgments) == 5
+    )
     judge_with_claude(questions(6), LIVE, judge.folder, judge.ledger, again=True)
     assert len(judge.judgments) == 6 and len(stub.paid) == 7
     assert Judge(tmp_path).account()["usd"] == pytest.approx(stub.billed_usd())
@@ -138,23 +148,33 @@ def test_a_line_that_says_nothing_any_more_holds_back_what_may_have_been_asked(s
     assert len(judge.judgments) == 9
 
 
-@pytest.mark.parametrize("name", ["ledger.jsonl", "work/answers.jsonl", "work/batches.jsonl", "work/judgments.jsonl"])
+@pytest.mark.parametrize(
+    "name", ["ledger.jsonl", "work/answers.jsonl", "work/batches.jsonl", "work/judgments.jsonl"]
+)
 @pytest.mark.parametrize("also", ["", "work/judgments.jsonl"])
 def test_what_is_missing_of_a_batch_is_read_again_and_never_asked_again(stub, tmp_path, name, also):
     Judge(tmp_path)(questions(15), BATCH)
     for lost in {name, also} - {""}:
-        (tmp_path / lost).write_bytes(b"".join(line + b"\n" for line in lines_of(tmp_path / lost)[:1]) + b"rubbish\n")
-    keys = [json.loads(line)["key"] for line in lines_of(tmp_path / "work/answers.jsonl") if line.startswith(b"{")]
+        (tmp_path / lost).write_bytes(
+            b"".join(line + b"\n" for line in lines_of(tmp_path / lost)[:1]) + b"rubbish\n"
+        )
+    keys = [
+        json.loads(line)["key"] for line in lines_of(tmp_path / "work/answers.jsonl") if line.startswith(b"{")
+    ]
     mended(tmp_path)
     judge = Judge(tmp_path)
     judge(questions(15), BATCH)
-    judge_with_claude(questions(15), BATCH, judge.folder, judge.ledger, judge.said.append, judge.slept.append, again=True)
+    judge_with_claude(
+        questions(15), BATCH, judge.folder, judge.ledger, judge.said.append, judge.slept.append, again=True
+    )
     assert keys and len(stub.batches) == 1 and max(stub.seen.values()) == 1 and len(judge.judgments) == 15
 
 
-def test_the_keys_of_a_batch_under_way_are_worked_out_from_the_questions(stub, command, tmp_path, monkeypatch):
+def test_the_keys_of_a_batch_under_way_are_worked_out_from_the_questions(
+    stub, command, tmp_path, monkeypatch
+):
     stub.faults = [Fault("results", 500, times=100)]
-    monkeypatch.setattr("lib.claude_client.wait_s", lambda *_: 0)
+    monkeypatch.setattr("lib.judge.claude_client.wait_s", lambda *_: 0)
     with pytest.raises(UserError):
         command(batch="always")
     work = tmp_path / "adapters/mine/eval/quick/work"
@@ -170,7 +190,11 @@ def test_the_keys_of_a_batch_under_way_are_worked_out_from_the_questions(stub, c
 
 
 def run_repair(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["repair", "--data", "data/main", "--run", "adapters/mine", "--eval", "adapters/mine/eval/quick"])
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        ["repair", "--data", "data/main", "--run", "adapters/mine", "--eval", "adapters/mine/eval/quick"],
+    )
     repair.main()
 
 
@@ -208,13 +232,13 @@ def test_stopped_at_any_write_the_same_command_mends_the_rest(stub, tmp_path, mo
             raise KeyboardInterrupt
         write_bytes(path, content)
 
-    monkeypatch.setattr("lib.salvage.write_bytes", write)
+    monkeypatch.setattr("lib.base.salvage.write_bytes", write)
     try:
         mended(tmp_path)
     except KeyboardInterrupt:
-        monkeypatch.setattr("lib.salvage.write_bytes", write_bytes)
+        monkeypatch.setattr("lib.base.salvage.write_bytes", write_bytes)
         mended(tmp_path)
-    monkeypatch.setattr("lib.salvage.write_bytes", write_bytes)
+    monkeypatch.setattr("lib.base.salvage.write_bytes", write_bytes)
     assert mended(tmp_path) == []
     judge = Judge(tmp_path)
     judge(questions(12))
@@ -231,7 +255,9 @@ def test_errors_that_were_booked_as_possibly_paid_are_taken_back(stub, tmp_path)
         judge.ledger.append("done", f"{key[::-1]}-1", "judge", usd=5.0, note=note)
     assert judge.account()["usd"] > 5
     mended(tmp_path)
-    assert judge.account()["usd"] == pytest.approx(stub.billed_usd()) and judge.account()["possibly_paid"] == 0
+    assert (
+        judge.account()["usd"] == pytest.approx(stub.billed_usd()) and judge.account()["possibly_paid"] == 0
+    )
 
 
 # --- a data set ----------------------------------------------------------------------------------------
@@ -259,11 +285,15 @@ def test_a_ledger_of_a_set_that_is_gone_is_written_anew_from_what_was_bought(her
         (here / "data/main/ledger.jsonl").unlink()
         run_repair(monkeypatch)
         run_job(stub, monkeypatch)
-        assert len(stub.runs) == n_runs and sum(cost.usd for cost in costs(here)) == pytest.approx(stub.billed_usd())
+        assert len(stub.runs) == n_runs and sum(cost.usd for cost in costs(here)) == pytest.approx(
+            stub.billed_usd()
+        )
 
 
 @pytest.mark.parametrize("state", ["intent", "started"])
-def test_a_run_that_no_line_tells_of_any_more_is_looked_for_before_another_is_started(here, monkeypatch, state):
+def test_a_run_that_no_line_tells_of_any_more_is_looked_for_before_another_is_started(
+    here, monkeypatch, state
+):
     with ApifyStub(world) as stub:
         run_job(stub, monkeypatch)
         n_runs, path = len(stub.runs), here / "data/main/ledger.jsonl"

@@ -36,7 +36,9 @@ class Pod:
         if runpodctl:
             self.program("runpodctl", f'cat > stdin; echo "${{RUNPOD_API_KEY:-}}" >> keys; {runpodctl}')
         self.environ = folder / "environ"
-        self.environ.write_bytes(b"".join(f"{name}={value}".encode() + b"\0" for name, value in environ.items()))
+        self.environ.write_bytes(
+            b"".join(f"{name}={value}".encode() + b"\0" for name, value in environ.items())
+        )
 
     def program(self, name, text):
         (self.bin / name).unlink(missing_ok=True)  # through a link this machine's own program would change
@@ -49,7 +51,9 @@ class Pod:
         block = block.replace("/dev/shm", str(self.folder))
         environment = {"PATH": str(self.bin), "HOME": str(self.folder)}
         shell = [self.bin / "bash", "-c", block]
-        return subprocess.run(shell, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=30)
+        return subprocess.run(
+            shell, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=30
+        )
 
     def read(self, name):
         path = self.folder / name
@@ -192,7 +196,9 @@ def test_a_broken_copy_of_the_adapter_is_noticed_before_the_pod_is_terminated(tm
     cut = "cp /dev/null adapters/qwen3-8b/adapter_model.safetensors"
     for after, whole in (("true", True), (cut, False)):
         environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "AFTER": after}
-        done = subprocess.run(["bash", "-c", fetch], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        done = subprocess.run(
+            ["bash", "-c", fetch], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
         assert (done.returncode == 0) == whole, done
         assert done.stdout.count(": OK") == (2 if whole else 1)
 

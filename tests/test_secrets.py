@@ -16,16 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from lib.cli import load_env
-from lib.credentials import MASK, masked
-from lib.errors import UserError
+from lib.base.console import load_env
+from lib.base.credentials import MASK, masked
+from lib.base.errors import UserError
+from tests.judge.test_claude import set_up
 from tests.stubs import apify_server
 from tests.stubs.anthropic_server import AnthropicStub
 from tests.stubs.apify_server import ApifyStub
 from tests.stubs.hub_server import hub_server
 from tests.stubs.openai_server import OpenAIStub
 from tests.stubs.tweets_world import config_text, world
-from tests.test_claude_judge import set_up
 
 ROOT = Path(__file__).parent.parent
 PREFIXES = {
@@ -56,7 +56,9 @@ def keys(variant):
     return {name: prefix + digits(name, variant) for name, prefix in PREFIXES.items()}
 
 
-TELLING = [digits(name, variant)[:N_TELLING].encode() for name in PREFIXES for variant in ("environment", ".env")]
+TELLING = [
+    digits(name, variant)[:N_TELLING].encode() for name in PREFIXES for variant in ("environment", ".env")
+]
 
 
 def planted_in(content):
@@ -97,9 +99,15 @@ class _Echo(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         key = self.headers.get("Authorization") or self.headers.get("x-api-key") or ""
         said = f"no entry for {key}"
-        body = json.dumps({"error": {"type": "stub", "message": said}, "message": said, "detail": said, "errors": [said]}).encode()
+        body = json.dumps(
+            {"error": {"type": "stub", "message": said}, "message": said, "detail": said, "errors": [said]}
+        ).encode()
         self.send_response(self.status, said)
-        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(body)), "X-Error-Message": said}.items():
+        for name, value in {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "X-Error-Message": said,
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
@@ -138,15 +146,24 @@ class Project:
         (folder / "adapters/mine/manifest.json").write_text(json.dumps({"adapter_sha256": "f" * 64}))
         bounds = {"toxicity_model": "none", "language": "en"}
         (folder / "data/small/processed/manifest.json").write_text(
-            json.dumps({"embedding_model": "char-ngrams", "toxicity_model": "none", "config": {"filter": bounds}})
+            json.dumps(
+                {"embedding_model": "char-ngrams", "toxicity_model": "none", "config": {"filter": bounds}}
+            )
         )
         arm = {"base_url": urls["OPENAI"] + "/v1", "api_key_env": "OPENAI_API_KEY"}
         arms = {"base": {**arm, "model": "base-model"}, "tuned": {**arm, "model": "tuned-model"}}
         quick = {"engine": {"openai": arms}, "judge": {"kind": "claude"}, "sampling": {"max_new_tokens": 12}}
         (folder / "configs/eval-quick.yaml").write_text(json.dumps(quick))
-        text = config_text("cats", max_usd=1) + "filter: {toxicity_model: none}\nclean: {embedding_model: char-ngrams}\n"
+        text = (
+            config_text("cats", max_usd=1)
+            + "filter: {toxicity_model: none}\nclean: {embedding_model: char-ngrams}\n"
+        )
         (folder / "configs/data-main.yaml").write_text(text)
-        others = {name: value for name, value in os.environ.items() if name not in PREFIXES and not name.startswith("WANDB_")}
+        others = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in PREFIXES and not name.startswith("WANDB_")
+        }
         self.environment = {
             **others, "PYTHONPATH": str(ROOT), "YES": "1", "OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "hf"), "HF_HUB_DISABLE_XET": "1",
             "WANDB_MODE": "offline", "HOME": str(folder / "home"), "APIFY_API_BASE_URL": urls["APIFY"],
@@ -159,7 +176,14 @@ class Project:
 
     def run(self, module, *arguments):
         line = [sys.executable, "-c", RUN_MODULE, module, *arguments]
-        done = subprocess.run(line, cwd=self.folder, env=self.environment, capture_output=True, timeout=120, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            line,
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            timeout=120,
+            stdin=subprocess.DEVNULL,
+        )
         self.said.append(done.stdout + done.stderr)
         self.codes[module] = done.returncode
         return (done.stdout + done.stderr).decode()
@@ -167,7 +191,9 @@ class Project:
     def pages(self, module, *arguments, ask=("", "config", "gradio_api/info", "nothing/here")):
         """Start a page, read what it serves, end it."""
         line = [sys.executable, "-m", module, *arguments]
-        process = subprocess.Popen(line, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            line, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
         try:
             lines = iter(process.stdout.readline, b"")
             read = []
@@ -200,15 +226,27 @@ def servers(monkeypatch):
     given = keys("environment")
     monkeypatch.setattr(apify_server, "TOKEN", given["APIFY_API_TOKEN"])
     monkeypatch.setattr(AnthropicStub, "KEY", given["ANTHROPIC_API_KEY"])
-    with AnthropicStub() as claude, ApifyStub(world) as apify, hub_server() as hub, OpenAIStub(key=given["OPENAI_API_KEY"]) as openai:
+    with (
+        AnthropicStub() as claude,
+        ApifyStub(world) as apify,
+        hub_server() as hub,
+        OpenAIStub(key=given["OPENAI_API_KEY"]) as openai,
+    ):
         hub.token = given["HF_TOKEN"]
-        yield {"ANTHROPIC": claude.url, "APIFY": apify.url, "HF": hub.url, "OPENAI": openai.url.removesuffix("/v1")}
+        yield {
+            "ANTHROPIC": claude.url,
+            "APIFY": apify.url,
+            "HF": hub.url,
+            "OPENAI": openai.url.removesuffix("/v1"),
+        }
 
 
 @pytest.mark.timeout(600)
 def test_no_command_says_or_writes_a_key_when_all_goes_well(tiny_run, servers):
     project = Project(tiny_run, "environment", servers)
-    (tiny_run / "configs/train-tracked.yaml").write_text(json.dumps({"extends": "tiny", "track": "wandb", "epochs": 2}))
+    (tiny_run / "configs/train-tracked.yaml").write_text(
+        json.dumps({"extends": "tiny", "track": "wandb", "epochs": 2})
+    )
     commands = [
         ["scripts.collect", *DATA], ["scripts.pair", *DATA], ["scripts.filter", *DATA], ["scripts.clean", *DATA], ["scripts.split", *DATA],
         ["scripts.data_report", *DATA], ["scripts.plan", *TINY], ["scripts.eval_plan", *MINE],
@@ -224,7 +262,18 @@ def test_no_command_says_or_writes_a_key_when_all_goes_well(tiny_run, servers):
         project.pages("scripts.review", *DATA, "--web")
         project.pages("scripts.human_eval", *MINE, "--web")
     assert b"Traceback" not in b"".join(project.said)
-    worked = ("collect", "pair", "filter", "clean", "train", "generate", "judge", "human_eval", "publish", "compare")
+    worked = (
+        "collect",
+        "pair",
+        "filter",
+        "clean",
+        "train",
+        "generate",
+        "judge",
+        "human_eval",
+        "publish",
+        "compare",
+    )
     assert {name: project.codes[f"scripts.{name}"] for name in worked} == dict.fromkeys(worked, 0)
     assert (tiny_run / "adapters/tracked/wandb").is_dir()
     assert processes.n_looks > 20
@@ -238,8 +287,12 @@ def test_no_command_says_or_writes_a_key_when_a_server_repeats_it(tiny_run, tmp_
     addresses = {"401": echo(401), "500": echo(500), "400": echo(400), "refused": "http://127.0.0.1:9"}
 
     def attempt(name):
-        folder = shutil.copytree(tiny_run, tmp_path / "each" / name, symlinks=True, ignore=lambda *_: ["each"])
-        project = Project(Path(folder), where, dict.fromkeys(("APIFY", "ANTHROPIC", "HF", "OPENAI"), addresses[name]))
+        folder = shutil.copytree(
+            tiny_run, tmp_path / "each" / name, symlinks=True, ignore=lambda *_: ["each"]
+        )
+        project = Project(
+            Path(folder), where, dict.fromkeys(("APIFY", "ANTHROPIC", "HF", "OPENAI"), addresses[name])
+        )
         for command in PAID:
             (project.folder / "adapters/mine/eval/quick/judgments.jsonl").unlink(missing_ok=True)
             print(name, command[0], project.run(*command)[-600:], project.codes[command[0]])
@@ -250,33 +303,49 @@ def test_no_command_says_or_writes_a_key_when_a_server_repeats_it(tiny_run, tmp_
     assert processes.found == []
     for project in projects:
         assert b"Traceback" not in b"".join(project.said)
-        assert project.codes["scripts.publish"] == project.codes["scripts.collect"] == project.codes["scripts.generate"] == 1
+        assert (
+            project.codes["scripts.publish"]
+            == project.codes["scripts.collect"]
+            == project.codes["scripts.generate"]
+            == 1
+        )
         project.check()
 
 
 def test_a_key_in_an_error_or_in_its_beginning_is_masked(monkeypatch):
     key = keys("environment")["ANTHROPIC_API_KEY"]
     monkeypatch.setenv("ANTHROPIC_API_KEY", key)
-    assert str(UserError(f"The server said: {key}, {key[:20]}... go away")) == f"The server said: {MASK}, {MASK}... go away"
+    assert (
+        str(UserError(f"The server said: {key}, {key[:20]}... go away"))
+        == f"The server said: {MASK}, {MASK}... go away"
+    )
     assert masked("sk-ant-stub and words") == "sk-ant-stub and words"
 
 
 def test_a_bug_that_holds_a_key_shows_its_traceback_without_it(tmp_path):
     key = keys("environment")["HF_TOKEN"]
     code = """import logging, os
-from lib.cli import run
+from lib.base.console import run
 def main():
     logging.warning("uses %s", os.environ["HF_TOKEN"])
     {}[os.environ["HF_TOKEN"]]
 run(main)"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "HF_TOKEN": key}, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "HF_TOKEN": key},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 1
     assert f"KeyError: '{MASK}'" in done.stderr
     assert f"uses {MASK}" in done.stderr
     assert key not in done.stderr + done.stdout
 
 
-@pytest.mark.parametrize("mode, warned", [(0o600, False), (0o400, False), (0o644, True), (0o640, True), (0o604, True)])
+@pytest.mark.parametrize(
+    "mode, warned", [(0o600, False), (0o400, False), (0o644, True), (0o640, True), (0o604, True)]
+)
 def test_an_env_file_that_others_can_read_is_said(tmp_path, monkeypatch, capsys, mode, warned):
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text("# nothing yet\n")

@@ -5,13 +5,17 @@ import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from lib.files import write_jsonl
-from lib.schema import Pair, TestPrompt
+from lib.base.files import write_jsonl
+from lib.base.schema import Pair, TestPrompt
 
 PLACES = ["the kitchen", "the harbour", "our office", "a small garden", "the night train", "my old school"]
 THINGS = ["bread", "bicycle", "piano", "report", "lemon tree", "tent", "camera", "sourdough"]
 DEEDS = ["fixed", "painted", "lost", "borrowed", "finally understood", "dropped", "sold"]
-ANSWERS = ["That is how my uncle began too, and now he owns nine.", "The second one is easier, the third one is a habit.", "Bold of you."]
+ANSWERS = [
+    "That is how my uncle began too, and now he owns nine.",
+    "The second one is easier, the third one is a habit.",
+    "Bold of you.",
+]
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 CONFIG = """\
@@ -72,7 +76,10 @@ def write_workspace(folder: Path, config: str = CONFIG) -> Path:
         write_jsonl(processed / f"{name}.jsonl", part)
     prompts = {pair.tweet_id: pair for pair in splits["test"]}.values()
     fields = ("tweet_id", "tweet", "tweet_author", "tweet_likes")
-    write_jsonl(processed / "test_prompts.jsonl", [TestPrompt(**{name: getattr(pair, name) for name in fields}) for pair in prompts])
+    write_jsonl(
+        processed / "test_prompts.jsonl",
+        [TestPrompt(**{name: getattr(pair, name) for name in fields}) for pair in prompts],
+    )
     raw = folder / "data" / "sample" / "raw" / "items.jsonl"
     raw.parent.mkdir(parents=True)
     raw.write_text("".join(json.dumps(item) + "\n" for item in _items(made)))
@@ -82,6 +89,12 @@ def write_workspace(folder: Path, config: str = CONFIG) -> Path:
 
 
 def _items(made: list[Pair]) -> list[dict]:
-    tweets = {pair.tweet_id: {"id": pair.tweet_id, "text": pair.tweet, "author": {"userName": pair.tweet_author}} for pair in made}
-    replies = [{"id": pair.reply_id, "text": pair.reply, "isReply": True, "author": {"userName": pair.reply_author}} for pair in made]
+    tweets = {
+        pair.tweet_id: {"id": pair.tweet_id, "text": pair.tweet, "author": {"userName": pair.tweet_author}}
+        for pair in made
+    }
+    replies = [
+        {"id": pair.reply_id, "text": pair.reply, "isReply": True, "author": {"userName": pair.reply_author}}
+        for pair in made
+    ]
     return [*tweets.values(), *replies]

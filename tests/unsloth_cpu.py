@@ -19,7 +19,9 @@ def pretend_device() -> None:
     import torch
     from torch.overrides import TorchFunctionMode
 
-    properties = types.SimpleNamespace(name="CPU", total_memory=24 * 10**9, major=9, minor=0, multi_processor_count=1, gcnArchName="")
+    properties = types.SimpleNamespace(
+        name="CPU", total_memory=24 * 10**9, major=9, minor=0, multi_processor_count=1, gcnArchName=""
+    )
     torch.cuda.get_device_properties = lambda *_: properties
     torch.cuda.get_device_capability = lambda *_: (9, 0)
     torch.cuda.get_device_name = lambda *_: properties.name
@@ -35,7 +37,9 @@ def pretend_device() -> None:
 
     class OnCpu(TorchFunctionMode):
         def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            return function(*map(on_cpu, args), **{name: on_cpu(value) for name, value in (kwargs or {}).items()})
+            return function(
+                *map(on_cpu, args), **{name: on_cpu(value) for name, value in (kwargs or {}).items()}
+            )
 
     OnCpu().__enter__()
 
@@ -67,10 +71,16 @@ def rope_embedding(q: Any, k: Any, cos: Any, sin: Any, positions: Any = None) ->
     """q, k: (batch, heads, tokens, width). positions: (batch, tokens); None: in order."""
     import torch
 
-    cos, sin = (table.squeeze()[: q.shape[2]] if positions is None else table.squeeze()[positions].unsqueeze(1) for table in (cos, sin))
+    cos, sin = (
+        table.squeeze()[: q.shape[2]] if positions is None else table.squeeze()[positions].unsqueeze(1)
+        for table in (cos, sin)
+    )
     if cos.shape[-1] < q.shape[-1]:
         cos, sin = torch.cat((cos, cos), -1), torch.cat((sin, sin), -1)
-    cos, sin = cos.to(q.dtype), sin.to(q.dtype)  # no copy: a table made in inference mode has to fail, as in Unsloth's traced kernels
+    cos, sin = (
+        cos.to(q.dtype),
+        sin.to(q.dtype),
+    )  # no copy: a table made in inference mode has to fail, as in Unsloth's traced kernels
 
     def rotated(x: Any) -> Any:
         half = x.shape[-1] // 2
@@ -97,7 +107,9 @@ def swiglu_backward(grad: Any, gate: Any, up: Any) -> tuple[Any, Any, Any]:
     return grad.copy_(h), gate.copy_(df), up.copy_(de)
 
 
-def dequantize(weight: Any, state: Any = None, out: Any = None, use_global_buffer: bool = False, dtype: Any = None) -> Any:
+def dequantize(
+    weight: Any, state: Any = None, out: Any = None, use_global_buffer: bool = False, dtype: Any = None
+) -> Any:
     """The weight of a 4-bit layer, (out, in), or (in, out) where the packed weight comes transposed; any other as it is.
 
     dtype: what Unsloth wants of an FP8 weight; a 4-bit one has its own.
@@ -122,7 +134,9 @@ def ensure_rope_cache(self: Any, _: Any) -> int:
 
     if self._rope_cache_stale(self.multi_gpu_cos_cached[0], 0):
         size = self.current_rope_size
-        self._set_cos_sin_cache(seq_len=self._rope_cache_rows(), device=torch.device("cpu:0"), dtype=self._rope_cache_dtype)
+        self._set_cos_sin_cache(
+            seq_len=self._rope_cache_rows(), device=torch.device("cpu:0"), dtype=self._rope_cache_dtype
+        )
         self.current_rope_size = size
         self._rope_cache_versions[0] = self._rope_cache_version
         self._rope_rows_ready[0] = self.multi_gpu_cos_cached[0].shape[0]
@@ -162,12 +176,15 @@ def main() -> None:
     import_unsloth()
     replace_kernels(bitsandbytes="--without-bitsandbytes" not in sys.argv)
     sys.argv = [argument for argument in sys.argv if argument != "--without-bitsandbytes"]
-    import lib.model
-    import lib.training
+    import lib.model.loading
+    import lib.train.run
     import scripts.train
-    from lib.cli import run
+    from lib.base.console import run
 
-    lib.model.resolve_backend = lib.training.resolve_backend = lambda config: ("unsloth", "on a CPU, for this test")
+    lib.model.loading.resolve_backend = lib.train.run.resolve_backend = lambda config: (
+        "unsloth",
+        "on a CPU, for this test",
+    )
     run(scripts.train.main)
 
 

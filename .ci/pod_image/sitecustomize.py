@@ -31,7 +31,9 @@ class PodTorch(importlib.abc.MetaPathFinder):
             module.__version__ = type(module.__version__)(VERSION)
             release = tuple(map(int, VERSION.split(".")[:2]))
             for home, names in NEWER.items():
-                hide(importlib.import_module(home), [name for name, since in names.items() if release < since])
+                hide(
+                    importlib.import_module(home), [name for name, since in names.items() if release < since]
+                )
 
         spec.loader.exec_module = disguised
         return spec

@@ -79,13 +79,17 @@ class AnthropicStub:
     models: tuple[str, ...] = ("claude-sonnet-5-5", "claude-haiku-5-5", "claude-opus-5-5")
     usage: tuple[int, int] = (1000, 300)  # tokens of every answer
     polls: int = 0  # answers "in_progress" before the end of a batch
-    outcome: Callable[[str, int], str] = lambda content, time: "succeeded"  # of a batch request, the n-th time it is in a batch
+    outcome: Callable[[str, int], str] = lambda content, time: (
+        "succeeded"
+    )  # of a batch request, the n-th time it is in a batch
     faults: list[Fault] = field(default_factory=list)
     delay: float = 0.0
     victim: int = 0  # the process that a kill fault kills
     calls: Counter = field(default_factory=Counter)
     seen: Counter = field(default_factory=Counter)  # question -> processed, live or in a batch
-    paid: list[tuple[int, int, bool]] = field(default_factory=list)  # (tokens in, out, batch) of every answer that was computed
+    paid: list[tuple[int, int, bool]] = field(
+        default_factory=list
+    )  # (tokens in, out, batch) of every answer that was computed
     messages: dict[str, str] = field(default_factory=dict)  # message id -> question
     batches: list[dict[str, Any]] = field(default_factory=list)  # oldest first
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -100,7 +104,9 @@ class AnthropicStub:
         self.server.daemon_threads = True
         self.server.handle_error = lambda *_: None  # a client that hung up is part of the tests
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        threading.Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        ).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -111,7 +117,10 @@ class AnthropicStub:
         return sum(self.calls.values())
 
     def billed_usd(self, usd_in: float = 2.0, usd_out: float = 10.0) -> float:
-        return sum((n_in * usd_in + n_out * usd_out) / 1e6 * (0.5 if batch else 1) for n_in, n_out, batch in self.paid)
+        return sum(
+            (n_in * usd_in + n_out * usd_out) / 1e6 * (0.5 if batch else 1)
+            for n_in, n_out, batch in self.paid
+        )
 
     def fault(self, op: str, text: str = "") -> Fault | None:
         """The fault for this request, and one request of it used up."""
@@ -131,8 +140,17 @@ class AnthropicStub:
         content = body["messages"][0]["content"]
         texts = [json.loads(text) for _, text in FENCED.findall(content)]
         verdict, one, two = self.judge(*texts)
-        scores = {side: dict.fromkeys(("relevance", "engagement", "tone", "clarity"), n) for side, n in (("A", one), ("B", two))}
-        text = json.dumps({"reason": "because", "scores": scores, "verdict": "A wins" if what == "outside_enum" else verdict})
+        scores = {
+            side: dict.fromkeys(("relevance", "engagement", "tone", "clarity"), n)
+            for side, n in (("A", one), ("B", two))
+        }
+        text = json.dumps(
+            {
+                "reason": "because",
+                "scores": scores,
+                "verdict": "A wins" if what == "outside_enum" else verdict,
+            }
+        )
         if what in ("truncated", "invalid_json"):
             text = text[:40]
         blocks = [{"type": "thinking", "thinking": "hm", "signature": "x"}, {"type": "text", "text": text}]
@@ -145,8 +163,18 @@ class AnthropicStub:
             self.paid.append((*self.usage, batch))
             name = f"msg_{len(self.paid)}"
             self.messages[name] = content
-        message = {"id": name, "type": "message", "role": "assistant", "model": body["model"], "content": blocks}
-        usage = {"input_tokens": self.usage[0], "output_tokens": self.usage[1], "service_tier": "batch" if batch else "standard"}
+        message = {
+            "id": name,
+            "type": "message",
+            "role": "assistant",
+            "model": body["model"],
+            "content": blocks,
+        }
+        usage = {
+            "input_tokens": self.usage[0],
+            "output_tokens": self.usage[1],
+            "service_tier": "batch" if batch else "standard",
+        }
         return message | {
             "stop_reason": ENDS.get(str(what), "end_turn"),
             "stop_sequence": None,
@@ -156,7 +184,13 @@ class AnthropicStub:
     def new_batch(self, requests: list[dict[str, Any]]) -> dict[str, Any]:
         with self.lock:
             name = f"msgbatch_{len(self.batches) + 1:04d}"
-            batch = {"id": name, "requests": requests, "polls": self.polls, "results": None, "created": len(self.batches)}
+            batch = {
+                "id": name,
+                "requests": requests,
+                "polls": self.polls,
+                "results": None,
+                "created": len(self.batches),
+            }
             self.batches.append(batch)
             return batch
 
@@ -178,7 +212,9 @@ class AnthropicStub:
             "ended_at": None if results is None else moment,
             "archived_at": moment if batch.get("archived") else None,
             "cancel_initiated_at": None,
-            "results_url": None if results is None else f"{self.url}/v1/messages/batches/{batch['id']}/results",
+            "results_url": None
+            if results is None
+            else f"{self.url}/v1/messages/batches/{batch['id']}/results",
         }
 
     def poll(self, batch: dict[str, Any]) -> None:
@@ -189,17 +225,27 @@ class AnthropicStub:
             if batch["polls"]:
                 batch["polls"] -= 1
                 return
-            rows = [{"custom_id": request["custom_id"], "result": self.result(request["params"])} for request in batch["requests"]]
+            rows = [
+                {"custom_id": request["custom_id"], "result": self.result(request["params"])}
+                for request in batch["requests"]
+            ]
             batch["results"] = rows[::-1]  # in any order
 
     def result(self, params: dict[str, Any]) -> dict[str, Any]:
         content = params["messages"][0]["content"]
-        n = sum(request["params"]["messages"][0]["content"] == content for batch in self.batches for request in batch["requests"])
+        n = sum(
+            request["params"]["messages"][0]["content"] == content
+            for batch in self.batches
+            for request in batch["requests"]
+        )
         outcome = self.outcome(content, n)
         if outcome == "succeeded" or outcome in ("truncated", "refusal", "invalid_json"):
             return {"type": "succeeded", "message": self.answer(params, batch=True, what=outcome)}
         if outcome in ("errored", "invalid"):
-            error = {"type": "invalid_request_error" if outcome == "invalid" else "api_error", "message": "stub"}
+            error = {
+                "type": "invalid_request_error" if outcome == "invalid" else "api_error",
+                "message": "stub",
+            }
             return {"type": "errored", "error": {"type": "error", "error": error, "request_id": "r"}}
         return {"type": outcome}
 
@@ -252,18 +298,37 @@ class _Handler(BaseHTTPRequestHandler):
             elif body["model"] not in self.stub.models:
                 self.error(404, "not_found_error", f"model: {body['model']}")
             else:
-                self.serve("create", lambda what=None: self.stub.answer(body, batch=False, what=what), json.dumps(body))
+                self.serve(
+                    "create",
+                    lambda what=None: self.stub.answer(body, batch=False, what=what),
+                    json.dumps(body),
+                )
         else:
             self.error(404, "not_found_error", self.path)
 
     def model(self, words: list[str]) -> dict[str, Any] | None:
         def info(name: str) -> dict[str, Any]:
             lifecycle = self.stub.lifecycle if name == self.stub.models[0] else "active"
-            dates = {"deprecated_at": "2026-10-01T00:00:00Z", "retires_at": "2026-12-24T00:00:00Z"} if lifecycle != "active" else {}
-            return {"id": name, "type": "model", "display_name": name, "created_at": "2026-09-01T00:00:00Z", "lifecycle": lifecycle} | dates
+            dates = (
+                {"deprecated_at": "2026-10-01T00:00:00Z", "retires_at": "2026-12-24T00:00:00Z"}
+                if lifecycle != "active"
+                else {}
+            )
+            return {
+                "id": name,
+                "type": "model",
+                "display_name": name,
+                "created_at": "2026-09-01T00:00:00Z",
+                "lifecycle": lifecycle,
+            } | dates
 
         if len(words) == 1:
-            return {"data": [info(name) for name in self.stub.models], "has_more": False, "first_id": None, "last_id": None}
+            return {
+                "data": [info(name) for name in self.stub.models],
+                "has_more": False,
+                "first_id": None,
+                "last_id": None,
+            }
         return info(words[1]) if words[1] in self.stub.models else None
 
     def listing(self, query: dict[str, list[str]]) -> dict[str, Any]:
@@ -272,8 +337,16 @@ class _Handler(BaseHTTPRequestHandler):
             names = [batch["id"] for batch in newest_first]
             newest_first = newest_first[names.index(after[0]) + 1 :]
         page = newest_first[: int(query.get("limit", ["20"])[0])]
-        ends = {"first_id": page[0]["id"], "last_id": page[-1]["id"]} if page else {"first_id": None, "last_id": None}
-        return {"data": [self.stub.state(batch) for batch in page], "has_more": len(page) < len(newest_first), **ends}
+        ends = (
+            {"first_id": page[0]["id"], "last_id": page[-1]["id"]}
+            if page
+            else {"first_id": None, "last_id": None}
+        )
+        return {
+            "data": [self.stub.state(batch) for batch in page],
+            "has_more": len(page) < len(newest_first),
+            **ends,
+        }
 
     def serve(self, op: str, process: Callable[..., Any], text: str = "") -> None:
         """Process and answer, or whatever fault is due."""
@@ -284,7 +357,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif what == "cut_error":
             self.send(500, b'{"type": "error", "error": {}}', "application/json", cut=True)
         elif isinstance(what, int):
-            kind = {429: "rate_limit_error", 529: "overloaded_error", 401: "authentication_error"}.get(what, "api_error")
+            kind = {429: "rate_limit_error", 529: "overloaded_error", 401: "authentication_error"}.get(
+                what, "api_error"
+            )
             self.error(what, kind, f"stub {what}", fault.retry_after, fault.headers)
         elif what == "html":
             self.send(200, b"<html>hello</html>", "text/html")
@@ -293,7 +368,14 @@ class _Handler(BaseHTTPRequestHandler):
         elif what == "kill_before":
             self.kill()
         else:
-            in_answer = op == "create" and what in ("truncated", "refusal", "invalid_json", "outside_enum", "empty", "no_usage")
+            in_answer = op == "create" and what in (
+                "truncated",
+                "refusal",
+                "invalid_json",
+                "outside_enum",
+                "empty",
+                "no_usage",
+            )
             answer = process(what) if in_answer else process()
             if what == "drop_after":
                 self.drop()
@@ -307,7 +389,13 @@ class _Handler(BaseHTTPRequestHandler):
                 payload = (answer if isinstance(answer, str) else json.dumps(answer)).encode()
                 if what == "half_lines":
                     payload = b"".join(payload.splitlines(keepends=True)[::2])
-                self.send(200, payload, "application/json", cut=what in ("half", "kill_half"), piece=40 if what == "trickle" else 0)
+                self.send(
+                    200,
+                    payload,
+                    "application/json",
+                    cut=what in ("half", "kill_half"),
+                    piece=40 if what == "trickle" else 0,
+                )
                 if what in ("kill_after", "kill_half"):
                     self.kill()
 
@@ -326,17 +414,35 @@ class _Handler(BaseHTTPRequestHandler):
         self.error(401, "authentication_error", f"invalid key {self.headers.get('Authorization')}")
         return False
 
-    def error(self, status: int, kind: str, message: str, retry_after: str | None = None, headers: dict[str, str] | None = None) -> None:
+    def error(
+        self,
+        status: int,
+        kind: str,
+        message: str,
+        retry_after: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
         body = {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_1"}
         self.send(
-            status, json.dumps(body).encode(), "application/json", ({"retry-after": retry_after} if retry_after else {}) | (headers or {})
+            status,
+            json.dumps(body).encode(),
+            "application/json",
+            ({"retry-after": retry_after} if retry_after else {}) | (headers or {}),
         )
 
     def send(
-        self, status: int, payload: bytes, kind: str, headers: dict[str, str] | None = None, cut: bool = False, piece: int = 0
+        self,
+        status: int,
+        payload: bytes,
+        kind: str,
+        headers: dict[str, str] | None = None,
+        cut: bool = False,
+        piece: int = 0,
     ) -> None:
         self.send_response(status)
-        for name, value in ({"Content-Type": kind, "Content-Length": str(len(payload))} | (headers or {})).items():
+        for name, value in (
+            {"Content-Type": kind, "Content-Length": str(len(payload))} | (headers or {})
+        ).items():
             self.send_header(name, value)
         self.end_headers()
         payload = payload[: len(payload) // 2] if cut else payload

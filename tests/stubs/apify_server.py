@@ -56,9 +56,13 @@ class ApifyStub:
     pricing: list[dict[str, Any]] = field(default_factory=lambda: PAY_PER_RESULT)
     usd_per_item: float = 0.0004
     report_usd: bool = True
-    events: Callable[[list[Any]], dict[str, int]] | None = None  # a run's items -> how often each event was charged
+    events: Callable[[list[Any]], dict[str, int]] | None = (
+        None  # a run's items -> how often each event was charged
+    )
     page_cap: int = 1000  # rows of a page at most, whatever was asked
-    page: Callable[[list[Any], int, int], tuple[list[Any], int, int]] | None = None  # offset, limit -> rows, total, offset
+    page: Callable[[list[Any], int, int], tuple[list[Any], int, int]] | None = (
+        None  # offset, limit -> rows, total, offset
+    )
     counts: Callable[[list[Any]], tuple[int, int] | None] = lambda items: (len(items), sum(map(bool, items)))
     ended_s_ago: float = 0.0
     polls: int = 0  # answers READY or RUNNING before the end
@@ -76,7 +80,9 @@ class ApifyStub:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        threading.Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        ).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -105,7 +111,13 @@ class ApifyStub:
     def create(self, run_input: dict[str, Any]) -> dict[str, Any]:
         with self.lock:
             n = len(self.runs) + 1
-            run = {"n": n, "input": run_input, "items": self.world(run_input), "polls": 0, "at": datetime.now(UTC)}
+            run = {
+                "n": n,
+                "input": run_input,
+                "items": self.world(run_input),
+                "polls": 0,
+                "at": datetime.now(UTC),
+            }
             self.runs.append(run)
             return run
 
@@ -129,11 +141,17 @@ class ApifyStub:
             "aFieldOfNextYear": True,
         }
         if ended:
-            finished = (datetime.now(UTC) - timedelta(seconds=self.ended_s_ago)).isoformat(timespec="milliseconds")
+            finished = (datetime.now(UTC) - timedelta(seconds=self.ended_s_ago)).isoformat(
+                timespec="milliseconds"
+            )
             shown["finishedAt"] = finished.replace("+00:00", "Z")
         if ended and self.events:
             shown["chargedEventCounts"] = self.events(run["items"])
-        return {**shown, "usageTotalUsd": round(len(run["items"]) * self.usd_per_item, 6)} if self.report_usd and ended else shown
+        return (
+            {**shown, "usageTotalUsd": round(len(run["items"]) * self.usd_per_item, 6)}
+            if self.report_usd and ended
+            else shown
+        )
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -157,7 +175,10 @@ class _Handler(BaseHTTPRequestHandler):
             case ["actor-runs", run_id]:
                 self.answer("run", lambda: self.run_status(run_id))
             case ["datasets", dataset, "items"]:
-                offset, limit = int(query.get("offset", ["0"])[0]), int(query.get("limit", ["999999999999"])[0])
+                offset, limit = (
+                    int(query.get("offset", ["0"])[0]),
+                    int(query.get("limit", ["999999999999"])[0]),
+                )
                 self.answer("items", lambda: self.items(dataset, offset, limit))
             case ["datasets", dataset]:
                 self.answer("dataset", lambda: self.dataset(dataset))
@@ -173,14 +194,25 @@ class _Handler(BaseHTTPRequestHandler):
         run_input = json.loads(body)
         with self.stub.lock:
             self.stub.posts += 1
-            self.stub.queries.append({name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()})
+            self.stub.queries.append(
+                {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+            )
         self.answer("start", lambda: (201, {"data": self.stub.shown(self.stub.create(run_input))}, {}))
 
     def answer(self, op: str, process: Callable[[], tuple[int, Any, dict[str, str]]]) -> None:
         """Process and answer, or what the next fault says."""
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if token != TOKEN:
-            self.send(401, {"error": {"type": "user-or-token-not-found", "message": f"User was not found or {token} is not valid"}}, {})
+            self.send(
+                401,
+                {
+                    "error": {
+                        "type": "user-or-token-not-found",
+                        "message": f"User was not found or {token} is not valid",
+                    }
+                },
+                {},
+            )
             return
         fault = self.stub.fault(op)
         what = fault.what if fault else None
@@ -191,7 +223,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.drop()
             return
         if isinstance(what, int):
-            self.send(what, {"error": {"type": fault.type, "message": "the stub says no"}}, {"Retry-After": "1"})
+            self.send(
+                what, {"error": {"type": fault.type, "message": "the stub says no"}}, {"Retry-After": "1"}
+            )
             return
         status, body, headers = process()
         if what in ("drop_after", "kill_created"):
@@ -218,7 +252,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def list_runs(self) -> tuple[int, Any, dict[str, str]]:
         items = [self.stub.shown(run) for run in reversed(self.stub.runs)][:100]
-        page = {"total": len(items), "offset": 0, "limit": 100, "desc": True, "count": len(items), "items": items}
+        page = {
+            "total": len(items),
+            "offset": 0,
+            "limit": 100,
+            "desc": True,
+            "count": len(items),
+            "items": items,
+        }
         return 200, {"data": page}, {}
 
     def items(self, dataset: str, offset: int, limit: int) -> tuple[int, Any, dict[str, str]]:
@@ -227,7 +268,14 @@ class _Handler(BaseHTTPRequestHandler):
         if self.stub.page:
             page, total, offset = self.stub.page(items, offset, limit)
         numbers = {"Total": total, "Offset": offset, "Count": len(page), "Limit": limit}
-        return 200, page, {**{f"X-Apify-Pagination-{name}": str(n) for name, n in numbers.items()}, "X-Apify-Pagination-Desc": "false"}
+        return (
+            200,
+            page,
+            {
+                **{f"X-Apify-Pagination-{name}": str(n) for name, n in numbers.items()},
+                "X-Apify-Pagination-Desc": "false",
+            },
+        )
 
     def dataset(self, name: str) -> tuple[int, Any, dict[str, str]]:
         counts = self.stub.counts(self.run_of(name)["items"])
@@ -238,7 +286,11 @@ class _Handler(BaseHTTPRequestHandler):
     def send(self, status: int, body: Any, headers: dict[str, str], slow: bool = False) -> None:
         content = json.dumps(body).encode()
         self.send_response(status)
-        for name, value in {"Content-Type": "application/json; charset=utf-8", "Content-Length": str(len(content)), **headers}.items():
+        for name, value in {
+            "Content-Type": "application/json; charset=utf-8",
+            "Content-Length": str(len(content)),
+            **headers,
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         half = len(content) // 2 if slow else len(content)

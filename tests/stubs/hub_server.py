@@ -115,7 +115,9 @@ class Handler(BaseHTTPRequestHandler):
             return (200, {}) if match[2] == "verify" else self.batch(json.loads(body))
         if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/refs", path):
             return 200, self.refs(self.hub.repos[match[1]])
-        match = re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(preupload|commit|tag|tree|revision)/([^/]+))?", path)
+        match = re.fullmatch(
+            r"/api/models/([^/]+/[^/]+)(?:/(preupload|commit|tag|tree|revision)/([^/]+))?", path
+        )
         repo = self.hub.repos.get(match[1]) if match else None
         if repo is None:
             return 404, {"error": "not found"}
@@ -141,23 +143,45 @@ class Handler(BaseHTTPRequestHandler):
         return 200, {"errors": [], "warnings": []}
 
     def info(self, name: str, repo: Repo) -> dict[str, Any]:
-        siblings = [{"rfilename": path, "size": len(content), **_lfs(path, content)} for path, content in repo.files.items()]
-        return {"id": name, "private": repo.private, "sha": repo.commits[-1], "siblings": siblings, "tags": [], "downloads": 0}
+        siblings = [
+            {"rfilename": path, "size": len(content), **_lfs(path, content)}
+            for path, content in repo.files.items()
+        ]
+        return {
+            "id": name,
+            "private": repo.private,
+            "sha": repo.commits[-1],
+            "siblings": siblings,
+            "tags": [],
+            "downloads": 0,
+        }
 
     def tree(self, repo: Repo) -> list[dict[str, Any]]:
-        return [{"type": "file", "path": path, "size": len(content), "oid": _git_oid(content)} for path, content in repo.files.items()]
+        return [
+            {"type": "file", "path": path, "size": len(content), "oid": _git_oid(content)}
+            for path, content in repo.files.items()
+        ]
 
     def refs(self, repo: Repo) -> dict[str, Any]:
         main = [{"name": "main", "ref": "refs/heads/main", "targetCommit": repo.commits[-1]}]
-        tags = [{"name": name, "ref": f"refs/tags/{name}", "targetCommit": commit} for name, commit in repo.tags.items()]
+        tags = [
+            {"name": name, "ref": f"refs/tags/{name}", "targetCommit": commit}
+            for name, commit in repo.tags.items()
+        ]
         return {"branches": main, "converts": [], "tags": tags}
 
     def preupload(self, repo: Repo, body: bytes) -> tuple[int, Any]:
         files = []
         for file in json.loads(body)["files"]:
-            row = {"path": file["path"], "uploadMode": "lfs" if file["path"].endswith(".safetensors") else "regular", "shouldIgnore": False}
+            row = {
+                "path": file["path"],
+                "uploadMode": "lfs" if file["path"].endswith(".safetensors") else "regular",
+                "shouldIgnore": False,
+            }
             if (there := repo.files.get(file["path"])) is not None:
-                row["oid"] = hashlib.sha256(there).hexdigest() if row["uploadMode"] == "lfs" else _git_oid(there)
+                row["oid"] = (
+                    hashlib.sha256(there).hexdigest() if row["uploadMode"] == "lfs" else _git_oid(there)
+                )
             files.append(row)
         return 200, {"files": files}
 
@@ -167,7 +191,10 @@ class Handler(BaseHTTPRequestHandler):
             row: dict[str, Any] = {"oid": wanted["oid"], "size": wanted["size"]}
             if wanted["oid"] not in self.hub.blobs:
                 verify = f"{self.hub.url}/x/y.git/info/lfs/objects/verify"
-                row["actions"] = {"upload": {"href": f"{self.hub.url}/lfs/{wanted['oid']}"}, "verify": {"href": verify}}
+                row["actions"] = {
+                    "upload": {"href": f"{self.hub.url}/lfs/{wanted['oid']}"},
+                    "verify": {"href": verify},
+                }
             objects.append(row)
         return 200, {"transfer": "basic", "objects": objects}
 
@@ -176,13 +203,24 @@ class Handler(BaseHTTPRequestHandler):
         parent = next(line["value"] for line in lines if line["key"] == "header").get("parentCommit")
         if parent is not None and parent != repo.commits[-1]:
             return 412, {"error": "A commit has happened since. Please refresh and try again."}
-        new = {line["value"]["path"]: base64.b64decode(line["value"]["content"]) for line in lines if line["key"] == "file"}
-        new |= {line["value"]["path"]: self.hub.blobs[line["value"]["oid"]] for line in lines if line["key"] == "lfsFile"}
+        new = {
+            line["value"]["path"]: base64.b64decode(line["value"]["content"])
+            for line in lines
+            if line["key"] == "file"
+        }
+        new |= {
+            line["value"]["path"]: self.hub.blobs[line["value"]["oid"]]
+            for line in lines
+            if line["key"] == "lfsFile"
+        }
         repo.files |= new
         repo.commits.append(hashlib.sha1(body + repo.commits[-1].encode()).hexdigest())
         self.hub.committed.append(sorted(new))
         name = next(name for name, other in self.hub.repos.items() if other is repo)
-        return 200, {"commitUrl": f"{self.hub.url}/{name}/commit/{repo.commits[-1]}", "commitOid": repo.commits[-1]}
+        return 200, {
+            "commitUrl": f"{self.hub.url}/{name}/commit/{repo.commits[-1]}",
+            "commitOid": repo.commits[-1],
+        }
 
     def tag(self, repo: Repo, body: bytes) -> tuple[int, Any]:
         name = json.loads(body)["tag"]

@@ -15,9 +15,24 @@ class OpenAIStub(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, models=("base-model", "tuned-model"), key=None, logprobs=True, think=False, same=False, delay=0.0):
+    def __init__(
+        self,
+        models=("base-model", "tuned-model"),
+        key=None,
+        logprobs=True,
+        think=False,
+        same=False,
+        delay=0.0,
+    ):
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.models, self.key, self.logprobs, self.think, self.same, self.delay = models, key, logprobs, think, same, delay
+        self.models, self.key, self.logprobs, self.think, self.same, self.delay = (
+            models,
+            key,
+            logprobs,
+            think,
+            same,
+            delay,
+        )
         self.faults, self.bodies, self.statuses = [], [], []
         self.n_busy = self.most_busy = 0
         self.guard = threading.Lock()
@@ -51,7 +66,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path != "/v1/models":
             self.answer(404, {"error": "no such page"})
             return
-        self.answer(200, {"object": "list", "data": [{"id": model, "object": "model"} for model in self.server.models]})
+        self.answer(
+            200,
+            {"object": "list", "data": [{"id": model, "object": "model"} for model in self.server.models]},
+        )
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -101,8 +119,18 @@ class _Handler(BaseHTTPRequestHandler):
             first = -0.1 - 0.3 * (0 if self.server.same else self.server.models.index(body["model"]))
             top = [{"token": token, "logprob": first - n} for n, token in enumerate(["I", "You", "We"])]
             choice["logprobs"] = {"content": [{"token": "I", "logprob": first, "top_logprobs": top}]}
-        usage = {"prompt_tokens": 10, "completion_tokens": len(text.split()), "total_tokens": 10 + len(text.split())}
-        return {"id": "chatcmpl-1", "object": "chat.completion", "model": body["model"], "choices": [choice], "usage": usage}
+        usage = {
+            "prompt_tokens": 10,
+            "completion_tokens": len(text.split()),
+            "total_tokens": 10 + len(text.split()),
+        }
+        return {
+            "id": "chatcmpl-1",
+            "object": "chat.completion",
+            "model": body["model"],
+            "choices": [choice],
+            "usage": usage,
+        }
 
     def denied(self):
         if self.server.key and self.headers.get("Authorization") != f"Bearer {self.server.key}":

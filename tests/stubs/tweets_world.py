@@ -51,7 +51,9 @@ def reply(tweet_id: str, n: int, **changes: Any) -> dict[str, Any]:
     return tweet(f"{tweet_id}{n:03}", **{**fields, **changes})
 
 
-def world(run_input: dict[str, Any], tweets_per_query: int = 2, replies_per_tweet: int = 5) -> list[dict[str, Any]]:
+def world(
+    run_input: dict[str, Any], tweets_per_query: int = 2, replies_per_tweet: int = 5
+) -> list[dict[str, Any]]:
     """Each query finds its own tweets, each conversation its own replies. Ids follow from the words, so the world is always the same."""
     term = run_input["searchTerms"][0]
     if term.startswith("conversation_id:"):

@@ -1,0 +1,85 @@
+"""What every paid step cost, from the ledgers and the manifests of training runs."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.base.errors import UserError
+from lib.base.files import read_json
+from lib.base.ledger import Entry, Ledger
+
+LEDGERS = ("data/*/ledger.jsonl", "adapters/*/ledger.jsonl", "adapters/*/eval/*/ledger.jsonl")
+
+
+@dataclass
+class Cost:
+    """One step of one set or run. n_open: units begun and not booked yet, open_usd: what they may cost at most."""
+
+    step: str
+    name: str
+    n_units: int = 0
+    usd: float = 0.0
+    n_open: int = 0
+    open_usd: float = 0.0
+
+
+def costs(root: Path) -> list[Cost]:
+    """All costs below root, by step and name. Raises UserError for a ledger or manifest that cannot be read."""
+    found: dict[tuple[str, str], Cost] = {}
+    for path in sorted(path for pattern in LEDGERS for path in root.glob(pattern)):
+        _add_ledger(found, Ledger(path), name_of(path.relative_to(root)))
+    rented = {
+        cost.name for cost in found.values() if cost.step == "pod"
+    }  # their price already holds the training
+    for path in sorted(root.glob("adapters/*/manifest.json")):
+        usd = read_json(path).get("usd")
+        if isinstance(usd, int | float) and path.parent.name not in rented:
+            found["train", path.parent.name] = Cost("train", path.parent.name, 1, float(usd))
+    return [found[key] for key in sorted(found)]
+
+
+def name_of(path: Path) -> str:
+    """data/main/ledger.jsonl -> main; adapters/tiny/eval/offline/ledger.jsonl -> tiny/offline."""
+    return "/".join(part for part in path.parts[1:-1] if part != "eval")
+
+
+def _add_ledger(found: dict[tuple[str, str], Cost], ledger: Ledger, name: str) -> None:
+    entries: dict[str, list[Entry]] = defaultdict(list)
+    for entry in ledger.entries():
+        entries[entry.key].append(entry)
+    for lines in entries.values():
+        newest = lines[-1]
+        step = next(
+            (f"{line.kind} {line.note['step']}" for line in reversed(lines) if "step" in line.note),
+            newest.kind,
+        )
+        cost = found.setdefault((step, name), Cost(step, name))
+        if newest.state in ("done", "failed"):
+            cost.n_units += newest.state == "done"
+            cost.usd += newest.usd or 0.0
+        else:
+            cost.n_open += 1
+            cost.open_usd += next(
+                (float(line.note["worst_usd"]) for line in reversed(lines) if "worst_usd" in line.note), 0.0
+            )
+
+
+def table(found: list[Cost]) -> str:
+    """A row per step and name, the total below. Raises UserError where nothing has been paid for yet."""
+    if not found:
+        raise UserError(
+            "Nothing has been paid for here: there is no ledger in data/ or adapters/. `make data` would be the first to cost."
+        )
+    rows = [
+        ("step", "set or run", "units", "usd"),
+        *((cost.step, cost.name, f"{cost.n_units:,}", f"{cost.usd:,.4f}") for cost in found),
+    ]
+    rows.append(("total", "", "", f"{sum(cost.usd for cost in found):,.4f}"))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows]
+    open_ones = [
+        f"not booked yet: {cost.n_open} of {cost.step} ({cost.name}), up to ${cost.open_usd:,.4f}"
+        for cost in found
+        if cost.n_open
+    ]
+    return "\n".join([*lines, *open_ones])

@@ -1,0 +1,177 @@
+"""Which pairs are worth learning from. The first reason that applies is the one that counts; cheap checks come first."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from lib.base.schema import Pair, Rejection, Validation
+from lib.base.settings import FilterConfig, PreferencesConfig
+from lib.data.checks import (
+    ENGAGEMENT,
+    STRUCTURE,
+    TEXT,
+    TWEET_ENGAGEMENT,
+    Problem,
+    first_problem,
+    language_problem,
+)
+from lib.data.preferences import preference_candidates
+from lib.data.text import clean_text, is_instruction, prose, unescaped
+
+DetectLanguages = Callable[[Sequence[str]], list[tuple[str, float]]]
+ScoreToxicity = Callable[[Sequence[str]], list[float]]
+
+# The reasons that say how well a reply did or could do, not how good its text is: such replies can still be compared.
+REPLY_ENGAGEMENT = frozenset({"reply_likes", "reply_author_followers", "reply_delay"})
+
+
+@dataclass
+class Filtered:
+    """kept and rejected hold every pair once. n_candidates: rejected for engagement only, and fit to be compared."""
+
+    kept: list[Pair] = field(default_factory=list)
+    rejected: list[Rejection] = field(default_factory=list)
+    n_candidates: int = 0
+
+
+def filter_pairs(
+    pairs: Iterable[Pair],
+    config: FilterConfig,
+    preferences: PreferencesConfig,
+    detect_languages: DetectLanguages,
+    score_toxicity: ScoreToxicity | None,
+) -> Filtered:
+    """Judge every pair. score_toxicity None: toxicity is not checked.
+
+    Replies that only lack engagement, and that could be half of a preference, go through language and toxicity too.
+    Where they pass, the rejected pair carries a validation that names no other reasons than engagement.
+    """
+    result = Filtered()
+    passed: list[Pair] = []
+    unpopular: list[tuple[Pair, Rejection, list[str]]] = []
+    for pair in pairs:
+        found = first_problem(pair, config, STRUCTURE) or first_problem(pair, config, TWEET_ENGAGEMENT)
+        lacks = (
+            []
+            if found
+            else [reason for check in ENGAGEMENT if (hit := check(pair, config)) for reason in hit[:1]]
+        )
+        poor = None if found else first_problem(pair, config, TEXT)
+        found = found or first_problem(pair, config, ENGAGEMENT) or poor
+        if not found:
+            passed.append(pair)
+        elif lacks and not poor:
+            unpopular.append((pair, _rejection(pair, *found), lacks))
+        else:
+            result.rejected.append(_rejection(pair, *found))
+    could_compare = preference_candidates([*passed, *(pair for pair, _, _ in unpopular)], preferences)
+    judged = [pair for pair, _, _ in unpopular if pair.id in could_compare]
+    verdicts = _verdicts([*passed, *judged], config, detect_languages, score_toxicity)
+    for pair, verdict in zip(passed, verdicts, strict=False):
+        _settle(result, pair, verdict)
+    _attach(result, unpopular, dict(zip((pair.id for pair in judged), verdicts[len(passed) :], strict=True)))
+    result.rejected.sort(key=lambda rejection: rejection.id)
+    return result
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    problem: Problem | None
+    language: str | None
+    confidence: float
+    toxicity: float | None
+
+
+def _verdicts(
+    pairs: Sequence[Pair],
+    config: FilterConfig,
+    detect_languages: DetectLanguages,
+    score_toxicity: ScoreToxicity | None,
+) -> list[_Verdict]:
+    """One verdict per pair. Toxicity is scored only where the language is right."""
+    replies = detect_languages([prose(pair.reply) for pair in pairs])
+    # X's own word for the tweet is enough; where it has none, the tweet is looked at like the reply.
+    unknown = list(dict.fromkeys(pair.tweet for pair in pairs if pair.tweet_lang is None))
+    tweets = (
+        dict(zip(unknown, detect_languages([prose(tweet) for tweet in unknown]), strict=True))
+        if unknown
+        else {}
+    )
+    problems = [
+        language_problem(*found, config)
+        or (
+            language_problem(*tweets[pair.tweet], config, "tweet")
+            if pair.tweet in tweets and pair.tweet_lang is None
+            else None
+        )
+        for pair, found in zip(pairs, replies, strict=True)
+    ]
+    right = [row for row, problem in enumerate(problems) if problem is None]
+    scores: dict[int, float] = {}
+    if score_toxicity and right:
+        scores = dict(
+            zip(
+                right, score_toxicity([clean_text(unescaped(pairs[row].reply)) for row in right]), strict=True
+            )
+        )
+    for row, score in scores.items():
+        if score >= config.max_toxicity:
+            problems[row] = ("toxicity", f"{score:.3f} >= {config.max_toxicity}")
+    return [
+        _Verdict(problem, language or None, confidence, scores.get(row))
+        for row, (problem, (language, confidence)) in enumerate(zip(problems, replies, strict=True))
+    ]
+
+
+def _settle(result: Filtered, pair: Pair, verdict: _Verdict) -> None:
+    if verdict.problem:
+        result.rejected.append(_rejection(pair, *verdict.problem))
+        return
+    # People are told of text that talks to a model; it stays data.
+    notes = ["instruction_like"] if is_instruction(pair.reply) or is_instruction(pair.tweet) else []
+    result.kept.append(pair.model_copy(update={"validation": _validation(pair, verdict, True, notes)}))
+
+
+def _attach(
+    result: Filtered, unpopular: Sequence[tuple[Pair, Rejection, list[str]]], verdicts: dict[str, _Verdict]
+) -> None:
+    for pair, rejection, lacks in unpopular:
+        verdict = verdicts.get(pair.id)
+        if verdict and verdict.problem is None:
+            result.n_candidates += 1
+            validated = pair.model_copy(update={"validation": _validation(pair, verdict, False, lacks)})
+            rejection = rejection.model_copy(
+                update={"pair": validated.model_dump(mode="json", exclude_none=True)}
+            )
+        result.rejected.append(rejection)
+
+
+def _validation(pair: Pair, verdict: _Verdict, valid: bool, reasons: list[str]) -> Validation:
+    return Validation(
+        valid=valid,
+        reasons=reasons,
+        validated_at=pair.collected_at,  # not the clock: the same input gives the same bytes
+        language=verdict.language,
+        language_confidence=min(1.0, max(0.0, verdict.confidence)),
+        toxicity=verdict.toxicity,
+    )
+
+
+def _rejection(pair: Pair, reason: str, detail: str) -> Rejection:
+    return Rejection(
+        id=pair.id,
+        stage="filter",
+        reason=reason,
+        detail=detail,
+        pair=pair.model_dump(mode="json", exclude_none=True),
+    )
+
+
+def candidates_in(rejected: Iterable[Rejection]) -> list[Pair]:
+    """The rejected pairs that lack nothing but engagement: what preferences are made of, besides the kept ones."""
+    found = []
+    for rejection in rejected:
+        if rejection.reason in REPLY_ENGAGEMENT and (rejection.pair.get("validation") or {}).get("language"):
+            pair = Pair.model_validate(rejection.pair)
+            if pair.validation and set(pair.validation.reasons) <= REPLY_ENGAGEMENT:
+                found.append(pair)
+    return found

@@ -1,0 +1,85 @@
+"""Rows that are pairs already: a file of Pair records, or a spreadsheet with their names as its header, dropped into raw/."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from lib.base.schema import Pair
+from lib.data.fields import BadItem, to_count, to_handle, to_id, to_language, to_moment, to_text
+
+REQUIRED = (
+    *("tweet_id", "tweet", "tweet_author", "tweet_likes", "tweet_retweets", "tweet_created_at"),
+    *(
+        "reply_id",
+        "reply",
+        "reply_author",
+        "reply_author_followers",
+        "reply_likes",
+        "reply_retweets",
+        "reply_created_at",
+    ),
+)
+# Derived where they are absent: the file's time, its line, the difference of the two times.
+OPTIONAL = (
+    "collected_at",
+    "source",
+    "reply_time_diff_seconds",
+    "tweet_lang",
+    "reply_lang",
+    "flags",
+    "validation",
+)
+
+
+def is_pair(row: Any) -> bool:
+    """Whether a row means to be a pair: it has both texts under their names."""
+    return isinstance(row, dict) and isinstance(row.get("tweet"), str) and "reply" in row
+
+
+def missing_columns(names: Iterable[str]) -> list[str]:
+    """The required columns that names lack, in the order of the record."""
+    there = set(names)
+    return [name for name in REQUIRED if name not in there]
+
+
+def pair_of(row: dict[str, Any], source: str, collected_at: datetime) -> Pair:
+    """Read one row; counts and times may be text, as in a CSV. Raises BadItem.
+
+    A validation that came with the row is dropped: the filter gives its own.
+    """
+    if lacking := missing_columns(name for name, value in row.items() if value is not None):
+        raise BadItem("missing_field", f"{', '.join(lacking)} absent")
+    if unknown := sorted(set(row) - {*REQUIRED, *OPTIONAL}):
+        raise BadItem("unknown_field", f"{', '.join(map(str, unknown))[:100]}: no field of a pair")
+    tweeted, replied = (to_moment(row[name], name) for name in ("tweet_created_at", "reply_created_at"))
+    try:
+        return Pair(
+            **{name: to_id(row[name], name) for name in ("tweet_id", "reply_id")},
+            **{name: to_text(row[name], name) for name in ("tweet", "reply")},
+            **{name: to_handle(row[name], name) for name in ("tweet_author", "reply_author")},
+            **{
+                name: to_count(row[name], name)
+                for name in REQUIRED
+                if name.endswith(("_likes", "_retweets", "_followers"))
+            },
+            tweet_created_at=tweeted,
+            reply_created_at=replied,
+            reply_time_diff_seconds=int((replied - tweeted).total_seconds()),
+            collected_at=to_moment(row["collected_at"], "collected_at")
+            if row.get("collected_at")
+            else collected_at,
+            source=source,
+            tweet_lang=to_language(row.get("tweet_lang")),
+            reply_lang=to_language(row.get("reply_lang")),
+            flags=_flags(row.get("flags")),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadItem("bad_field", f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _flags(value: Any) -> Any:
+    """A list, or in a CSV words with spaces, commas or semicolons between them."""
+    return value.replace(",", " ").replace(";", " ").split() if isinstance(value, str) else (value or [])

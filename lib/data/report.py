@@ -1,0 +1,165 @@
+"""What a data set is: the funnel, the targets, the spread. Pure: records in, numbers out."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import Any
+
+from lib.base.schema import Pair, Rejection
+
+STAGES = {"pairs": "pair", "filtered": "filter", "clean": "clean", "split": "review and split"}
+VALIDATION = {"language", "low_language_confidence", "no_language", "toxicity"}
+N_EXAMPLES = 2
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the funnel: n_in = n_kept + rejected."""
+
+    name: str
+    n_kept: int
+    rejected: list[Rejection]
+
+    @property
+    def n_in(self) -> int:
+        return self.n_kept + len(self.rejected)
+
+    @property
+    def reasons(self) -> list[tuple[str, int]]:
+        return sorted(
+            Counter(rejection.reason for rejection in self.rejected).items(),
+            key=lambda item: (-item[1], item[0]),
+        )
+
+
+def describe(
+    stages: Sequence[Stage],
+    pairs: Sequence[Pair],
+    target: tuple[int, int, int],
+    usd: float,
+    queries: Mapping[str, str],
+) -> dict[str, Any]:
+    """Everything that the page and the console show.
+
+    pairs: what was kept at the end. target: (min, target, max) pairs. usd: paid for collecting. queries: raw file -> search.
+    """
+    return {
+        "n_pairs": len(pairs),
+        "stages": stages,
+        "targets": targets(stages, pairs, target),
+        "spread": spread(pairs, queries) if pairs else {},
+        "usd": usd,
+        "usd_per_pair": usd / len(pairs) if pairs and usd else None,
+        "duplicates": sum(
+            rejection.reason.endswith("duplicate") for stage in stages for rejection in stage.rejected
+        ),
+        "examples": examples(stages),
+    }
+
+
+def targets(
+    stages: Sequence[Stage], pairs: Sequence[Pair], target: tuple[int, int, int]
+) -> list[dict[str, Any]]:
+    """The goals of a data set, each with what was reached."""
+    least, wanted, most = target
+    n_tweets, n_authors = (
+        len({pair.tweet_id for pair in pairs}),
+        len({pair.reply_author.lower() for pair in pairs}),
+    )
+    likes = fmean(pair.reply_likes for pair in pairs) if pairs else None
+    validated = [stage for stage in stages if stage.name == "filtered"]
+    n_failed = sum(rejection.reason in VALIDATION for stage in validated for rejection in stage.rejected)
+    n_reached = sum(stage.n_kept for stage in validated) + n_failed
+    share = n_failed / n_reached if n_reached else None
+    rows = [
+        ("pairs", len(pairs), least, most, f"{least:,}–{most:,}, best {wanted:,}"),
+        ("tweets", n_tweets, 150, 300, "150–300"),
+        ("reply authors", n_authors, 300, 700, "300–700"),
+        ("mean reply likes", likes, 10, 25, "10–25"),
+        ("rejected by validation, %", None if share is None else 100 * share, 0, 10, "under 10"),
+    ]
+    return [_target(*row) for row in rows]
+
+
+def _target(name: str, value: float | None, low: float, high: float, goal: str) -> dict[str, Any]:
+    state = (
+        "not measured" if value is None else "below" if value < low else "above" if value > high else "met"
+    )
+    digits = 0 if value is None or value >= 100 or value == int(value) else 1
+    return {
+        "name": name,
+        "value": value,
+        "shown": "–" if value is None else f"{value:,.{digits}f}",
+        "goal": goal,
+        "state": state,
+    }
+
+
+def spread(pairs: Sequence[Pair], queries: Mapping[str, str]) -> dict[str, Any]:
+    """Where the pairs come from and how even that is."""
+    times = [pair.tweet_created_at for pair in pairs]
+    files = [pair.source.rpartition(":")[0] for pair in pairs]
+    topics = Counter(queries.get(file, file) for file in files)
+    return {
+        "from": min(times),
+        "to": max(times),
+        "likes": [pair.reply_likes for pair in pairs],
+        "chars": [len(pair.reply) for pair in pairs],
+        "minutes": [pair.reply_time_diff_seconds / 60 for pair in pairs],
+        "median_likes": median(pair.reply_likes for pair in pairs),
+        "median_chars": median(len(pair.reply) for pair in pairs),
+        "topics": topics.most_common(10),
+        "concentration": [
+            concentration("tweet", [pair.tweet_id for pair in pairs]),
+            concentration("tweet author", [pair.tweet_author.lower() for pair in pairs]),
+            concentration("reply author", [pair.reply_author.lower() for pair in pairs]),
+            concentration("topic (search)", [name for name, n in topics.items() for _ in range(n)]),
+        ],
+    }
+
+
+def concentration(name: str, values: Sequence[str]) -> dict[str, Any]:
+    """How unevenly values repeat: distinct ones, the largest's share, the ten largest's share.
+
+    effective: the number of equal shares that would be as concentrated (inverse Simpson).
+    """
+    counts = Counter(values)
+    n = len(values)
+    largest = [count for _, count in counts.most_common(10)]
+    return {
+        "name": name,
+        "distinct": len(counts),
+        "largest": largest[0] / n,
+        "top10": sum(largest) / n,
+        "effective": n * n / sum(count * count for count in counts.values()),
+    }
+
+
+def examples(stages: Sequence[Stage]) -> list[dict[str, Any]]:
+    """For every reason a few of the replies that it dropped, so that a person can see whether the rule is right."""
+    found: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
+    for stage in stages:
+        for rejection in stage.rejected:
+            shown = found[stage.name, rejection.reason]
+            if len(shown) < N_EXAMPLES:
+                text = rejection.pair.get("reply") or rejection.pair.get("text") or ""
+                shown.append({"text": str(text)[:400], "detail": rejection.detail, "id": rejection.id})
+    return [
+        {"stage": STAGES.get(stage, stage), "reason": reason, "rows": rows}
+        for (stage, reason), rows in found.items()
+    ]
+
+
+def console(name: str, report: Mapping[str, Any]) -> str:
+    """The summary for the terminal: targets met or not, cost, concentration."""
+    lines = [f"data set {name}: {report['n_pairs']:,} pairs"]
+    lines += [
+        f"  {row['name']:<26}{row['shown']:>8}   goal {row['goal']:<24}{row['state']}"
+        for row in report["targets"]
+    ]
+    if report["usd_per_pair"] is not None:
+        lines.append(
+            f"  {'cost':<26}{'$' + format(report['usd'], '.2f'):>8}   ${report['usd_per_pair']:.3f} per kept pair"
+        )
+    return "\n".join(lines)

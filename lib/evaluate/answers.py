@@ -1,0 +1,256 @@
+"""The generate step as a whole: which weights answer for which system, what is up to date, and the engine that makes the rest."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lib.base.errors import UserError
+from lib.base.files import content_hash, read_json, read_jsonl, write_json
+from lib.base.schema import Pair, TestPrompt
+from lib.base.seals import checked, damage, manifest_in
+from lib.base.settings import EvalConfig, OpenAIEngine, TrainConfig
+from lib.evaluate.fewshot import nearest
+from lib.evaluate.replies import (
+    HUMAN,
+    Task,
+    answer_all,
+    chosen,
+    conversations,
+    finished,
+    missing,
+    plan,
+    read_log,
+    refuse_changed_log,
+    write_replies,
+)
+from lib.model.adapters import ADAPTER_FILE, check_adapter, sha256_of, whole_adapter
+from lib.model.generate import transformers_engine
+from lib.model.losses import FORGETTING_MARGIN, GENERAL_TEXTS, model_metrics
+from lib.model.openai_engine import openai_engine, refuse_unlike_quantization
+
+if TYPE_CHECKING:
+    from lib.model.loading import Loaded
+
+OWN = ("base", "fewshot", "tuned", HUMAN)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One run under one eval config. folder: adapters/<run>/eval/<eval>."""
+
+    run: str
+    config: TrainConfig
+    eval: EvalConfig
+    folder: Path
+
+    @property
+    def processed(self) -> Path:
+        return Path("data") / self.config.data / "processed"
+
+    @property
+    def others(self) -> list[str]:
+        return [system for system in self.eval.systems if system not in OWN]
+
+
+def make_replies(evaluation: Evaluation, progress: Callable[[str], None]) -> tuple[dict[str, Any], bool]:
+    """replies.jsonl, its manifest and model_metrics.json. Returns the manifest, and whether anything had to be done.
+
+    Raises UserError for missing files, an adapter without effect, and arms that differ in engine or quantization.
+    """
+    arms = identities(evaluation)
+    replies_print, metrics_print = _fingerprints(evaluation, arms)
+    replies_done = finished(evaluation.folder, replies_print)
+    metrics_done = _metrics_fingerprint(evaluation.folder) == metrics_print and not damage(
+        evaluation.folder / "model_metrics.json"
+    )
+    if replies_done and metrics_done:
+        os.utime(evaluation.folder / "replies.jsonl")  # make compares times; the content is what counts
+        return read_json(evaluation.folder / "replies.manifest.json"), False
+    tasks = plan_tasks(evaluation, arms)
+    log = evaluation.folder / "work" / "replies.jsonl"
+    loaded = None
+    engine = None
+    if isinstance(evaluation.eval.engine, OpenAIEngine):
+        if missing(tasks, read_log(log)):
+            engine = openai_engine(evaluation.eval.engine.openai, evaluation.eval.sampling)
+    elif missing(tasks, read_log(log)) or not metrics_done:
+        loaded = _load(evaluation)
+        engine = transformers_engine(
+            loaded, evaluation.eval.sampling, lambda run: _load_adapter(loaded, run, evaluation.config)
+        )
+    before = read_log(log)
+    stored = answer_all(tasks, engine, log, evaluation.eval.sampling, progress)
+    if not metrics_done:
+        progress("generate: perplexity of the real replies, loss on general texts")
+        write_json(
+            evaluation.folder / "model_metrics.json",
+            {"fingerprint": metrics_print, **_metrics(evaluation, loaded)},
+        )
+    refuse_changed_log(evaluation.folder, tasks, before, stored, replies_print)
+    return write_replies(evaluation.folder, tasks, stored, replies_print), True
+
+
+def plan_tasks(evaluation: Evaluation, arms: Mapping[str, Any]) -> list[Task]:
+    prompts = chosen(
+        read_jsonl(checked(evaluation.processed / "test_prompts.jsonl"), TestPrompt),
+        evaluation.eval.max_prompts,
+    )
+    examples: dict[str, list[Pair]] = {}
+    if "fewshot" in evaluation.eval.systems:
+        examples = _examples(evaluation, prompts)
+    prompt_of = {run: _manifest(run)["config"]["prompt"] for run in evaluation.others}
+    turns = conversations(evaluation.config.prompt, prompt_of, examples)
+    return plan(evaluation.eval.systems, prompts, turns, arms, evaluation.eval.sampling)
+
+
+def _examples(evaluation: Evaluation, prompts: list[TestPrompt]) -> dict[str, list[Pair]]:
+    from lib.data.scorers import embed
+
+    model = _embedding_model(evaluation)
+    train = read_jsonl(checked(evaluation.processed / "train.jsonl"), Pair)
+    found = nearest(
+        [prompt.tweet for prompt in prompts],
+        train,
+        evaluation.eval.fewshot.k,
+        lambda texts: embed(texts, model),
+    )
+    return {prompt.tweet_id: pairs for prompt, pairs in zip(prompts, found, strict=True)}
+
+
+def _embedding_model(evaluation: Evaluation) -> str:
+    path = evaluation.processed / "manifest.json"
+    model = evaluation.eval.embedding_model or read_json(path).get("embedding_model")
+    if not model:
+        raise UserError(
+            f"{path} names no embedding_model. Add embedding_model: to the eval config, or build the data again."
+        )
+    return model
+
+
+def identities(evaluation: Evaluation) -> dict[str, Any]:
+    """system -> what names the weights that answer for it. Raises UserError for a run that is not there or does not compare."""
+    if isinstance(evaluation.eval.engine, OpenAIEngine):
+        if evaluation.others:
+            raise UserError(
+                f"systems: {evaluation.others[0]}: another run needs `engine: auto`; a server has base and tuned only."
+            )
+        servers = evaluation.eval.engine.openai
+        refuse_unlike_quantization(servers)
+        of = {
+            name: ["openai", server.model_dump(exclude={"api_key_env"})] for name, server in servers.items()
+        }
+        adapter = _adapter_hash(evaluation.run) if _adapter(evaluation.run).is_file() else None
+        return {"base": of.get("base"), "fewshot": of.get("base"), "tuned": [of.get("tuned"), adapter]}
+    manifest = _manifest(evaluation.run)
+    base = ["transformers", *_weights(evaluation.config.model_dump(), manifest)]
+    arms = {"base": base, "fewshot": base, "tuned": [base, _adapter_hash(evaluation.run)]}
+    for run in evaluation.others:
+        _refuse_other_weights(run, evaluation, manifest)
+        arms[run] = [base, _adapter_hash(run)]
+    return arms
+
+
+def _weights(config: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[Any]:
+    """Names the base weights. A local base has no commit: the training's fingerprint stands for what was in it."""
+    local = config["model"] == "tiny" or Path(config["model"]).exists()
+    commit = config.get("revision") or manifest.get(
+        "revision"
+    )  # the one that lib.model.loading.load_for_inference loads
+    return [config["model"], commit, config["quantization"], manifest.get("fingerprint") if local else None]
+
+
+def _refuse_other_weights(run: str, evaluation: Evaluation, manifest: Mapping[str, Any]) -> None:
+    other = _manifest(run)
+    own = [evaluation.config.model, evaluation.config.revision or manifest.get("revision")]
+    own += [evaluation.config.quantization, manifest.get("base_model")]
+    config = other.get("config") or {}
+    its = [
+        config.get("model"),
+        config.get("revision") or other.get("revision"),
+        config.get("quantization"),
+        other.get("base_model"),
+    ]
+    if own != its:
+        raise UserError(
+            f"systems: {run} was trained on other weights ({its}) than {evaluation.run} ({own}). Compare runs of one base model."
+        )
+
+
+def _fingerprints(evaluation: Evaluation, arms: Mapping[str, Any]) -> tuple[str, str]:
+    has_fewshot = "fewshot" in evaluation.eval.systems
+    files = [
+        evaluation.processed / f"{name}.jsonl"
+        for name in ("test_prompts", *(["train"] if has_fewshot else []))
+    ]
+    for path in [*files, evaluation.processed / "test.jsonl"]:
+        if not checked(path).is_file():
+            raise UserError(f"{path} does not exist. Run `make data DATA={evaluation.config.data}` first.")
+    own = evaluation.eval.model_dump(include={"sampling", "systems", "fewshot", "max_prompts"})
+    embedding = _embedding_model(evaluation) if has_fewshot else None
+    prompts = [evaluation.config.prompt, *[_manifest(run)["config"]["prompt"] for run in evaluation.others]]
+    replies = content_hash(own, embedding, arms, prompts, *files)
+    metrics = content_hash(
+        arms["base"],
+        arms["tuned"],
+        prompts[0],
+        FORGETTING_MARGIN,
+        evaluation.processed / "test.jsonl",
+        GENERAL_TEXTS,
+    )
+    return replies, metrics
+
+
+def _metrics_fingerprint(folder: Path) -> str | None:
+    return (manifest_in(folder / "model_metrics.json") or {}).get("fingerprint")
+
+
+def _metrics(evaluation: Evaluation, loaded: "Loaded | None") -> dict[str, Any]:
+    if loaded is None:
+        reason = "A server gives no losses of given texts: perplexity and forgetting need `engine: auto` where the weights are."
+        return {
+            "engine": "openai",
+            "quantization": None,
+            "perplexity": None,
+            "forgetting": None,
+            "reason": reason,
+        }
+    return model_metrics(
+        loaded, read_jsonl(checked(evaluation.processed / "test.jsonl"), Pair), evaluation.config.prompt
+    )
+
+
+def _load(evaluation: Evaluation) -> "Loaded":
+    from lib.model.loading import load_for_inference
+
+    return load_for_inference(Path("adapters") / evaluation.run, evaluation.config)
+
+
+def _load_adapter(loaded: "Loaded", run: str, config: TrainConfig) -> str:
+    """Put another run's adapter on the same weights, once; returns its name there (module names hold no dots)."""
+    name = "run_" + run.replace(".", "_")
+    if name not in loaded.model.peft_config:
+        check_adapter(Path("adapters") / run, config, loaded.model.config)
+        loaded.model.load_adapter(str(Path("adapters") / run), adapter_name=name)
+    return name
+
+
+def _adapter(run: str) -> Path:
+    return Path("adapters") / run / ADAPTER_FILE
+
+
+def _adapter_hash(run: str) -> str:
+    if not _adapter(run).is_file():
+        raise UserError(f"{_adapter(run)} does not exist. Run `make train RUN={run}` first.")
+    manifest = Path("adapters") / run / "manifest.json"
+    return whole_adapter(manifest) if manifest.is_file() else sha256_of(_adapter(run))
+
+
+def _manifest(run: str) -> dict[str, Any]:
+    path = Path("adapters") / run / "manifest.json"
+    if not path.is_file():
+        raise UserError(
+            f"{path} does not exist: there is no finished run {run}. Run `make train RUN={run}` first."
+        )
+    return read_json(path)

@@ -1,0 +1,223 @@
+"""The Messages API: one POST for one call, and what every failure means for the bill.
+
+The SDK's own retries are off: the API has no idempotency key, so a second POST may be a second answer to pay for.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from lib.base.errors import UserError
+from lib.judge.claude_failures import AnswerLostError, NotTakenError, sort_failure, wait_s
+
+T = TypeVar("T")
+API_VERSION = "2026-10-21"
+TIMEOUT_S = 300  # without a byte
+LONGEST_ANSWER_S = (
+    900.0  # from its first byte to its last: a server that sends one byte a minute never times out
+)
+ATTEMPTS = 7
+
+
+class Claude:
+    """A connection. sleep: seconds -> None, so that tests need not wait and a stop can cut a wait short."""
+
+    def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
+        """Raises UserError without a usable ANTHROPIC_API_KEY. Sends nothing yet."""
+        key = os.environ.get("ANTHROPIC_API_KEY", "").strip()
+        if not key:
+            raise UserError(
+                "ANTHROPIC_API_KEY is not set. Copy .env.example to .env and paste the key from platform.claude.com."
+            )
+        if not key.isascii() or not key.isprintable():
+            raise UserError("ANTHROPIC_API_KEY holds characters that no key has. Paste it again.")
+        import anthropic
+
+        # Two attempts of one call must never happen behind our back; the version is part of the judge's identity.
+        headers = {"anthropic-version": API_VERSION}
+        http = anthropic.DefaultHttpxClient(timeout=TIMEOUT_S, event_hooks={"response": [_bound_reading]})
+        self._client = anthropic.Anthropic(
+            api_key=key, max_retries=0, timeout=TIMEOUT_S, default_headers=headers, http_client=http
+        )
+        self._key, self.sleep = key, sleep
+
+    def ask(self, params: Mapping[str, Any]) -> str:
+        """The answer as JSON, as it came. Raises NotTakenError, AnswerLostError or UserError."""
+        message = self._call(lambda: self._client.messages.create(**params))
+        _refuse_page(message)
+        if not hasattr(message, "usage"):
+            raise AnswerLostError(f"the answer is not a message: {str(message)[:80]}")
+        return _raw(message)
+
+    def n_tokens(self, params: Mapping[str, Any]) -> int | None:
+        """Input tokens of a request, counted by the API for free; None where it cannot say."""
+        counted = {name: params[name] for name in ("model", "system", "messages", "output_config")}
+        found = self._free_or_none(
+            lambda: self._client.messages.count_tokens(**counted), tolerated=(400, 404, 405)
+        )
+        n = getattr(found, "input_tokens", None)
+        return n if isinstance(n, int) and n > 0 else None
+
+    def check_model(self, model: str) -> str | None:
+        """A warning, or None. Raises UserError for a model that is unknown or retired, with those that can be had."""
+        found = self._free_or_none(lambda: self._client.models.retrieve(model), tolerated=(404,))
+        if found is None:
+            raise UserError(f"judge.model: the API does not know {model}. {self._alternatives()}")
+        lifecycle, date = getattr(found, "lifecycle", None), getattr(found, "retires_at", None)
+        when = f" (retires on {date:%Y-%m-%d})" if hasattr(date, "strftime") else ""
+        if lifecycle == "retired":
+            raise UserError(f"judge.model: {model} is retired. {self._alternatives()}")
+        if lifecycle == "deprecated":
+            return f"warning: {model} is deprecated{when}: a later evaluation will need another judge and cannot be compared with this one"
+        return None
+
+    def _alternatives(self) -> str:
+        from lib.judge.prices import PRICES
+
+        listed = (
+            self._free_or_none(lambda: list(self._client.models.list(limit=100).data), tolerated=(404,)) or []
+        )
+        names = [model.id for model in listed if getattr(model, "lifecycle", "active") == "active"] or list(
+            PRICES
+        )
+        return f"Set judge.model in the eval config to one of {', '.join(names[:12])}."
+
+    # --- batches ---------------------------------------------------------------------------------------
+
+    def create_batch(self, requests: Sequence[Mapping[str, Any]]) -> str:
+        """The id of a new batch. Raises NotTakenError, AnswerLostError (it may exist: look for it) or UserError."""
+        batch = self._call(lambda: self._client.messages.batches.create(requests=list(requests)))
+        _refuse_page(batch)
+        if not isinstance(getattr(batch, "id", None), str):
+            raise AnswerLostError("the answer to the new batch is not a batch")
+        return batch.id
+
+    def batch(self, batch_id: str, is_new: bool) -> Any:
+        """Its state; one that was just created may not be known everywhere yet. Raises UserError where it cannot be read."""
+
+        def read() -> Any:
+            state = self._client.messages.batches.retrieve(batch_id)
+            if not hasattr(state, "processing_status"):
+                raise AnswerLostError(f"the answer is not a batch: {str(state)[:80]}")
+            return state
+
+        return self.free(read, wait_for_it=is_new)
+
+    def batches(self) -> list[Any]:
+        """The 1,000 newest batches of this workspace, oldest first."""
+        found: list[Any] = []
+
+        def read() -> None:
+            found.clear()
+            for batch in self._client.messages.batches.list(limit=100):
+                if len(found) >= 1000:
+                    return
+                found.append(batch)
+
+        self.free(read)
+        return sorted(found, key=lambda batch: str(batch.created_at))
+
+    def results(self, batch_id: str) -> Iterator[tuple[str, str, str]]:
+        """(custom_id, type, text): text is the answer of a succeeded request as it came, else what went wrong. Any order.
+
+        One reading; raises NotTakenError or AnswerLostError where it breaks off: read it again, it is free.
+        """
+        # Not at the batch's results_url: that names the provider's own host, whatever address this key is meant for.
+        path = f"/v1/messages/batches/{quote(batch_id, safe='')}/results"
+        text = self._call(lambda: self._client.get(path, cast_to=str))
+        for line in filter(str.strip, text.split("\n")):
+            yield _result(line)
+
+    # --- failures --------------------------------------------------------------------------------------
+
+    def free(self, call: Callable[[], T], wait_for_it: bool = False) -> T:
+        """A call that costs nothing, so that it can be made again. Raises UserError when it keeps failing.
+
+        wait_for_it: 404 means not yet.
+        """
+        problem: Exception | None = None
+        for attempt in range(ATTEMPTS):
+            try:
+                return self._call(call)
+            except (NotTakenError, AnswerLostError) as error:
+                problem = error
+            except UserError as error:
+                if not wait_for_it or status_of(error) != 404 or attempt + 1 == ATTEMPTS:
+                    raise
+            if attempt + 1 < ATTEMPTS:
+                self.sleep(wait_s(attempt, problem))
+        raise UserError(
+            f"The Messages API could not be reached ({problem}). Nothing is lost: run the same command again later."
+        )
+
+    def _free_or_none(self, call: Callable[[], T], tolerated: Sequence[int]) -> T | None:
+        try:
+            return self.free(call)
+        except UserError as error:
+            if status_of(error) in tolerated:
+                return None
+            raise
+
+    def _call(self, call: Callable[[], T]) -> T:
+        return sort_failure(call, self._key)
+
+
+def status_of(error: UserError) -> int | None:
+    """The HTTP status behind a sentence, if there was one."""
+    return getattr(error.__cause__, "status_code", None)
+
+
+def _bound_reading(response: Any) -> None:
+    """Ends the reading of an answer that trickles in for ever."""
+    import httpx2
+
+    inner, end = response.stream, time.monotonic() + LONGEST_ANSWER_S
+
+    class Bounded(httpx2.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            for chunk in inner:
+                if time.monotonic() > end:
+                    raise httpx2.ReadTimeout(f"the answer has not ended after {LONGEST_ANSWER_S:g} s")
+                yield chunk
+
+        def close(self) -> None:
+            inner.close()
+
+    response.stream = Bounded()
+
+
+def _refuse_page(answer: Any) -> None:
+    """Raises NotTakenError for a web page or an error object under status 200: a proxy answered, the API has not seen the request."""
+    if (isinstance(answer, str) and answer.lstrip().startswith("<")) or getattr(
+        answer, "type", None
+    ) == "error":
+        raise NotTakenError(
+            f"no answer of the API but a page, perhaps of a proxy: {' '.join(str(answer).split())[:80]}",
+            status=200,
+        )
+
+
+def _result(line: str) -> tuple[str, str, str]:
+    """One line of a batch's results. Raises AnswerLostError for one that cannot be read."""
+    try:
+        row = json.loads(line)
+        name, result = row["custom_id"], row["result"]
+        if result["type"] == "succeeded":
+            return name, "succeeded", json.dumps(dict(result["message"]))
+        if result["type"] != "errored":
+            return name, result["type"], ""
+        error = result["error"].get("error") or result["error"]
+        outcome = "rejected" if error.get("type") == "invalid_request_error" else "errored"
+        return name, outcome, f"{error.get('type')}: {error.get('message')}"[:300]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AnswerLostError(f"a result of the batch cannot be read ({type(error).__name__})") from error
+
+
+def _raw(message: Any) -> str:
+    try:
+        return message.model_dump_json()
+    except ValueError:  # half an emoji has no UTF-8; its escape has
+        return json.dumps(message.to_dict(mode="json"))

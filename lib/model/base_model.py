@@ -1,0 +1,80 @@
+"""The base model: which commit of it, on which device, how precisely held; its tokenizer and its sizes, without its weights."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lib.base.errors import UserError
+from lib.base.files import read_json
+from lib.base.settings import TrainConfig
+from lib.model.tiny import ensure_tiny
+
+TINY = "tiny"
+
+
+def device_of(config: TrainConfig) -> str:
+    """cuda:<n>, mps or cpu. The tiny model stays on the CPU of a Mac, where it is faster."""
+    import torch
+
+    if torch.cuda.is_available():
+        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    return "mps" if torch.backends.mps.is_available() and config.model != TINY else "cpu"
+
+
+def precision_of(config: TrainConfig, device: str) -> str:
+    """nf4 | bf16 | fp32: how the base model's weights are held."""
+    if config.quantization == "nf4":
+        return "nf4"
+    return "fp32" if config.model == TINY and not device.startswith("cuda") else "bf16"
+
+
+def load_tokenizer(config: TrainConfig) -> Any:
+    """The base model's own tokenizer. Raises UserError if the model cannot be had."""
+    from transformers import AutoTokenizer
+
+    with missing_model(config):
+        return AutoTokenizer.from_pretrained(source_of(config), revision=config.revision)
+
+
+def load_shape(config: TrainConfig) -> Any:
+    """The base model's config (layers, sizes), without its weights."""
+    from transformers import AutoConfig
+
+    with missing_model(config):
+        return AutoConfig.from_pretrained(source_of(config), revision=config.revision)
+
+
+def commit_of(config: TrainConfig) -> str | None:
+    """The commit of the base model that is loaded for config, also where it names none; None for a folder on this machine."""
+    return config.revision or getattr(load_shape(config), "_commit_hash", None)
+
+
+def pinned(config: TrainConfig, *records: Path) -> TrainConfig:
+    """config with the base model's commit that it or the first of the records (a run's manifest.json or started.json) names."""
+    known = [read_json(record) for record in records if config.revision is None and record.is_file()]
+    named = [one["revision"] for one in known if isinstance(one, dict) and one.get("revision")]
+    return config.model_copy(update={"revision": named[0]}) if named else config
+
+
+def source_of(config: TrainConfig) -> str:
+    """Where the base model is loaded from: its name, or the folder in which `tiny` was built."""
+    return str(ensure_tiny()) if config.model == TINY else config.model
+
+
+@contextlib.contextmanager
+def missing_model(config: TrainConfig) -> Iterator[None]:
+    """A sentence instead of transformers' errors for a model that cannot be had."""
+    try:
+        yield
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # how transformers says: unknown name, no network, no such revision, not a model's folder
+        at = f" at revision {config.revision}" if config.revision else ""
+        why = str(error).strip().split("\n")[0][:200]
+        raise UserError(
+            f"model: {config.model}{at} could not be loaded ({why}). Check the name and the network; "
+            "for a private or gated model set HF_TOKEN in .env."
+        ) from error

@@ -1,0 +1,236 @@
+"""The Hugging Face Hub: one private model repository that holds exactly the files of dist/, and a receipt that says so."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lib.base.errors import UserError
+
+Files = dict[str, dict[str, Any]]  # path in the repository -> {bytes, sha256}
+MADE_BY_THE_HUB = {".gitattributes"}
+MAX_TRIES = 5
+
+
+@dataclass(frozen=True)
+class Remote:
+    """What the repository is now. commit: of its main branch. sizes, hashes: of the files for which the Hub says them."""
+
+    private: bool
+    commit: str | None
+    files: frozenset[str]
+    sizes: dict[str, int]
+    hashes: dict[str, str]
+
+
+def check_repo_name(repo: str) -> None:
+    """Raises UserError unless repo is user/name as the Hub takes it."""
+    part = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
+    if (
+        not re.fullmatch(f"{part}/{part}", repo)
+        or "--" in repo
+        or ".." in repo
+        or len(repo) > 96
+        or repo.endswith(".git")
+    ):
+        raise UserError(
+            f"--repo {repo}: expected <user>/<name> of letters, digits, `-`, `_` and `.`, such as ann/reply-8b."
+        )
+
+
+def hub_token() -> str:
+    """HF_TOKEN. Raises UserError if it is not set."""
+    token = os.environ.get("HF_TOKEN", "").strip()
+    if not token:
+        raise UserError(
+            "HF_TOKEN is not set. Make a fine-grained token with write access at huggingface.co/settings/tokens and put it into .env "
+            "(copy .env.example)."
+        )
+    return token
+
+
+def endpoint() -> str:
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+
+def publish(
+    dist: Path, files: Files, repo: str, public: bool, receipt: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Make the repository hold files, tag it, read it back. Returns the new receipt; receipt: the last one, if any.
+
+    The receipt's `uploaded` is False if nothing had changed. Raises UserError, which says whether anything was sent.
+    """
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    from huggingface_hub import HfApi
+
+    api = HfApi(endpoint=endpoint(), token=hub_token())
+    with _sentences(repo):
+        api.create_repo(repo, visibility="public" if public else "private", exist_ok=True)
+        before = _remote(api, repo)
+        _refuse_unfit(before, repo, public, files)
+        known = receipt if receipt and receipt["repo"] == repo and receipt["endpoint"] == endpoint() else None
+        if known and known["files"] == files and known["commit"] == before.commit:
+            return {**known, "private": before.private, "uploaded": False}
+        info = api.upload_folder(
+            repo_id=repo,
+            folder_path=dist,
+            allow_patterns=sorted(files),  # and dist holds nothing else; upload_folder would take a .env too
+            parent_commit=before.commit,  # a commit made in between, or ours sent twice, is refused instead of overwritten
+            commit_message="Publish adapter",
+        )
+        uploaded = info.oid != before.commit  # the Hub makes no commit of what it holds already
+        same = known and known["files"] == files and not uploaded
+        tag = known["tag"] if known and same else _tag(api, repo, info.oid, known)
+        after = _remote(api, repo)
+    _check_read_back(after, repo, public, files)
+    return {
+        "repo": repo,
+        "endpoint": endpoint(),
+        "url": f"{endpoint()}/{repo}",
+        "private": after.private,
+        "commit": info.oid,
+        "tag": tag,
+        "files": files,
+        "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "uploaded": uploaded,
+    }
+
+
+def _remote(api: Any, repo: str) -> Remote:
+    info = api.repo_info(repo, files_metadata=True)
+    siblings = info.siblings or []
+    names = (
+        [sibling.rfilename for sibling in siblings]
+        if info.siblings is not None
+        else api.list_repo_files(repo)
+    )
+    return Remote(
+        private=info.private is True,
+        commit=info.sha,
+        files=frozenset(names),
+        sizes={sibling.rfilename: sibling.size for sibling in siblings if sibling.size is not None},
+        hashes={
+            sibling.rfilename: sibling.lfs["sha256"]
+            for sibling in siblings
+            if sibling.lfs and sibling.lfs.get("sha256")
+        },
+    )
+
+
+def _refuse_unfit(remote: Remote, repo: str, public: bool, files: Files) -> None:
+    if not remote.private and not public:
+        raise UserError(
+            f"{repo} is public. Pass --public to publish there, or choose another --repo. Nothing was uploaded."
+        )
+    foreign = sorted(remote.files - set(files) - MADE_BY_THE_HUB)
+    if foreign:
+        raise UserError(
+            f"{repo} holds files that do not belong to this adapter: {', '.join(foreign[:5])}. "
+            "Delete them there, or choose another --repo. Nothing was uploaded."
+        )
+
+
+def _tag(api: Any, repo: str, commit: str, receipt: dict[str, Any] | None) -> str:
+    """v1, v2, ...: the one that the commit has already, else the next. A tag never moves, and no commit gets a second one.
+
+    Without a receipt (the answer got lost, another machine published) the Hub's own list tells.
+    """
+    from huggingface_hub.errors import HfHubHTTPError
+
+    for _ in range(MAX_TRIES):
+        tags = {
+            ref.name: ref.target_commit
+            for ref in api.list_repo_refs(repo).tags
+            if re.fullmatch(r"v[1-9]\d{0,8}", ref.name)
+        }
+        ours = [name for name, target in tags.items() if target == commit]
+        if ours:
+            return min(ours, key=_number)
+        tag = f"v{max(map(_number, [*tags, *([receipt['tag']] if receipt else [])]), default=0) + 1}"
+        try:
+            api.create_tag(repo, tag=tag, revision=commit)
+        except HfHubHTTPError as error:
+            if (
+                error.response.status_code != 409
+            ):  # somebody, perhaps this very request sent again, made it meanwhile: look again
+                raise
+        else:
+            return tag
+    raise UserError(
+        f"{repo}: somebody else tags it at the same time. The files are there. Run the same command again for their tag."
+    )
+
+
+def _number(tag: str) -> int:
+    return int(tag[1:])
+
+
+def _check_read_back(remote: Remote, repo: str, public: bool, files: Files) -> None:
+    if not remote.private and not public:
+        raise UserError(
+            f"{repo} is public although a private one was asked for. Make it private at {endpoint()}/{repo}/settings at once."
+        )
+    odd = sorted(remote.files - MADE_BY_THE_HUB ^ set(files))
+    odd += [name for name, size in remote.sizes.items() if name in files and size != files[name]["bytes"]]
+    odd += [
+        name for name, sha256 in remote.hashes.items() if name in files and sha256 != files[name]["sha256"]
+    ]
+    if odd:
+        raise UserError(
+            f"{repo}: read back, these files differ from dist: {', '.join(dict.fromkeys(odd))}. Run the same command again."
+        )
+
+
+@contextlib.contextmanager
+def _sentences(repo: str) -> Iterator[None]:
+    """Turn what the Hub and the network answer into a sentence each. Tokens stand in none of them."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, errors.HTTPError) as error:
+        chain = [error]
+        while (cause := chain[-1].__cause__) is not None:  # uploads wrap what went wrong
+            chain.append(cause)
+        for cause in chain:
+            if isinstance(cause, errors.HfHubHTTPError):
+                raise UserError(_answer(repo, cause)) from error
+        if any(isinstance(cause, errors.OfflineModeIsEnabled) for cause in chain):
+            raise UserError(
+                "HF_HUB_OFFLINE is set, so nothing can be uploaded. Unset it, then run the same command again."
+            ) from error
+        if any(isinstance(cause, errors.HTTPError | ConnectionError | TimeoutError) for cause in chain):
+            raise UserError(
+                f"The connection to {endpoint()} broke ({type(chain[-1]).__name__}); whether the commit arrived is not known. "
+                "Run the same command again: it finds out, and sends nothing twice."
+            ) from error
+        if "metadata in README.md" in str(error):
+            raise UserError(
+                f"The Hub refused the model card's metadata: {' '.join(str(error).split())[:300]}"
+            ) from error
+        raise
+
+
+def _answer(repo: str, error: Any) -> str:
+    status, again = (
+        error.response.status_code,
+        "Run the same command again: what has arrived is not sent twice.",
+    )
+    known = {
+        401: "HF_TOKEN was refused (401). Is it complete and not revoked? huggingface.co/settings/tokens shows it.",
+        403: f"HF_TOKEN may not write to {repo} (403). Give it write access to that repository, or choose another --repo.",
+        404: f"{repo} is not there, or HF_TOKEN may not see it (404). Check the part before the slash and the token's access.",
+        409: f"The Hub is busy with another change of {repo} (409). Wait a minute. {again}",
+        412: f"{repo} was changed while this ran (412), perhaps by this very upload whose answer got lost. {again}",
+        429: "The Hub asks to wait (429). Run the same command again in a few minutes; what has arrived is not sent twice.",
+    }
+    if status in known:
+        return known[status]
+    if status >= 500:
+        return f"The Hub failed with {status}; whether the commit arrived is not known. {again}"
+    said = " ".join(str(error.server_message or "no reason given").split())[:200]
+    return f"The Hub refused the upload to {repo} ({status}: {said}). Nothing was published."

@@ -1,0 +1,118 @@
+"""The page that scripts/bench_train.py writes: the table, what the goals are, and what of it this machine could not measure."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lib.base.benchmarks import machine_line, markdown_table
+from lib.base.config import load_config
+from lib.base.settings import TrainConfig
+from lib.model.base_model import load_tokenizer
+from lib.train.rows import IGNORED, read_splits, token_rows
+from lib.train.speed import Arm, matmul_parameters
+
+Result = dict[str, float] | str  # the numbers, or why there are none
+PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "unsloth")
+HEADER = ["", "arm", "tokens/s", "times (a)", "of the floor", "peak GB", "first step, s"]
+
+
+def lengths_of(path: Path) -> list[tuple[int, int]]:
+    """(prompt, reply) tokens of a run's training rows."""
+    config = load_config(path, TrainConfig)
+    rows = token_rows(config, read_splits(config)["train"], load_tokenizer(config))
+    return [(row["labels"].count(IGNORED), len(row["labels"]) - row["labels"].count(IGNORED)) for row in rows]
+
+
+def bench_page(
+    machine: Mapping[str, Any],
+    shape: Mapping[str, Any],
+    lengths: Sequence[tuple[int, int]],
+    n_steps: int,
+    results: Mapping[Arm, Result],
+    whole: Result | None,
+) -> str:
+    """machine: as lib.train.speed.matmul_rate says. whole: two epochs with evaluations, where that was measured."""
+    floor = machine["tflops"] * 1e12 / (6 * matmul_parameters(dict(shape)))
+    totals = sorted(sum(length) for length in lengths)
+    rows = f"{len(totals):,} rows of {totals[len(totals) // 2]} tokens (median), {totals[len(totals) * 95 // 100]} (95th percentile)"
+    of = {arm.letter: result for arm, result in results.items()}
+    if machine["gpu"]:
+        where = f"{machine['gpu']}, {machine['tflops']:.0f} TFLOP/s measured in bf16. Qwen3-8B's shape, random weights"
+    else:
+        where = (
+            "**No NVIDIA GPU here: a tiny shape on the CPU.** The table shows that the arms run; its ratios say nothing about a GPU, "
+            f"whose figures are not measured yet. One thread, {machine['tflops']:.2f} TFLOP/s measured, float32 for bf16"
+        )
+    about = f"{where}; {rows}; {n_steps} steps of 16 rows an arm. Padding does not count as tokens."
+    table = markdown_table(HEADER, [_row(arm, result, of.get("a"), floor) for arm, result in results.items()])
+    fine = "Floor: 6 x weights x tokens at the measured rate. First step: from the start of training, after loading."
+    return "\n\n".join(
+        [
+            about,
+            table,
+            fine,
+            "\n".join(f"- {goal}" for goal in goals(of, whole)),
+            machine_line(*_installed()) + ".",
+        ]
+    )
+
+
+def _row(arm: Arm, result: Result, base: Result | None, floor: float) -> list[str]:
+    if isinstance(result, str):
+        return [arm.letter, arm.name, f"not run: {result.split('. ')[0]}", "", "", "", ""]
+    speed = result["tokens_per_second"]
+    times = f"{speed / base['tokens_per_second']:.2f}" if isinstance(base, dict) else ""
+    return [
+        arm.letter,
+        arm.name,
+        f"{speed:,.0f}",
+        times,
+        f"{speed / floor:.0%}",
+        f"{result['peak_gb']:.1f}",
+        f"{result['first_step_s']:.1f}",
+    ]
+
+
+def goals(of: Mapping[str, Result], whole: Result | None) -> list[str]:
+    """Each goal with what was measured."""
+
+    def number(letter: str, name: str) -> float | None:
+        result = of.get(letter)
+        return result[name] if isinstance(result, dict) else None
+
+    def ratio(over: str, under: str) -> float | None:
+        above, below = number(over, "tokens_per_second"), number(under, "tokens_per_second")
+        return above / below if above and below else None
+
+    peak = number("d4", "peak_gb") or number("b4", "peak_gb")
+    seconds = whole["seconds"] if isinstance(whole, dict) else None
+    return [
+        _goal(
+            "(d) at least 3 times as fast as (a)", ratio("d", "a"), "{:.2f} times", lambda value: value >= 3
+        ),
+        _goal(
+            "(d) at least 1.25 times as fast as (c)",
+            ratio("d", "c"),
+            "{:.2f} times",
+            lambda value: value >= 1.25,
+        ),
+        _goal("QLoRA within 10 GB at micro-batch 4", peak, "{:.1f} GB", lambda value: value <= 10),
+        _goal(
+            "1,000 pairs, 2 epochs, evaluations included, under 2 minutes on an H200",
+            seconds,
+            "{:.0f} s after loading",
+            lambda s: s < 120,
+        ),
+    ]
+
+
+def _goal(text: str, value: float | None, shown: str, met: Any) -> str:
+    if value is None:
+        return f"{text}: not measured on this machine"
+    return f"{text}: {shown.format(value)}, {'met' if met(value) else 'not met'}"
+
+
+def _installed() -> list[str]:
+    from lib.train.provenance import versions
+
+    return [package for package in PACKAGES if package in versions()]

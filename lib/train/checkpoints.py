@@ -1,0 +1,105 @@
+"""Checkpoints of an unfinished run: which are whole, which are kept, where a run goes on after it was killed."""
+
+import json
+import shutil
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lib.base.errors import UserError
+from lib.base.files import read_dicts, write_jsonl
+from lib.model.adapters import ADAPTER_FILE, tensor_shapes
+
+STATE_FILE = "trainer_state.json"  # the Trainer writes it last
+SENTINEL = "checkpoint-is-incomplete.txt"
+PICKLES = (
+    "optimizer.pt",
+    "scheduler.pt",
+    "rng_state.pth",
+)  # zip files: one cut short has no directory at its end
+
+
+def step_of(checkpoint: Path) -> int:
+    """checkpoints/checkpoint-42 -> 42; -1 for a folder of another name."""
+    number = checkpoint.name.removeprefix("checkpoint-")
+    return int(number) if number.isdecimal() and number.isascii() else -1
+
+
+def state_of(checkpoint: Path) -> dict[str, Any] | None:
+    """The Trainer's state, or None if the checkpoint is not whole: killed, or a full disk, in the middle of it."""
+    try:
+        state = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
+        whole = (
+            not (checkpoint / SENTINEL).exists()
+            and isinstance(state, dict)
+            and state.get("global_step") == step_of(checkpoint)
+            and all(zipfile.is_zipfile(checkpoint / name) for name in PICKLES if not name.startswith("rng"))
+            and (random_states := list(checkpoint.glob("rng_state*.pth")))  # one for each process of the run
+            and all(zipfile.is_zipfile(path) for path in random_states)
+            and bool(tensor_shapes(checkpoint / ADAPTER_FILE))
+        )
+    except (OSError, ValueError, RecursionError, UserError):
+        return None
+    return state if whole else None
+
+
+def whole_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints one can go on from, oldest first."""
+    found = [path for path in folder.glob("checkpoint-*") if step_of(path) > 0 and state_of(path) is not None]
+    return sorted(found, key=step_of)
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest whole checkpoint. What is broken, or newer than it, is deleted: the run writes it again."""
+    whole = whole_checkpoints(folder)
+    for path in folder.glob("checkpoint-*"):
+        if path not in whole:
+            delete(path)
+    return whole[-1] if whole else None
+
+
+def delete(checkpoint: Path) -> None:
+    """Remove a checkpoint. The state file goes first: half a deletion must not look whole."""
+    (checkpoint / STATE_FILE).unlink(missing_ok=True)
+    shutil.rmtree(checkpoint)
+
+
+def eval_losses(history: Sequence[Mapping[str, Any]]) -> dict[int, float]:
+    """Step -> validation loss, without step 0, which is the base model. history: the Trainer's log_history."""
+    return {
+        entry["step"]: entry["eval_loss"] for entry in history if "eval_loss" in entry and entry["step"] > 0
+    }
+
+
+def best_steps(losses: dict[int, float], k: int) -> list[int]:
+    """The k steps with the lowest validation loss, best first; the earlier of two equal ones."""
+    return sorted(losses, key=lambda step: (losses[step], step))[:k]
+
+
+def keep_best(folder: Path, losses: dict[int, float], k: int, also: int | None = None) -> None:
+    """Delete all checkpoints but the best k and the one of step `also` (the newest: a killed run goes on from there)."""
+    kept = {*best_steps(losses, k), also}
+    for path in folder.glob("checkpoint-*"):
+        if step_of(path) not in kept:
+            delete(path)
+
+
+def stopped_early(losses: dict[int, float], patience: int, threshold: float) -> bool:
+    """Whether the last `patience` evaluations all failed to beat the best one before them by more than threshold.
+
+    Worked out from the history, so that a resumed run knows what an uninterrupted one would.
+    """
+    best, failures = float("inf"), 0
+    for _, loss in sorted(losses.items()):
+        failures = 0 if best - loss > threshold else failures + 1
+        best = min(best, loss)
+        if failures >= patience:
+            return True
+    return False
+
+
+def cut_lines(path: Path, step: int) -> None:
+    """Drop the lines after step: a resumed run writes them again."""
+    if path.exists():
+        write_jsonl(path, [line for line in read_dicts(path, torn_tail=True) if line["step"] <= step])

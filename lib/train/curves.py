@@ -1,0 +1,71 @@
+"""What the loss curves say: the gap between training and validation, perplexity, and when to worry."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lib.base.plots import document, lines
+from lib.train.checkpoints import eval_losses
+
+ADVICE = "Try epochs: 1, lora.dropout: 0.15, or more data."
+History = Sequence[Mapping[str, Any]]  # the Trainer's log_history, or the lines of metrics.jsonl
+
+
+def train_eval_gap(history: History, step: int) -> float | None:
+    """Validation loss at step minus training loss there. None without both."""
+    at = [entry["eval_loss"] for entry in history if "eval_loss" in entry and entry["step"] == step]
+    loss = train_loss(history, step)
+    return at[-1] - loss if at and loss is not None else None
+
+
+def train_loss(history: History, step: int) -> float | None:
+    """Mean training loss of the steps from the evaluation before up to step: one batch alone says little."""
+    evals = [entry["step"] for entry in history if "eval_loss" in entry and entry["step"] < step]
+    losses = [
+        entry["loss"]
+        for entry in history
+        if "loss" in entry and max(evals, default=0) < entry["step"] <= step
+    ]
+    return sum(losses) / len(losses) if losses else None
+
+
+def perplexity(loss: float) -> float:
+    """exp(loss), capped where a float would overflow."""
+    return math.exp(min(loss, 700.0))
+
+
+def curves(history: History, run: str) -> str:
+    """The training and validation loss of a run over its steps, as an SVG file."""
+    training = [(entry["step"], entry["loss"]) for entry in history if "loss" in entry]
+    validation = [(entry["step"], entry["eval_loss"]) for entry in history if "eval_loss" in entry]
+    return (
+        document(
+            lines([("training loss", training), ("validation loss", validation)], f"{run}: loss", "step")
+        )
+        + "\n"
+    )
+
+
+def alerts_of(history: History, max_gap: float) -> list[dict[str, Any]]:
+    """{step, alert}: the first time the gap is too large, and the first time the validation loss has risen three times in a row."""
+    losses = sorted(eval_losses(history).items())
+    gaps = [(step, train_eval_gap(history, step)) for step, _ in losses]
+    wide = [(step, gap) for step, gap in gaps if gap is not None and gap > max_gap]
+    rising = [
+        losses[i][0]
+        for i in range(3, len(losses))
+        if all(losses[j][1] > losses[j - 1][1] for j in (i - 2, i - 1, i))
+    ]
+    found = []
+    if wide:
+        step, gap = wide[0]
+        said = f"validation loss is {gap:.2f} above training loss (max_train_eval_gap {max_gap}): it learns by heart. {ADVICE}"
+        found.append({"step": step, "alert": f"step {step}: {said}"})
+    if rising:
+        found.append(
+            {
+                "step": rising[0],
+                "alert": f"step {rising[0]}: validation loss has risen three times in a row. {ADVICE}",
+            }
+        )
+    return sorted(found, key=lambda alert: alert["step"])

@@ -1,0 +1,86 @@
+"""Whether a run folder belongs to this config and this data: by content, so that a moved timestamp never costs a training."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from lib.base.errors import UserError
+from lib.base.files import content_hash, read_json
+from lib.base.seals import checked
+from lib.base.settings import TrainConfig
+from lib.model.adapters import ADAPTER_FILE, sha256_of
+from lib.model.tiny import tiny_hash
+
+# What can change without changing the weights.
+NOT_TRAINING = {"eval", "usd_per_hour", "track", "max_train_eval_gap", "keep_best", "min_preferences"}
+
+
+def data_hashes(config: TrainConfig) -> dict[str, str]:
+    """sha256 of the files that are trained and validated on."""
+    folder = Path("data") / config.data / "processed"
+    names = ("train", "val") if config.method == "sft" else ("train", "val", "preferences")
+    for name in names:
+        if not (folder / f"{name}.jsonl").is_file():
+            raise UserError(
+                f"{folder}/{name}.jsonl does not exist. Run `make data DATA={config.data}` first."
+            )
+    return {name: sha256_of(checked(folder / f"{name}.jsonl")) for name in names}
+
+
+def fingerprint_of(config: TrainConfig) -> str:
+    """Hash of all that decides the weights: settings, data, base model."""
+    base = tiny_hash() if config.model == "tiny" else None
+    start = [start_of(config)["adapter_sha256"]] if config.init_adapter else []
+    return content_hash(
+        config.model_dump(mode="json", exclude=NOT_TRAINING), data_hashes(config), base, *start
+    )
+
+
+def start_of(config: TrainConfig) -> dict[str, Any]:
+    """The manifest of the run that config.init_adapter names. Raises UserError if it is not finished."""
+    path = Path("adapters") / str(config.init_adapter) / "manifest.json"
+    if not path.is_file():
+        raise UserError(
+            f"init_adapter: {path.parent} holds no finished run (no manifest.json). "
+            f"Run `make train RUN={config.init_adapter}` first, or copy its folder here."
+        )
+    return read_json(path)
+
+
+def up_to_date(folder: Path, config: TrainConfig) -> bool:
+    """Whether the run is finished for exactly this config and data; then its manifest is made the newest file, for make.
+
+    Raises UserError if the folder holds another run under this name. Needs no torch.
+    """
+    if not (folder / "manifest.json").is_file():
+        return False
+    refuse_another_run(folder, config)
+    os.utime(folder / "manifest.json")
+    return True
+
+
+def refuse_another_run(folder: Path, config: TrainConfig) -> None:
+    """Raise UserError if the folder holds a run, finished or begun, of another config or other data, or a changed adapter."""
+    advice = f"Train under a new name (copy the config to configs/train-<name>.yaml), or move {folder} away to train it anew."
+    for name, what in (("manifest.json", "was trained"), ("started.json", "was begun")):
+        if not (folder / name).is_file():
+            continue
+        known = read_json(folder / name)
+        if known.get("fingerprint") != fingerprint_of(config):
+            changed = changed_keys(known.get("config", {}), config)
+            raise UserError(
+                f"{folder} {what} with {', '.join(changed) or 'other data'} different from now. {advice}"
+            )
+        if name == "manifest.json":
+            weights = folder / ADAPTER_FILE
+            if not weights.is_file() or sha256_of(weights) != known.get("adapter_sha256"):
+                raise UserError(
+                    f"{weights} is missing or was changed after training. Copy it back, or move {folder} away and train anew."
+                )
+            return
+
+
+def changed_keys(before: dict[str, Any], config: TrainConfig) -> list[str]:
+    """`learning_rate (0.001 -> 0.002)` for each setting that matters and differs."""
+    now = config.model_dump(mode="json", exclude=NOT_TRAINING)
+    return [f"{key} ({before.get(key)} -> {value})" for key, value in now.items() if before.get(key) != value]

@@ -1,0 +1,128 @@
+"""metrics.jsonl: every number of a run while it trains, the same fields under both backends."""
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lib.base.errors import UserError
+from lib.base.files import append_line
+from lib.train.curves import perplexity, train_eval_gap
+from lib.train.distributed import n_processes
+
+REWARD_FIELDS = (
+    "rewards/chosen",
+    "rewards/rejected",
+    "rewards/margins",
+    "rewards/accuracies",
+    "kl",
+)  # dpo, kto
+KEPT_FIELDS = ("loss", "learning_rate", "grad_norm", "entropy", "mean_token_accuracy", *REWARD_FIELDS)
+CERTAINTY = ("eval_entropy", "eval_mean_token_accuracy")
+
+
+class MetricsLog:
+    """One JSON line per log in metrics.jsonl. before: the lines of this run before it was interrupted; time and tokens go on from them.
+
+    certainty: {eval_entropy, eval_mean_token_accuracy} of the validation set, asked for where the trainer computes no logits (Unsloth).
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        before: Sequence[Mapping[str, Any]] = (),
+        also: Callable[[dict[str, Any]], None] = lambda line: None,
+        certainty: Callable[[], dict[str, float]] = dict,
+    ) -> None:
+        self.path, self.also, self.certainty = path, also, certainty
+        self.start = time.monotonic() - (before[-1]["seconds"] if before else 0.0)
+        self.n_before = max((line.get("num_tokens", 0) for line in before), default=0)
+        self.step_start = self.step_seconds = 0.0
+        self.counts: list[Any] = []  # of the micro-batches since the last line
+        self.n_tokens = 0
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.step_start = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.step_seconds = time.monotonic() - self.step_start
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        logs = logs or {}
+        if not ("loss" in logs or "eval_loss" in logs):
+            return
+        loss = logs.get("loss", logs.get("eval_loss"))
+        if not math.isfinite(loss):
+            raise UserError(
+                f"The loss is not a number at step {state.global_step}. Lower learning_rate, give the run a new name, try again."
+            )
+        if not state.is_world_process_zero:
+            self.counts.clear()
+            return
+        line = {
+            "step": state.global_step,
+            "epoch": round(state.epoch or 0, 4),
+            "seconds": round(time.monotonic() - self.start, 3),
+        }
+        line |= self._eval_fields(logs, state) if "eval_loss" in logs else self._train_fields(logs)
+        append_line(self.path, line)
+        self.also(line)
+
+    def _train_fields(self, logs: Mapping[str, Any]) -> dict[str, Any]:
+        fields = {name: _finite(logs[name]) for name in KEPT_FIELDS if name in logs}
+        counted = sum(int(count) for count in self.counts) * n_processes()
+        self.counts.clear()
+        total = int(
+            logs.get("num_tokens", self.n_tokens + counted)
+        )  # TRL counts by itself, its trainer under Unsloth does not
+        n_new, self.n_tokens = total - self.n_tokens, total
+        fields["num_tokens"] = self.n_before + total
+        if n_new > 0 and self.step_seconds > 0:
+            fields["tokens_per_second"] = round(n_new / self.step_seconds, 1)
+        return {**fields, "memory_gb": memory_gb()}
+
+    def _eval_fields(self, logs: Mapping[str, Any], state: Any) -> dict[str, Any]:
+        if "eval_entropy" not in logs:
+            logs = {**logs, **self.certainty()}
+        names = ("eval_loss", *CERTAINTY, *(f"eval_{name}" for name in REWARD_FIELDS))
+        fields = {name: _finite(logs[name]) for name in names if name in logs}
+        if "eval_rewards/chosen" not in logs:  # the loss of preferences is no likelihood
+            fields["perplexity"] = perplexity(logs["eval_loss"])
+        return {**fields, "train_eval_gap": train_eval_gap(state.log_history, state.global_step)}
+
+
+def counting(step: Callable[..., Any], counts: list[Any]) -> Callable[..., Any]:
+    """A trainer's training_step that also appends the tokens of its micro-batch to counts."""
+
+    def counted(model: Any, inputs: dict[str, Any], *rest: Any, **more: Any) -> Any:
+        counts.append(tokens_of(inputs))
+        return step(model, inputs, *rest, **more)
+
+    return counted
+
+
+def tokens_of(inputs: Mapping[str, Any]) -> Any:
+    """Tokens of one micro-batch without its padding: a number, or a tensor on the GPU, so that counting waits for nothing."""
+    ids, mask = inputs.get("input_ids"), inputs.get("attention_mask")
+    if mask is not None:
+        return mask.sum()
+    return 0 if ids is None else ids.numel()  # no mask: no padding
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def memory_gb() -> float:
+    """Peak memory so far, GB (1e9 bytes): of the GPU where there is one, else of this process."""
+    import torch
+
+    if torch.cuda.is_available():
+        return round(torch.cuda.max_memory_allocated() / 1e9, 3)
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes on macOS, KiB on Linux
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 3)

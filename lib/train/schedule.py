@@ -1,0 +1,48 @@
+"""How a run is divided into steps and evaluations. Training and planning read the same numbers from here."""
+
+import math
+from dataclasses import dataclass
+
+from lib.base.settings import TrainConfig
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """steps: optimiser steps of the whole run. eval_every: steps between evaluations; the last step is evaluated too."""
+
+    n_rows: int
+    steps_per_epoch: int
+    steps: int
+    eval_every: int
+
+    @property
+    def eval_steps(self) -> list[int]:
+        """The steps after which the validation loss is measured."""
+        return sorted({*range(self.eval_every, self.steps + 1, self.eval_every), self.steps})
+
+    @property
+    def n_evals(self) -> int:
+        return len(self.eval_steps)
+
+
+def schedule(config: TrainConfig, n_rows: int) -> Schedule:
+    """The schedule of n_rows training rows, as transformers' Trainer counts it (the last batch of an epoch may be short)."""
+    per_epoch = max(1, math.ceil(n_rows / config.effective_batch))
+    steps = max(1, math.ceil(config.epochs * per_epoch))
+    return Schedule(n_rows, per_epoch, steps, max(1, math.ceil(steps / config.evals_per_run)))
+
+
+def cannot_fire(config: TrainConfig, plan: Schedule) -> str | None:
+    """Why early stopping can never stop this run, or None.
+
+    The callback needs one evaluation to have a best value and then `patience` evaluations that do not improve on it.
+    """
+    if config.early_stopping is None:
+        return None
+    needed = config.early_stopping.patience + 1
+    if plan.n_evals >= needed:
+        return None
+    return (
+        f"early stopping can never fire: patience {config.early_stopping.patience} needs {needed} evaluations, "
+        f"and {plan.steps} steps leave {plan.n_evals}. Raise evals_per_run (to {max(needed, 10)}), lower the patience, or train longer."
+    )

@@ -1,0 +1,156 @@
+"""Supervised training as TRL takes it: every hyper-parameter written out, so that Unsloth's other defaults change nothing."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lib.base.errors import UserError
+from lib.base.settings import TrainConfig
+from lib.train.gpus import vram_gb
+from lib.train.schedule import Schedule
+
+MIN_MICRO_BATCH = 4  # below it, recomputing activations costs less than more and smaller batches
+
+
+@dataclass(frozen=True)
+class Batch:
+    """size: rows per forward pass. accumulation: passes per optimiser step. checkpointing: activations are computed twice."""
+
+    size: int
+    accumulation: int
+    checkpointing: bool
+
+
+def batch_of(config: TrainConfig, longest: int, device: str) -> Batch:
+    """How the effective batch is cut on this machine. longest: tokens of the longest row.
+
+    Raises UserError if it cannot be shared among the processes of a distributed run.
+    """
+    n_processes = int(os.environ.get("WORLD_SIZE", "1"))
+    share, rest = divmod(config.effective_batch, n_processes)
+    if rest or not share:
+        raise UserError(
+            f"effective_batch {config.effective_batch} is no multiple of {n_processes} processes. Change one of them."
+        )
+    size, checkpointing = fitting(config, share, longest, free_gb(device))
+    return Batch(size, share // size, checkpointing)
+
+
+def fitting(config: TrainConfig, share: int, longest: int, memory_gb: float | None) -> tuple[int, bool]:
+    """(micro-batch, checkpointing): the largest micro-batch that fits without checkpointing, else with it.
+
+    share: rows of a step on this GPU; a micro_batch from the config that does not divide it gives way to the next smaller that does.
+    memory_gb: free memory of the GPU; None: it is not known, or plenty.
+    """
+    divisors = [n for n in range(share, 0, -1) if share % n == 0]
+    sizes = divisors if config.micro_batch == "auto" else [n for n in divisors if n <= config.micro_batch][:1]
+    modes = [False, True] if config.gradient_checkpointing == "auto" else [config.gradient_checkpointing]
+    targets = tuple(config.lora.target_modules)
+    for mode in modes:
+        for size in sizes:
+            if mode is False and len(modes) == 2 and size < min(MIN_MICRO_BATCH, sizes[0]):
+                continue
+            if (
+                memory_gb is None
+                or vram_gb(size, longest, config.lora.rank, targets, config.quantization == "nf4", mode)
+                <= memory_gb
+            ):
+                return size, mode
+    return sizes[-1], modes[-1]
+
+
+def free_gb(device: str) -> float | None:
+    """Free memory of the GPU, GB (1e9 bytes); None for a CPU."""
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.mem_get_info(device)[0] / 1e9
+    return torch.mps.recommended_max_memory() / 1e9 if device == "mps" else None
+
+
+def sft_trainer(
+    config: TrainConfig,
+    run: str,
+    folder: Path,
+    plan: Schedule,
+    batch: Batch,
+    backend: str,
+    device: str,
+    eval_on_start: bool,
+) -> tuple[type, Any]:
+    """(SFTTrainer, its arguments). folder: where the checkpoints go. eval_on_start: measure the base model first."""
+    from trl import SFTConfig, SFTTrainer
+
+    return (
+        SFTTrainer,
+        SFTConfig(
+            **shared_arguments(config, run, folder, plan, batch, device, eval_on_start),
+            packing=False,
+            loss_type="chunked_nll",  # no logits of the prompt's tokens, which are not learned
+            dataset_num_proc=1,  # the rows are tokenised: a pool of processes would take longer to start than to look through them
+            train_sampling_strategy="random",
+            # Rows end to end instead of padded. Unsloth chooses by itself; on a CPU padding costs little.
+            **({} if backend == "unsloth" else {"padding_free": device.startswith("cuda")}),
+        ),
+    )
+
+
+def shared_arguments(
+    config: TrainConfig,
+    run: str,
+    folder: Path,
+    plan: Schedule,
+    batch: Batch,
+    device: str,
+    eval_on_start: bool,
+) -> dict[str, Any]:
+    """What supervised training and preference tuning have in common."""
+    on_gpu = device.startswith("cuda")
+    return {
+        "output_dir": str(folder),
+        "run_name": run,
+        "num_train_epochs": config.epochs,
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": config.scheduler,
+        "warmup_steps": round(config.warmup * plan.steps),
+        "weight_decay": config.weight_decay,
+        "optim": "adamw_torch",
+        "adam_beta1": 0.9,
+        "adam_beta2": 0.999,
+        "adam_epsilon": 1e-8,
+        "max_grad_norm": 1.0,
+        "label_smoothing_factor": 0.0,
+        "per_device_train_batch_size": batch.size,
+        "per_device_eval_batch_size": batch.size,
+        "gradient_accumulation_steps": batch.accumulation,
+        "gradient_checkpointing": batch.checkpointing,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False},
+        "bf16": on_gpu,
+        "fp16": False,
+        "use_cpu": device == "cpu",
+        "seed": config.seed,
+        "data_seed": config.seed,
+        # The rows are tokenised and fit: a max_length here would cut them without a word.
+        "max_length": None,
+        "remove_unused_columns": True,
+        "dataloader_num_workers": 0,
+        "dataloader_drop_last": False,
+        "eval_strategy": "steps",
+        "eval_steps": plan.eval_every,
+        "eval_on_start": eval_on_start,
+        "prediction_loss_only": True,
+        "save_strategy": "steps",
+        "save_steps": plan.eval_every,
+        "save_total_limit": None,  # lib.train.callbacks.KeepBest
+        "load_best_model_at_end": False,  # the best checkpoint's file is copied out instead
+        "logging_strategy": "steps",
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "disable_tqdm": True,
+        "report_to": "none",  # lib.train.tracking
+        "log_level_replica": "error",  # by default the second process says what the first was told to keep to itself
+        # Several processes: each counts its loss against the reply tokens of all, so that the mean is that of one process.
+        "average_tokens_across_devices": True,
+        "ddp_find_unused_parameters": False,
+    }

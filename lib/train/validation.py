@@ -1,0 +1,137 @@
+"""A finished run's answers to validation tweets, base and tuned: is it learned by heart, and how does it write?"""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from lib.base.files import read_json, write_json
+from lib.model.adapters import ADAPTER_FILE, fill_adapter
+from lib.model.base_model import device_of, precision_of
+from lib.model.chat import CHAT_KWARGS, messages
+from lib.model.loading import Loaded, answering, load_model_for_training
+from lib.model.memorisation import (
+    COPIED_WORDS,
+    MAX_SECONDS,
+    N_TWEETS,
+    TWEETS_PER_BATCH,
+    copied_share,
+    learned_runs,
+)
+from lib.train.checkpoints import best_steps, eval_losses
+from lib.train.rows import IGNORED
+
+if TYPE_CHECKING:
+    from lib.train.run import Job
+
+SAMPLE_TOKENS = 60
+N_CERTAIN = 32  # at every evaluation: a small part of what it costs
+
+
+def greedy_replies(model: Any, job: "Job", tweets: Sequence[str]) -> list[str]:
+    """One greedy reply per tweet, all in one batch."""
+    chats = [messages(job.config.prompt, tweet) for tweet in tweets]
+    texts = [
+        job.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, **CHAT_KWARGS)
+        for chat in chats
+    ]
+    inputs = job.tokenizer(
+        texts, add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt"
+    ).to(model.device)
+    with answering(model, job.batch.checkpointing):
+        output = model.generate(**inputs, max_new_tokens=SAMPLE_TOKENS, do_sample=False, use_cache=True)
+    return job.tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+
+
+def validation_tweets(job: "Job") -> dict[str, str]:
+    """tweet_id -> tweet of the validation set, by id."""
+    return {pair.tweet_id: pair.tweet for pair in sorted(job.splits["val"], key=lambda pair: pair.tweet_id)}
+
+
+def validation_certainty(model: Any, job: "Job") -> dict[str, float]:
+    """Entropy and accuracy of the first N_CERTAIN validation replies, for a trainer that does not compute them."""
+    from lib.model.losses import certainty
+
+    rows = [
+        (row["input_ids"], row["labels"].count(IGNORED))
+        for row in job.rows["val"][:N_CERTAIN]
+        if "labels" in row
+    ]
+    with answering(model, job.batch.checkpointing):
+        return certainty(model, rows) if rows else {}
+
+
+class LastAnswers:
+    """When the last step is done, and the model still in memory: validation.json, from the best checkpoint."""
+
+    def __init__(self, job: "Job", model: Any, is_over: Any) -> None:
+        self.job, self.model, self.is_over = job, model, is_over
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.is_world_process_zero and self.is_over(self.job, state.log_history, state.global_step):
+            best = best_steps(eval_losses(state.log_history), 1)[0]
+            answer_validation(self.job, best, self.model)
+
+
+def answer_validation(job: "Job", best: int, model: Any) -> dict[str, Any]:
+    """Write validation.json: {step, perplexity (None for sft, which has its loss), replies: [{tweet_id, base, tuned}]}.
+
+    Up to N_TWEETS tweets, and no batch is begun after MAX_SECONDS.
+    """
+    fill_adapter(model, job.checkpoints / f"checkpoint-{best}" / ADAPTER_FILE)
+    tweets = list(validation_tweets(job).items())[:N_TWEETS]
+    start, replies = time.monotonic(), []
+    for place in range(0, len(tweets), TWEETS_PER_BATCH):
+        if time.monotonic() - start > MAX_SECONDS:
+            break
+        batch = tweets[place : place + TWEETS_PER_BATCH]
+        tuned = greedy_replies(model, job, [tweet for _, tweet in batch])
+        with model.disable_adapter():
+            base = greedy_replies(model, job, [tweet for _, tweet in batch])
+        replies += [
+            {"tweet_id": tweet_id, "base": one, "tuned": other}
+            for (tweet_id, _), one, other in zip(batch, base, tuned, strict=True)
+        ]
+    found = {"step": best, "perplexity": _perplexity(job, model), "replies": replies}
+    write_json(job.folder / "validation.json", found)
+    return found
+
+
+def _perplexity(job: "Job", model: Any) -> float | None:
+    """Of the human validation replies. The loss of preferences is no likelihood, so dpo and kto have to measure it."""
+    if job.config.method == "sft":
+        return None
+    from lib.model.losses import perplexity
+
+    device = device_of(job.config)
+    loaded = Loaded(
+        model, job.tokenizer, "transformers", precision_of(job.config, device), device, job.config.model
+    )
+    with answering(model, job.batch.checkpointing):
+        return perplexity(loaded, job.splits["val"], job.config.prompt, tuned=True)
+
+
+def answered_validation(job: "Job", best: int) -> dict[str, Any]:
+    """validation.json of checkpoint best; made with a newly loaded model where the run was killed before it was written."""
+    path = job.folder / "validation.json"
+    found = read_json(path) if path.is_file() else {}
+    if found.get("step") == best:
+        return found
+    model, _ = load_model_for_training(job.base, job.batch.checkpointing)
+    return answer_validation(job, best, model)
+
+
+def memorisation(job: "Job", found: dict[str, Any]) -> dict[str, Any]:
+    """{words, n, base, tuned}: the share of the n answers that repeat a run of words of a training reply."""
+    learned = learned_runs(pair.reply for pair in job.splits["train"])
+    shares = {
+        name: copied_share([reply[name] for reply in found["replies"]], learned) for name in ("base", "tuned")
+    }
+    return {"words": COPIED_WORDS, "n": len(found["replies"]), **shares}
+
+
+def memorisation_line(found: dict[str, Any]) -> str:
+    """copies 8+ words of a training reply: tuned 2%, base 0% (50 validation tweets)"""
+    base, tuned = (
+        "nothing written" if found[name] is None else f"{found[name]:.0%}" for name in ("base", "tuned")
+    )
+    return f"copies {found['words']}+ words of a training reply: tuned {tuned}, base {base} ({found['n']} validation tweets)"

@@ -1,0 +1,279 @@
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lib.base.config import config_name, load_config
+from lib.base.errors import UserError
+from lib.base.settings import ALL_LINEAR, DataConfig, EvalConfig, TrainConfig
+from lib.train.variants import SweepConfig
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+KINDS = {"data": DataConfig, "train": TrainConfig, "eval": EvalConfig, "sweep": SweepConfig}
+
+
+def load(tmp_path, text, kind="train"):
+    path = tmp_path / f"{kind}-x.yaml"
+    path.write_text(text)
+    return load_config(path, KINDS[kind])
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*-*.yaml")), ids=lambda path: path.name)
+def test_every_config_that_is_shipped_is_valid(path):
+    assert load_config(path, KINDS[path.name.partition("-")[0]])
+
+
+def test_the_production_configs_hold_the_recipe():
+    data = load_config(CONFIGS / "data-main.yaml", DataConfig)
+    assert (data.collect.min_pairs, data.collect.target_pairs, data.collect.max_pairs) == (800, 1000, 1200)
+    assert len(data.collect.queries) == 7
+    assert data.filter.model_dump() | {"toxicity_model": ""} == {
+        "tweet_likes": [200, 2000],
+        "tweet_retweets": [10, 500],
+        "reply_likes": [5, 1000],
+        "reply_author_followers": [500, 100_000],
+        "reply_delay_seconds": [300, 86_400],
+        "reply_chars": [30, 280],
+        "language": "en",
+        "min_language_confidence": 0.8,
+        "max_toxicity": 0.3,
+        "toxicity_model": "",
+        "max_hashtags": 2,
+    }
+    train = load_config(CONFIGS / "train-qwen3-8b.yaml", TrainConfig)
+    assert (train.lora.rank, train.lora.alpha, train.lora.dropout, train.lora.target_modules) == (
+        16,
+        16,
+        0.1,
+        ALL_LINEAR,
+    )
+    assert (train.epochs, train.learning_rate, train.effective_batch, train.warmup, train.weight_decay) == (
+        2,
+        2e-4,
+        16,
+        0.03,
+        0.01,
+    )
+    gate = load_config(CONFIGS / "eval-claude.yaml", EvalConfig).gate
+    assert (
+        gate.max_p_value,
+        gate.min_cohens_d,
+        gate.min_improvement,
+        gate.max_perplexity,
+        gate.max_train_eval_gap,
+    ) == (
+        0.05,
+        0.3,
+        15,
+        20,
+        0.3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("data: main\nlora: {rnk: 8}", "lora.rnk: unknown key. Did you mean `rank`?"),
+        ("data: main\nlearnig_rate: 1e-4", "learnig_rate: unknown key. Did you mean `learning_rate`?"),
+        ("data: main\nlora: {rank: 0}", "lora.rank: Input should be greater than or equal to 1 (found 0)"),
+        ("data: main\nlora: {dropout: 1.0}", "lora.dropout"),
+        ("data: main\nepochs: two", "epochs: Input should be a valid number (found 'two')"),
+        ("data: main\ndata: other", "the key 'data' is given twice"),
+        ("model: tiny", "data: this key is required"),
+        ("data: ${SET}", "secrets belong in .env"),
+        ("data: ../../etc", "data: String should match"),
+        ("data: [", "not valid YAML"),
+        ("- a", "expected `key: value` lines"),
+        ("data: main\nprompt: reply", "{tweet} exactly once"),
+        ("data: main\nmicro_batch: 5", "5 does not divide effective_batch 16"),
+        ("data: main\nmethod: dpo", "init_adapter"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_file_its_key_and_the_fix(tmp_path, text, says):
+    with pytest.raises(UserError) as error:
+        load(tmp_path, text)
+    assert str(error.value).startswith(str(tmp_path / "train-x.yaml") + ":")
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("collect: {source: files}\nfilter: {reply_likes: [9, 1]}", "the lower bound comes first: [1, 9]"),
+        ("collect: {source: files}\nfilter: {max_toxicity: 2}", "filter.max_toxicity"),
+        ("collect: {source: apify}", "queries: at least one"),
+        ("collect: {source: files}\nsplit: {val: 0.5, test: 0.5}", "must leave something to train on"),
+    ],
+)
+def test_data_bounds_are_checked(tmp_path, text, says):
+    with pytest.raises(UserError, match="data-x") as error:
+        load(tmp_path, text, "data")
+    assert says in str(error.value)
+
+
+def test_a_number_without_a_dot_in_scientific_notation_is_a_number(tmp_path):
+    assert load(tmp_path, "data: main\nlearning_rate: 2e-4").learning_rate == 2e-4
+
+
+def test_an_openai_engine_has_two_arms(tmp_path):
+    text = "engine: {openai: {base: {base_url: 'http://127.0.0.1:1/v1', model: a}, tuned: {base_url: 'http://127.0.0.1:1/v1', model: b}}}"
+    assert load(tmp_path, text, "eval").engine.openai["tuned"].model == "b"
+
+
+def test_a_run_can_extend_another_and_change_one_nested_key(tmp_path):
+    (tmp_path / "train-base.yaml").write_text("data: main\nepochs: 3\nlora: {rank: 8, alpha: 32}")
+    config = load(tmp_path, "extends: base\nlora: {rank: 64}")
+    assert (config.data, config.epochs, config.lora.rank, config.lora.alpha) == ("main", 3, 64, 32)
+
+
+def test_configs_that_extend_each_other_are_refused(tmp_path):
+    (tmp_path / "train-base.yaml").write_text("extends: x\ndata: main")
+    with pytest.raises(UserError, match="comes back to this file"):
+        load(tmp_path, "extends: base")
+
+
+def test_a_missing_config_lists_those_that_exist(tmp_path):
+    (tmp_path / "train-a.yaml").write_text("data: main")
+    with pytest.raises(UserError, match=r"train-b\.yaml does not exist.*train-a\.yaml"):
+        load_config(tmp_path / "train-b.yaml", TrainConfig)
+
+
+def test_the_name_of_a_run_cannot_leave_its_folder():
+    assert config_name(Path("configs/train-qwen3-8b.yaml")) == "qwen3-8b"
+    with pytest.raises(UserError, match="Rename it"):
+        config_name(Path("configs/train-...yaml"))
+
+
+TENFOLD = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (TENFOLD, ":1: not valid YAML: it holds itself, or with its aliases written out more than"),
+        ("a: &a " + "x" * 100_000 + "\nb: [" + "*a, " * 50_000 + "]", "aliases written out"),
+        ("data: main\nlora: &a {rank: 8, more: *a}", "it holds itself"),
+        ("data: &a [*a]", "it holds itself"),
+        ("data: main\nlora: {<<: {rank: 8}}", ":2: not valid YAML: << is not read here"),
+        (
+            "data: main\nseed: " + "1" * 5000,
+            ":2: not valid YAML: the number 1111111111111111111111111111111111111111 is too large",
+        ),
+        ("data: main\nweight_decay: 1e999", "1e999 is too large"),
+        ("data: main\nlearning_rate: 1e-999", "1e-999 is too small"),
+        ("? [a]\n: b", ":1: not valid YAML: a key is one word"),
+        ("1: b", "a key is one word"),
+        ("data: main\nlora: {rank: 8, 'rank': 9}", ":2: not valid YAML: the key 'rank' is given twice"),
+        (
+            "data: !!python/object/apply:os.system [ls]",
+            "the tag !!python/object/apply:os.system is not read here",
+        ),
+        ("data: main\nseed: !!int '0200'", "the tag !!int is not read here"),
+        ("data: main\nseed: !!bool x", "the tag !!bool"),
+        ("data: main\n---\ndata: other", ":2: not valid YAML: expected a single document"),
+        ("data: main\nlora:\n\trank: 8", ":3: not valid YAML"),
+        ("data: " + "[" * 100_000, "nested too deeply"),
+        ("data: " + "{a: " * 20_000, "nested too deeply"),
+        ('data: "a\\0b"', "\\u0000 is no character of a text"),
+        ('model: "\\ud800"', "\\ud800 is no character of a text"),
+        ('data: "\\Uffffffff"', "not valid YAML"),
+        ("data: a\x07b", ":1: not valid YAML: the control character #x07"),
+        ("data: " + "x" * 600_000, "longer than 500,000 bytes"),
+        (b"\xff\xfed\0a\0t\0a\0", ":1: the file is UTF-16"),
+        ("data: main".encode("utf-16-be"), ":1: the file is UTF-16"),
+        (b"data: main\nmodel: caf\xe9", ":2: the file is not UTF-8"),
+    ],
+)
+def test_a_file_that_hangs_or_breaks_a_yaml_reader_is_a_sentence(tmp_path, text, says):
+    path = tmp_path / "train-x.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError) as error:
+        load_config(path, TrainConfig)
+    assert str(error.value).startswith(str(path))
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "3:20",
+        "0200",
+        "0x10",
+        "0b11",
+        "1_000",
+        ".inf",
+        ".nan",
+        "2025-13-45",
+        "2025-01-31",
+        "yes",
+        "off",
+        "1:30.5",
+    ],
+)
+def test_what_yaml_1_1_would_turn_into_another_value_is_a_word_and_no_number(tmp_path, written):
+    assert load(tmp_path, f"data: main\nmodel: {written}").model == written
+    for key in ("epochs", "seed"):
+        with pytest.raises(UserError, match=f"{key}: .*found '{written}'"):
+            load(tmp_path, f"data: main\n{key}: {written}")
+
+
+@pytest.mark.parametrize(
+    ("written", "value"), [("2", 2), ("+2.5", 2.5), ("1e1", 10), (".5", 0.5), ("5.", 5), ("2.0E+0", 2)]
+)
+def test_a_number_is_read_as_it_is_written(tmp_path, written, value):
+    assert load(tmp_path, f"data: main\nepochs: {written}").epochs == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffdata: main\nseed: 5",
+        "data: main\rseed: 5\r",
+        "data: main\r\nseed: 5\r\n",
+        "data: &a main\nseed: 5\neval: *a",
+    ],
+)
+def test_other_line_ends_a_byte_order_mark_and_a_small_alias_are_read(tmp_path, text):
+    (tmp_path / "train-x.yaml").write_bytes(text.encode())
+    config = load_config(tmp_path / "train-x.yaml", TrainConfig)
+    assert (config.data, config.seed) == ("main", 5)
+
+
+def test_hundreds_of_wrong_values_are_a_screenful(tmp_path):
+    with pytest.raises(UserError) as error:
+        load(tmp_path, f"data: main\nlora: {{target_modules: [{'q, ' * 300}]}}")
+    assert str(error.value).count("\n") == 20
+    assert str(error.value).endswith("and 280 more")
+
+
+def test_what_is_no_file_is_not_opened_as_a_config(tmp_path):
+    (tmp_path / "train-folder.yaml").mkdir()
+    os.mkfifo(tmp_path / "train-pipe.yaml")
+    (tmp_path / "train-link.yaml").symlink_to("nowhere")
+    for name, says in (
+        ("folder", "is not a file"),
+        ("pipe", "is not a file"),
+        ("link", "is a link to nothing"),
+    ):
+        with pytest.raises(UserError, match=rf"train-{name}\.yaml {says}"):
+            load_config(tmp_path / f"train-{name}.yaml", TrainConfig)
+
+
+@pytest.mark.parametrize(
+    "text", ['data: "sample"\n', "\ufeffdata: sample\n", "seed: 5\rdata: 'sample'\r", "data : sample\r\n"]
+)
+def test_make_finds_the_data_set_that_the_config_names_however_it_is_written(tmp_path, text):
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/train-x.yaml").write_bytes(text.encode())
+    done = subprocess.run(
+        ["make", "-f", CONFIGS.parent / "Makefile", "help", "RUN=x"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert "[DATA=sample]" in done.stdout, done.stderr
+    assert load_config(tmp_path / "configs/train-x.yaml", TrainConfig).data == "sample"

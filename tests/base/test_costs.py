@@ -1,0 +1,98 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lib.base.costs import costs, name_of, table
+from lib.base.errors import UserError
+from lib.base.files import write_json
+from lib.base.ledger import Ledger
+
+ROOT = Path(__file__).parents[2]
+
+
+def buy(path, key, kind, usd, **note):
+    ledger = Ledger(path)
+    ledger.append("intent", key, kind, note={"worst_usd": 9.0, **note})
+    ledger.append("started", key, kind, id=f"R{key}")
+    ledger.append("done", key, kind, id=f"R{key}", usd=usd, note=note)
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Two searches, one conversation, a judge batch, a run trained here and one on a rented pod."""
+    data = tmp_path / "data/main/ledger.jsonl"
+    buy(data, "a", "collect", 0.02, step="search")
+    buy(data, "b", "collect", 0.01, step="search")
+    buy(data, "c", "collect", 0.005, step="replies")
+    buy(tmp_path / "adapters/qwen3-8b/eval/claude/ledger.jsonl", "d", "judge", 1.5)
+    buy(tmp_path / "adapters/qwen3-8b/ledger.jsonl", "e", "pod", 0.75)
+    write_json(tmp_path / "adapters/qwen3-8b/manifest.json", {"usd": 0.5})
+    write_json(tmp_path / "adapters/tiny/manifest.json", {"usd": 0.0})
+    write_json(tmp_path / "adapters/old/manifest.json", {"run": "old"})
+    return tmp_path
+
+
+def test_every_paid_step_is_counted_once(project):
+    found = {(cost.step, cost.name): (cost.n_units, cost.usd) for cost in costs(project)}
+    assert found == {
+        ("collect replies", "main"): (1, 0.005),
+        ("collect search", "main"): (2, 0.03),
+        ("judge", "qwen3-8b/claude"): (1, 1.5),
+        ("pod", "qwen3-8b"): (1, 0.75),  # the training of this run is in the pod's price
+        ("train", "tiny"): (1, 0.0),
+    }
+
+
+def test_the_table_ends_with_the_total(project):
+    lines = table(costs(project)).splitlines()
+    assert lines[0].split() == ["step", "set", "or", "run", "units", "usd"]
+    assert lines[-1].split() == ["total", "2.2850"]
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_what_is_under_way_is_named_with_its_worst_case_and_not_in_the_total(project):
+    ledger = Ledger(project / "data/main/ledger.jsonl")
+    ledger.append("intent", "f", "collect", note={"step": "search", "worst_usd": 0.02})
+    ledger.append("intent", "g", "collect", note={"step": "search", "worst_usd": 0.02})
+    ledger.append("failed", "g", "collect", usd=0.0)
+    text = table(costs(project))
+    assert text.splitlines()[-1] == "not booked yet: 1 of collect search (main), up to $0.0200"
+    assert "2.2850" in text
+
+
+def test_a_ledger_line_cut_off_by_a_crash_is_not_counted(project):
+    with (project / "data/main/ledger.jsonl").open("a") as handle:
+        handle.write('{"key": "h", "state": "done", "usd": 100')
+    assert sum(cost.usd for cost in costs(project)) == pytest.approx(2.285)
+
+
+def test_a_broken_ledger_is_named_with_its_line(project):
+    with (project / "data/main/ledger.jsonl").open("a") as handle:
+        handle.write("nonsense\n")
+    with pytest.raises(UserError, match=r"data/main/ledger\.jsonl:10: not valid JSON"):
+        costs(project)
+
+
+def test_where_nothing_was_paid_the_sentence_says_so(tmp_path):
+    with pytest.raises(UserError, match="Nothing has been paid for here"):
+        table(costs(tmp_path))
+
+
+def test_an_evaluation_is_named_after_its_run(project):
+    assert name_of(Path("adapters/tiny/eval/offline/ledger.jsonl")) == "tiny/offline"
+
+
+def test_the_command_prints_the_table(project):
+    line = [sys.executable, "-m", "scripts.costs"]
+    done = subprocess.run(
+        line,
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout.splitlines()[-1].split()) == (0, ["total", "2.2850"])

@@ -1,0 +1,87 @@
+import sys
+
+import pytest
+
+from lib.base.files import write_json, write_jsonl
+from lib.base.schema import Rejection
+from lib.data.report import Stage, concentration, console, describe
+from tests.eval_data import pair
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+def rejected(stage, reason, n=1, text="x"):
+    return [
+        Rejection(id=f"{stage}{reason}{k}", stage=stage, reason=reason, detail="why", pair={"reply": text})
+        for k in range(n)
+    ]
+
+
+STAGES = [
+    Stage("pairs", 60, rejected("pair", "provider_filler", 5)),
+    Stage("filtered", 40, rejected("filter", "reply_likes", 15) + rejected("filter", "toxicity", 5, HOSTILE)),
+    Stage("clean", 38, rejected("clean", "near_duplicate", 2)),
+]
+
+
+def test_every_stage_accounts_for_all_that_went_in():
+    assert [(stage.n_in, stage.n_kept) for stage in STAGES] == [(65, 60), (60, 40), (40, 38)]
+    assert STAGES[1].reasons == [("reply_likes", 15), ("toxicity", 5)]
+
+
+def test_targets_say_met_below_or_above():
+    report = describe(STAGES, [pair(n) for n in range(38)], (30, 35, 100), 0.0, {})
+    assert {row["name"]: row["state"] for row in report["targets"]} == {
+        "pairs": "met",
+        "tweets": "below",
+        "reply authors": "below",
+        "mean reply likes": "above",
+        "rejected by validation, %": "above",
+    }
+    assert "pairs" in console("x", report)
+
+
+def test_an_empty_set_is_described_without_a_division():
+    report = describe(STAGES, [], (30, 35, 100), 2.0, {})
+    assert report["usd_per_pair"] is None
+    assert {row["state"] for row in report["targets"] if row["name"] == "mean reply likes"} == {
+        "not measured"
+    }
+
+
+def test_money_is_counted_per_kept_pair():
+    assert describe(STAGES, [pair(n) for n in range(10)], (1, 5, 100), 2.5, {})["usd_per_pair"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("values", "effective"), [(["a", "b", "c", "d"], 4), (["a"] * 4, 1), (["a"] * 9 + ["b"], 100 / 82)]
+)
+def test_concentration_is_the_number_of_equal_shares(values, effective):
+    assert concentration("x", values)["effective"] == pytest.approx(effective)
+
+
+def test_the_page_shows_the_funnel_and_keeps_texts_inert(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "data/x"
+    for stage in STAGES:
+        write_jsonl(folder / "interim" / f"{stage.name}.rejected.jsonl", stage.rejected)
+    write_jsonl(folder / "interim/split.rejected.jsonl", [])
+    pairs = [pair(n, source="search.jsonl:1") for n in range(38)]
+    for name, rows in (("train", pairs[:30]), ("val", pairs[30:34]), ("test", pairs[34:])):
+        write_jsonl(folder / "processed" / f"{name}.jsonl", rows)
+    counts = {"pair": {"kept": 60}, "filter": {"kept": 40}, "clean": {"kept": 38}, "split": {"kept": 38}}
+    write_json(folder / "processed/manifest.json", {"counts": counts})
+    write_json(folder / "raw/search.meta.json", {"query": "cats & dogs"})
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/data-x.yaml").write_text("collect: {source: files}\nfilter: {toxicity_model: none}")
+    from scripts import data_report as script
+
+    monkeypatch.setattr(sys, "argv", ["data_report", "--config", "configs/data-x.yaml"])
+    script.main()
+    html = (folder / "report.html").read_text()
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+    assert "cats &amp; dogs" in html
+    assert "kept 40 of 60" in html
+    assert "Toxicity was not checked" in html
+    assert "goal" in capsys.readouterr().out

@@ -1,0 +1,233 @@
+"""`make compare`: what was set differently, and whether two runs can be told apart."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lib.base.errors import UserError
+from lib.base.files import write_json, write_jsonl
+from lib.base.schema import Judgment, Reply
+from lib.evaluate.compare import compare_runs, config_difference, page, read_runs, text
+from lib.evidence.intervals import mean_interval
+from lib.evidence.stats import permutation_test
+from lib.judge.comparisons import Comparison, Verdict, judgment_of
+from tests.eval_data import prompt, write_data
+
+ROOT = Path(__file__).parents[2]
+N = 40
+
+
+def reply(number, system, words, **changes):
+    values = {
+        "tweet_id": f"{5000 + number}",
+        "system": system,
+        "reply": words,
+        "engine": "transformers",
+        "quantization": "nf4",
+    }
+    return Reply(**(values | {"seed": 17, "tokens": 5, "seconds": 0.1} | changes))
+
+
+def judged(number, verdict, model="claude-sonnet-5-5"):
+    tweet = f"{5000 + number}"
+    for order in ("ab", "ba"):
+        comparison = Comparison(tweet, "tweet", "tuned", "base", "x", "y", order)
+        scores = {"tuned": {"engagement": 5 + verdict}, "base": {"engagement": 5.0}}
+        yield judgment_of(comparison, Verdict(verdict, scores), model, f"{tweet}{order}")
+
+
+def make_run(root, name, signs, model="claude-sonnet-5-5", evaluation="quick", base="base says {}", **config):
+    """A finished run with one evaluation: signs[i] is the verdict on tweet i."""
+    folder = root / "adapters" / name
+    values = {
+        "data": "small",
+        "learning_rate": 2e-4,
+        "lora": {"rank": 16, "alpha": 16},
+        "prompt": "Reply:\n\n{tweet}",
+        **config,
+    }
+    hashes = {"train": "a" * 64, "val": "b" * 64}
+    manifest = {
+        "run": name,
+        "config": values,
+        "base_model": "Qwen/Qwen3-8B",
+        "revision": None,
+        "data_hashes": hashes,
+        "n_train": 30,
+    }
+    write_json(
+        folder / "manifest.json", {**manifest, "train_loss": 2.0, "eval_loss": 2.1, "seconds": 60, "usd": 0.5}
+    )
+    write_jsonl(
+        folder / "metrics.jsonl",
+        [{"step": n, "loss": 3 - n / 10, **({"eval_loss": 3.0} if n % 5 == 0 else {})} for n in range(20)],
+    )
+    replies = [
+        reply(n, system, base.format(n) if system == "base" else f"{name} {n}")
+        for n in range(len(signs))
+        for system in ("base", "tuned")
+    ]
+    write_jsonl(folder / "eval" / evaluation / "replies.jsonl", replies)
+    rows: list[Judgment] = [row for n, sign in enumerate(signs) for row in judged(n, float(sign), model)]
+    write_jsonl(folder / "eval" / evaluation / "judgments.jsonl", rows)
+    report = {
+        "net_win": 100 * float(np.mean(signs)),
+        "ci95": [-5.0, 40.0],
+        "win_rate": 0.6,
+        "cohens_d": 0.2,
+        "n_prompts": len(signs),
+    }
+    report |= {"gate": {"verdict": "fail"}, "judge": {"model": model, "stand_in": "stand-in" in model}}
+    write_json(folder / "eval" / evaluation / "report.json", report)
+    return folder
+
+
+def versus(root, *names):
+    return compare_runs(read_runs(names or ("v1", "v2"), root), root)["versus"][0]
+
+
+@pytest.fixture
+def root(tmp_path):
+    write_data(tmp_path, n_prompts=60)
+    return tmp_path
+
+
+def signs(seed, p=(0.3, 0.2, 0.5), n=N):
+    return np.random.default_rng(seed).choice([-1, 0, 1], size=n, p=p)
+
+
+def test_only_the_settings_that_differ_are_shown_with_nested_keys(root):
+    make_run(root, "v1", signs(1))
+    make_run(root, "v2", signs(2), learning_rate=1e-4, lora={"rank": 32, "alpha": 16})
+    runs = read_runs(["v1", "v2"], root)
+    assert config_difference(runs) == [("learning_rate", [2e-4, 1e-4]), ("lora.rank", [16, 32])]
+
+
+def test_other_data_behind_the_same_name_is_a_difference(root):
+    make_run(root, "v1", signs(1))
+    folder = make_run(root, "v2", signs(2))
+    runs = read_runs(["v1", "v2"], root)
+    assert config_difference(runs) == []
+    manifest = runs[1].manifest | {"data_hashes": {"train": "c" * 64, "val": "b" * 64}}
+    write_json(folder / "manifest.json", manifest)
+    assert config_difference(read_runs(["v1", "v2"], root)) == [
+        ("content of train.jsonl", ["a" * 12, "c" * 12])
+    ]
+
+
+def test_the_paired_difference_is_that_of_the_statistics(root):
+    one, other = signs(1), signs(2)
+    make_run(root, "v1", one)
+    make_run(root, "v2", other)
+    found = versus(root)
+    difference, author = (one - other).astype(float), np.arange(N)
+    assert found["comparable"]
+    assert found["n"] == N
+    assert found["difference"] == pytest.approx(100 * difference.mean())
+    by_name = np.argsort([f"tester{n}" for n in range(N)])  # authors are numbered in the order of their names
+    assert found["ci95"] == pytest.approx(
+        [100 * end for end in mean_interval(difference[by_name], author)], abs=3
+    )
+    assert found["p"] == pytest.approx(permutation_test(difference[by_name], author), abs=0.02)
+    assert "v1 and v2 are not told apart" in found["sentence"]
+
+
+def test_a_clearly_better_run_is_named(root):
+    make_run(root, "v1", signs(1, (0.5, 0.2, 0.3)))
+    make_run(root, "v2", np.ones(N))
+    found = versus(root)
+    assert found["sentence"].startswith(
+        "v2 is better: against the same base on the same 40 tweets, before the same judge, v1 has -"
+    )
+
+
+def test_equal_verdicts_are_said_to_be_equal(root):
+    make_run(root, "v1", signs(1))
+    make_run(root, "v2", signs(1))
+    assert versus(root)["sentence"] == (
+        "v1 and v2 got the same verdict against base on every one of the same 40 tweets: nothing tells them apart."
+    )
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        ({"n": 30}, "answered different test prompts (40 and 30 tweets, 30 with the same id)"),
+        (
+            {"model": "claude-haiku-5-5"},
+            "had different judges (claude-sonnet-5-5, both orders, 1 repeat; claude-haiku-5-5",
+        ),
+    ],
+)
+def test_win_rates_that_cannot_be_compared_say_why(root, change, reason):
+    make_run(root, "v1", signs(1))
+    make_run(root, "v2", signs(2, n=change.get("n", N)), model=change.get("model", "claude-sonnet-5-5"))
+    found = versus(root)
+    assert not found["comparable"]
+    assert reason in found["sentence"]
+
+
+def test_another_base_is_another_opponent(root):
+    make_run(root, "v1", signs(1))
+    folder = make_run(root, "v2", signs(2))
+    write_json(
+        folder / "manifest.json", read_runs(["v1", "v2"], root)[1].manifest | {"base_model": "Qwen/Qwen3-4B"}
+    )
+    assert "were compared with different bases" in versus(root)["sentence"]
+
+
+def test_a_stand_in_of_other_training_pairs_is_another_judge(root):
+    stand_in = "offline engagement ranker (stand-in, n=30)"
+    make_run(root, "v1", signs(1), model=stand_in)
+    folder = make_run(root, "v2", signs(2), model=stand_in)
+    assert versus(root)["sentence"].endswith("; the judge is a stand-in.")
+    write_json(
+        folder / "manifest.json",
+        read_runs(["v1", "v2"], root)[1].manifest | {"data_hashes": {"train": "c" * 64}},
+    )
+    assert "had different judges" in versus(root)["sentence"]
+
+
+def test_a_base_that_answered_differently_is_mentioned(root):
+    make_run(root, "v1", signs(1))
+    make_run(root, "v2", signs(2), base="another time {}")
+    assert "the base wrote the same reply in 0% of them" in versus(root)["sentence"]
+
+
+def test_a_run_without_an_evaluation_is_told_how_to_get_one(root):
+    make_run(root, "v1", signs(1))
+    folder = make_run(root, "v2", signs(2))
+    (folder / "eval" / "quick" / "report.json").unlink()
+    assert (
+        versus(root)["sentence"]
+        == "v1 and v2 cannot be compared by win rate: v2 has no evaluation. `make eval RUN=v2` writes one."
+    )
+    found = compare_runs(read_runs(["v1", "v2"], root), root)
+    assert "v2: not evaluated; `make eval RUN=v2`" in text(found)
+    assert "v2 has not been evaluated" in page(read_runs(["v1", "v2"], root), found)
+
+
+@pytest.mark.parametrize("names", [["v1"], ["v1", "v1"], ["v1", "nope"], ["v1", "../v1"]])
+def test_a_run_that_is_not_there_gets_a_sentence_with_those_that_are(root, names):
+    make_run(root, "v1", signs(1))
+    with pytest.raises(UserError, match=r"Finished runs: v1\."):
+        read_runs(names, root)
+
+
+def test_the_command_writes_one_file_that_needs_nothing_and_holds_no_markup_of_others(root):
+    make_run(root, "v1", signs(1))
+    make_run(root, "v2", signs(2), prompt="<script>alert(1)</script> {tweet}", learning_rate=1e-4)
+    command = [sys.executable, "-m", "scripts.compare", "--runs", "v1", "v2"]
+    done = subprocess.run(command, cwd=root, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "learning_rate" in done.stdout
+    assert done.stdout.endswith("wrote adapters/compare-v1-v2.html\n")
+    html = (root / "adapters" / "compare-v1-v2.html").read_text()
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+    assert "http" not in html.replace("http-equiv", "")
+    assert html.count("<polyline") == 4  # validation and training, two runs each
+    assert prompt(1).tweet not in html

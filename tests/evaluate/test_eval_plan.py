@@ -1,0 +1,111 @@
+"""`make eval-plan`: what an evaluation can show and takes, before money is spent."""
+
+import json
+
+import pytest
+
+from lib.base.config import load_config
+from lib.base.errors import UserError
+from lib.base.files import write_json, write_jsonl
+from lib.base.settings import EvalConfig, TrainConfig
+from lib.evaluate.eval_plan import eval_plan, observed_spread, text
+from tests.eval_data import prompt, write_configs, write_data
+
+
+def plan_of(root, n_prompts=200, n_preferences=100, evaluation=None):
+    write_data(root, n_prompts, n_preferences)
+    write_configs(root, evaluation=evaluation)
+    train, quick = root / "configs" / "train-mine.yaml", root / "configs" / "eval-quick.yaml"
+    return eval_plan("mine", load_config(train, TrainConfig), load_config(quick, EvalConfig), root)
+
+
+def report(root, run, data="small", kind="offline", r=0.7, ties=50, n=100, n_effective=50.0):
+    folder = root / "adapters" / run
+    write_json(folder / "manifest.json", {"config": {"data": data}})
+    headline = {"n": n, "r": r, "ties": ties, "mde": {"n_effective": n_effective}}
+    write_json(folder / "eval" / "quick" / "report.json", {"headline": headline, "judge": {"kind": kind}})
+
+
+def test_the_numbers_are_those_of_the_power_analysis(tmp_path):
+    plan = plan_of(tmp_path)
+    assert plan["needed_by_r"][0.5]["wilcoxon"] == 94
+    assert plan["needed_by_r"][0.0]["wilcoxon"] == 185
+    assert plan["needed"]["tweets"] == 184  # Mann-Whitney, which the gate asks for too
+    assert plan["needed_by_ties"] == {0.0: 341, 0.25: 254, 0.4: 202}
+    assert plan["smallest"]["d"] == pytest.approx(0.204, abs=0.001)
+    assert plan["calibration"]["needed"] == {0.65: 85, 0.6: 194}
+
+
+def test_verdicts_are_pairs_times_tweets_times_orders_times_repeats_and_calibration_and_canaries(tmp_path):
+    systems = ["base", "fewshot", "tuned", "human"]
+    plan = plan_of(tmp_path, 10, 4, {"systems": systems, "judge": {"kind": "claude", "repeats": 3}})
+    judge = plan["judge"]
+    assert judge["pairs"] == ["tuned vs base", "tuned vs fewshot", "tuned vs human", "fewshot vs base"]
+    assert judge["comparisons"] == 10 + 10 + 5 + 10  # every second tweet has a human reply
+    assert judge["calls"] == (35 + 4) * 2 * 3 + 8
+    assert judge["usd"]["batch"] == pytest.approx(judge["usd"]["live"] / 2)
+    assert judge["usd"]["live"] == pytest.approx(242 * (1100 * 2 + 500 * 10) / 1e6)
+
+
+def test_too_few_prompts_are_named_with_the_key_to_change(tmp_path):
+    plan = plan_of(tmp_path, 40)
+    assert plan["next"].startswith(
+        "hold out 144 more test prompts (split.min_test_prompts: 184 in configs/data-small.yaml"
+    )
+    assert "power at d = 0.3" in text(plan)
+
+
+def test_prompts_that_the_config_leaves_out_are_named_first(tmp_path):
+    plan = plan_of(tmp_path, 300, evaluation={"max_prompts": 50})
+    assert (plan["n_prompts"], plan["n_there"]) == (50, 300)
+    assert (
+        plan["next"]
+        == "raise max_prompts in the eval config to 184: 300 test prompts are there and 50 would be used."
+    )
+
+
+def test_an_uncalibrated_judge_is_named_before_a_go(tmp_path):
+    assert "60 pairs of real replies, 85 are needed" in plan_of(tmp_path, 200, 60)["next"]
+    assert plan_of(tmp_path, 200, 100)["next"] == "`make eval RUN=mine`."
+
+
+def test_what_an_earlier_report_observed_replaces_the_assumption(tmp_path):
+    report(tmp_path, "older")
+    plan = plan_of(tmp_path)
+    assert plan["observed"] == {
+        "r": 0.7,
+        "ties": 0.5,
+        "design_effect": 2.0,
+        "source": "adapters/older/eval/quick/report.json",
+    }
+    assert plan["needed"]["tweets"] == 2 * 184  # tweets by the same authors count half
+    assert "worth 100 independent ones" in text(plan)
+
+
+def test_a_report_of_this_run_goes_before_others_and_other_data_or_judges_do_not_count(tmp_path):
+    assert observed_spread(tmp_path, "mine", "small", "offline")["source"] is None
+    report(tmp_path, "other-data", data="large")
+    report(tmp_path, "other-judge", kind="claude")
+    assert observed_spread(tmp_path, "mine", "small", "offline")["source"] is None
+    report(tmp_path, "mine", r=0.2)
+    report(tmp_path, "newer")
+    assert observed_spread(tmp_path, "mine", "small", "offline")["r"] == 0.2
+
+
+def test_a_data_set_that_is_not_built_gets_a_sentence(tmp_path):
+    write_configs(tmp_path)
+    config, quick = (
+        load_config(tmp_path / "configs" / n, c)
+        for n, c in (("train-mine.yaml", TrainConfig), ("eval-quick.yaml", EvalConfig))
+    )
+    with pytest.raises(UserError, match=r"test_prompts.jsonl does not exist. Run `make data DATA=small`"):
+        eval_plan("mine", config, quick, tmp_path)
+
+
+def test_a_handful_of_prompts_shows_nothing_and_says_so(tmp_path):
+    plan_of(tmp_path)
+    write_jsonl(tmp_path / "data/small/processed/test_prompts.jsonl", [prompt(1), prompt(2)])
+    config = TrainConfig.model_validate(json.loads((tmp_path / "configs/train-mine.yaml").read_text()))
+    plan = eval_plan("mine", config, EvalConfig(), tmp_path)
+    assert plan["smallest"]["d"] is None
+    assert "d = none" in text(plan)

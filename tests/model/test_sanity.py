@@ -1,0 +1,128 @@
+"""Tier 1: what a text shows about itself, per system."""
+
+import pytest
+
+from lib.base.schema import Reply
+from lib.model.sanity import REFUSAL, distinct, overlap_with_human, sanity, self_repetition
+from tests.eval_data import pair, prompt
+
+PROMPTS = [prompt(n) for n in range(4)]
+
+
+def reply(number, text, system="tuned"):
+    return Reply(
+        tweet_id=f"{5000 + number}",
+        system=system,
+        reply=text,
+        engine="e",
+        quantization="q",
+        seed=1,
+        tokens=4,
+        seconds=0.1,
+    )
+
+
+def english(texts):
+    return [("en", 0.9) if "the" in text else ("de", 0.9) for text in texts]
+
+
+def measured(texts, **options):
+    return sanity([reply(n, text) for n, text in enumerate(texts)], PROMPTS, [pair(0)], english, **options)[
+        "tuned"
+    ]
+
+
+def test_lengths_and_empty_replies_are_counted_apart():
+    found = measured(["ab", "abcd", "x" * 300, "  "])
+    assert (found["n"], found["empty"], found["over_280"]) == (4, 0.25, pytest.approx(1 / 3))
+    assert found["mean_chars"] == 102 and found["median_chars"] == 4
+
+
+def test_distinct_is_different_over_all_n_grams():
+    assert distinct(["a b a", "a b"], 1) == 2 / 5
+    assert distinct(["a b a", "a b"], 2) == 2 / 3
+    assert distinct([], 1) is None
+
+
+def test_self_repetition_finds_equal_and_near_replies():
+    long = "this is the very same reply that the model writes for each and every tweet"
+    assert self_repetition(["Nice!", "nice", "something else altogether"]) == pytest.approx(2 / 3)
+    assert self_repetition([long, f"{long} now", "another thing"]) == pytest.approx(2 / 3)
+    assert self_repetition(["one thing", "other things"]) == 0
+
+
+def test_copies_of_the_tweet_and_of_training_replies_are_found():
+    recited = " ".join(pair(0).reply.split()[:9])
+    found = measured(
+        [PROMPTS[0].tweet, "fresh words here", f"well, {recited}", " ".join(pair(0).reply.split()[:7])]
+    )
+    assert found["copies_of_tweet"] == 0.25 and found["copies_of_training"] == 0.25
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "As an AI language model, I",
+        "I'm sorry, but I can't help with that.",
+        "I cannot assist with that",
+        "I’m just an AI",
+    ],
+)
+def test_refusals_are_recognised(text):
+    assert REFUSAL.search(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I can't believe it",
+        "AI is taking over",
+        "I'm sorry for your loss",
+        "so sorry, but wow",
+        "I can't help it",
+    ],
+)
+def test_ordinary_replies_are_no_refusals(text):
+    assert not REFUSAL.search(text)
+
+
+def test_leaks_of_the_generation_and_of_the_text_are_added_up():
+    assert measured(["<think> hm", "fine"], leaks={"tuned": 3, "base": 9})["leaks"] == 4
+
+
+def test_language_and_toxicity_come_from_the_scorers_and_are_left_out_without_one():
+    found = measured(["the one", "das eine"], score_toxicity=lambda texts: [0.9, 0.1])
+    assert found["language_share"] == 0.5 and found["toxicity_mean"] == 0.5 and found["toxic"] == 0.5
+    assert measured(["the one"])["toxic"] is None
+
+
+def test_overlap_with_the_human_reply_is_that_of_the_libraries():
+    from rouge_score.rouge_scorer import RougeScorer
+    from sacrebleu import corpus_chrf
+
+    texts = ["Oh no, how did it break?", "no idea"]
+    found = overlap_with_human(
+        [reply(n, text) for n, text in enumerate(texts)], {p.tweet_id: p for p in PROMPTS}
+    )
+    human = [p.human_reply for p in PROMPTS[:2]]
+    scores = [
+        RougeScorer(["rougeL"]).score(h, t)["rougeL"].fmeasure for h, t in zip(human, texts, strict=True)
+    ]
+    assert (
+        found["rouge_l"] == pytest.approx(sum(scores) / 2)
+        and found["chrf"] == corpus_chrf(texts, [human]).score
+    )
+    assert found["note"] == "sanity only"
+    assert overlap_with_human([reply(0, "x")], {"5000": prompt(0, human=False)}) is None
+
+
+def test_systems_are_measured_apart_and_an_empty_one_does_not_break_it():
+    replies = [reply(0, "the base", "base"), reply(0, "", "tuned"), reply(0, "the human", "human")]
+    found = sanity(replies, PROMPTS, [], english)
+    assert list(found) == ["base", "tuned", "human"]
+    assert (
+        found["tuned"]["empty"] == 1
+        and found["tuned"]["mean_chars"] is None
+        and found["tuned"]["language_share"] is None
+    )
+    assert found["human"]["overlap_with_human"] is None
