@@ -32,9 +32,15 @@ export YES MAX_USD AGAIN
 export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
-# What every step reads besides its own modules.
-BASE := lib/base/console.py lib/base/config.py lib/base/errors.py lib/base/files.py lib/base/schema.py lib/base/seals.py lib/base/settings.py \
-  lib/base/strict_json.py lib/base/text_files.py
+# What a step is made of, MODULES_<step>: its script and all that it imports, as the scripts themselves say.
+# Until .venv is there to ask them, every module counts. A module that is gone since then counts no more.
+STAMP := .venv/setup.stamp
+ifneq ($(wildcard $(STAMP)),)
+-include .venv/deps.mk
+.venv/deps.mk: $(wildcard scripts/*.py lib/*/*.py)
+	@$(PYTHON) -m scripts.prerequisites --out $@
+endif
+modules = $(wildcard $(or $(MODULES_$(1)),scripts/$(1).py lib/*/*.py lib/*/*/*.html))
 
 .PHONY: help setup setup-runpod quickstart quickstart-files test lint data review forget repair costs plan train \
   runs compare sweep eval-plan eval human-eval publish demo bench bench-train
@@ -46,7 +52,6 @@ help: ## this list
 
 # --- set-up ------------------------------------------------------------------------------------------
 
-STAMP := .venv/setup.stamp
 setup: $(STAMP) ## install what a laptop needs into .venv (about 2 GB; costs nothing the second time)
 
 # A virtual environment made by setup-runpod is left alone: it stands beside the image's own torch.
@@ -144,24 +149,19 @@ collect: $(STAMP) ## buy tweets and replies for DATA: estimate, question, hard c
 $(D)/raw/manifest.json: $(DATA_CONFIG) | $(STAMP)
 	@$(PYTHON) -m scripts.collect --config $(DATA_CONFIG)
 
-$(D)/interim/pairs.jsonl: $(D)/raw/manifest.json $(RAW) $(DATA_CONFIG) scripts/pair.py \
-  lib/data/pairs.py lib/data/items.py lib/data/fields.py lib/data/own_pairs.py lib/data/raw.py lib/data/text.py lib/data/characters.py lib/data/forgotten.py $(BASE) | $(STAMP)
+$(D)/interim/pairs.jsonl: $(D)/raw/manifest.json $(RAW) $(DATA_CONFIG) $(call modules,pair) | $(STAMP)
 	@$(PYTHON) -m scripts.pair --config $(DATA_CONFIG)
 
-$(D)/interim/filtered.jsonl: $(D)/interim/pairs.jsonl $(DATA_CONFIG) scripts/filter.py \
-  lib/data/filters.py lib/data/checks.py lib/data/preferences.py lib/data/text.py lib/data/characters.py lib/data/scorers.py lib/base/parallel.py lib/model/chat.py $(BASE) | $(STAMP)
+$(D)/interim/filtered.jsonl: $(D)/interim/pairs.jsonl $(DATA_CONFIG) $(call modules,filter) | $(STAMP)
 	@$(PYTHON) -m scripts.filter --config $(DATA_CONFIG)
 
-$(D)/interim/clean.jsonl: $(D)/interim/filtered.jsonl $(DATA_CONFIG) scripts/clean.py \
-  lib/data/cleaning.py lib/data/checks.py lib/data/text.py lib/data/characters.py lib/data/dedup.py lib/data/greedy.py lib/data/ngrams.py lib/data/scorers.py lib/base/parallel.py $(BASE) | $(STAMP)
+$(D)/interim/clean.jsonl: $(D)/interim/filtered.jsonl $(DATA_CONFIG) $(call modules,clean) | $(STAMP)
 	@$(PYTHON) -m scripts.clean --config $(DATA_CONFIG)
 
-$(D)/processed/manifest.json: $(D)/interim/clean.jsonl $(DATA_CONFIG) $(wildcard $(D)/review/decisions.jsonl) scripts/split.py \
-  lib/data/splits.py lib/data/processed.py lib/data/preferences.py lib/data/decisions.py lib/data/cleaning.py lib/data/checks.py lib/data/filters.py lib/data/funnel.py $(BASE) | $(STAMP)
+$(D)/processed/manifest.json: $(D)/interim/clean.jsonl $(DATA_CONFIG) $(wildcard $(D)/review/decisions.jsonl) $(call modules,split) | $(STAMP)
 	@$(PYTHON) -m scripts.split --config $(DATA_CONFIG)
 
-$(D)/report.html: $(D)/processed/manifest.json scripts/data_report.py lib/data/report.py lib/data/page.py lib/base/plots.py lib/base/html.py \
-  lib/templates/data.html lib/templates/page.html | $(STAMP)
+$(D)/report.html: $(D)/processed/manifest.json $(call modules,data_report) | $(STAMP)
 	@$(PYTHON) -m scripts.data_report --config $(DATA_CONFIG)
 else
 $(D)/report.html:
@@ -206,9 +206,7 @@ again:
 $(E)/judgments.jsonl: $(E)/replies.jsonl $(EVAL_CONFIG) $(if $(filter 1,$(AGAIN)),again) | $(STAMP)
 	@$(PYTHON) -m scripts.judge --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG)
 
-$(E)/report.json: $(E)/judgments.jsonl $(EVAL_CONFIG) $(wildcard $(E)/human/report.json) scripts/report.py lib/base/html.py lib/base/plots.py \
-  lib/evaluate/findings.py lib/evaluate/page.py lib/evidence/outcomes.py lib/evidence/stats.py lib/evidence/intervals.py lib/evidence/bias.py lib/evidence/secondary.py lib/evidence/gate.py lib/evidence/power.py \
-  lib/model/sanity.py lib/evidence/calibration.py lib/templates/eval.html lib/templates/page.html $(BASE) | $(STAMP)
+$(E)/report.json: $(E)/judgments.jsonl $(EVAL_CONFIG) $(wildcard $(E)/human/report.json) $(call modules,report) | $(STAMP)
 	@$(PYTHON) -m scripts.report --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG)
 
 bench: $(STAMP) ## measure, and fill in the tables of docs/benchmarks.md
