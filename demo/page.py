@@ -1,4 +1,7 @@
-"""The page: one tweet in, two replies side by side. It knows nothing of models, only of a function that streams pairs."""
+"""The page: one tweet in, two replies side by side.
+
+It knows nothing of models, only of a function that streams pairs.
+"""
 
 import html
 from pathlib import Path
@@ -50,8 +53,8 @@ def build_app(
 ) -> "gr.Blocks":
     """The Gradio app, not yet launched.
 
-    base, tuned: what stands above the two boxes. Only an event brings it to the page, so that nothing there holds it during a blind
-    round. votes: where the blind votes go; without it there is no switch for them.
+    base, tuned: what stands above the two boxes. Only an event brings it to the page, so that nothing there
+    holds it during a blind round. votes: where the blind votes go; without it there is no switch for them.
     """
     import gradio as gr
 
@@ -59,7 +62,8 @@ def build_app(
     with gr.Blocks(title=title, analytics_enabled=False) as app:
         session = gr.State(Session())
         gr.HTML(
-            f"<h1>{html.escape(title)}</h1><p>Written on this machine, by one model: without and with what it has learned.</p>",
+            f"<h1>{html.escape(title)}</h1><p>Written on this machine, by one model: without and with what "
+            "it has learned.</p>",
             elem_id="heading",
         )
         tweet = gr.Textbox(
@@ -156,8 +160,8 @@ def launch(
 def launch_options(host: str = LOCAL, share: bool = False) -> dict[str, Any]:
     """What gradio's launch() needs for a page to look right and to keep to itself.
 
-    Nothing is counted, recorded or fetched, and no name but these is answered: host, what the page listens at,
-    and the public link where share says that one was asked for.
+    Nothing is counted, recorded or fetched, and no name but these is answered: host, what the page listens
+    at, and the public link where share says that one was asked for.
     """
     import gradio as gr
 

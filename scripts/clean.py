@@ -35,12 +35,12 @@ def main() -> None:
     rejected = sorted([*spoiled, *duplicates], key=lambda rejection: rejection.id)
     write_sealed(rejects_path(out), rejected, out)
     print(summary("clean", len(kept), [rejection.reason for rejection in rejected]))
-    print(
-        f"  similarity: {model}{' (offline stand-in for sentence vectors)' if model == 'char-ngrams' else ''}, duplicates from {threshold}"
-    )
+    stand_in = " (offline stand-in for sentence vectors)" if model == "char-ngrams" else ""
+    print(f"  similarity: {model}{stand_in}, duplicates from {threshold}")
     if not kept:
         raise UserError(
-            f"no pair is left after cleaning; {rejects_path(out)} says why. Widen the bounds in {args.config}, or collect more."
+            f"no pair is left after cleaning; {rejects_path(out)} says why. Widen the bounds in "
+            f"{args.config}, or collect more."
         )
     write_sealed(
         out,

@@ -1,4 +1,4 @@
-"""Runs side by side: the settings that differ, metrics, curves, win rates, and whether they can be told apart.
+"""Runs side by side: the settings that differ, metrics, curves, and whether win rates can be told apart.
 
     python -m scripts.compare --runs v1 v2
 

@@ -2,7 +2,8 @@
 
     python -m scripts.eval_plan --config configs/train-tiny.yaml --eval configs/eval-offline.yaml
 
-Test prompts at hand and needed for d = 0.3 at power 0.8, verdicts to be given, calibration pairs, and the next step. Writes nothing.
+Test prompts at hand and needed for d = 0.3 at power 0.8, verdicts to be given, calibration pairs, and the
+next step. Writes nothing.
 """
 
 from pathlib import Path

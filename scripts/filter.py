@@ -3,7 +3,7 @@
     python -m scripts.filter --config configs/data-main.yaml
 
 Reads interim/pairs.jsonl; writes interim/filtered.rejected.jsonl, interim/filtered.jsonl.
-Cheap checks run first; language and toxicity only on what they leave, and on replies that could be half of a preference.
+Cheap checks run first; language and toxicity only on what they leave or a preference may need.
 """
 
 from functools import partial
@@ -35,15 +35,16 @@ def main() -> None:
     write_sealed(rejects_path(out), filtered.rejected, out)
     reasons = [rejection.reason for rejection in filtered.rejected]
     print(summary("filter", len(filtered.kept), reasons))
+    how = f"{model}, below {config.filter.max_toxicity}" if score else "not checked (toxicity_model: none)"
+    print(f"  toxicity: {how}")
     print(
-        f"  toxicity: {'not checked (toxicity_model: none)' if score is None else f'{model}, below {config.filter.max_toxicity}'}"
-    )
-    print(
-        f"  {filtered.n_candidates:,} of the rejected lack nothing but engagement and can still be compared (preferences)"
+        f"  {filtered.n_candidates:,} of the rejected lack nothing but engagement and can still be compared "
+        "(preferences)"
     )
     if not filtered.kept:
         raise UserError(
-            f"no pair passes the filter; {rejects_path(out)} says why. Widen the bounds in {args.config}, or collect more."
+            f"no pair passes the filter; {rejects_path(out)} says why. Widen the bounds in {args.config}, or "
+            "collect more."
         )
     write_sealed(out, filtered.kept)  # last: make reads this file as "done"
     print(f"wrote {out}")

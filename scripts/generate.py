@@ -1,8 +1,9 @@
-"""Answer every held-out tweet with every system of the eval config, and measure what the weights say about real replies.
+"""Answer every held-out tweet with every system, and measure what the weights say about real replies.
 
     python -m scripts.generate --config configs/train-tiny.yaml --eval configs/eval-offline.yaml
 
-Writes adapters/<run>/eval/<eval>/replies.jsonl and model_metrics.json. A stopped run goes on where it was; what has not changed is kept.
+Writes adapters/<run>/eval/<eval>/replies.jsonl and model_metrics.json. A stopped run goes on where it was;
+what has not changed is kept.
 """
 
 import argparse

@@ -1,10 +1,11 @@
-"""Judge the replies in pairs, both orders, and measure the judge itself on pairs of real replies whose likes are known.
+"""Judge the replies in pairs, both orders, and the judge itself on real replies whose likes are known.
 
     python -m scripts.judge --config configs/train-tiny.yaml --eval configs/eval-offline.yaml
 
-Writes judgments.jsonl, judgments.failed.jsonl, calibration.jsonl and calibration.json in adapters/<run>/eval/<eval>/.
-What has been judged is never judged (or paid) again: a stopped run goes on where it was. A paid judge shows its estimate and asks
-first; YES=1 answers, MAX_USD lowers judge.max_usd, AGAIN=1 asks once more for what was given up (it says what that risks).
+Writes judgments.jsonl, judgments.failed.jsonl, calibration.jsonl and calibration.json in
+adapters/<run>/eval/<eval>/. What has been judged is never judged (or paid) again: a stopped run goes on where
+it was. A paid judge shows its estimate and asks first; YES=1 answers, MAX_USD lowers judge.max_usd, AGAIN=1
+asks once more for what was given up (it says what that risks).
 """
 
 import argparse

@@ -1,4 +1,6 @@
-"""What training would do, need and cost: rows, tokens, steps, checks, a preview, memory, minutes, dollars. Loads no weights.
+"""What training would do, need and cost: rows, tokens, steps, checks, a preview, memory, minutes, dollars.
+
+Loads no weights.
 
 python -m scripts.plan --config configs/train-qwen3-8b.yaml
 """

@@ -52,7 +52,8 @@ def main() -> None:
     for row in report["gate"]["criteria"]:
         value = "–" if row["value"] is None else f"{row['value']:.3f}"
         print(
-            f"  {'pass' if row['pass'] else 'no':<6}{row['name']:<20}{value:>10}   threshold {row['threshold']:g}"
+            f"  {'pass' if row['pass'] else 'no':<6}{row['name']:<20}{value:>10}   threshold "
+            f"{row['threshold']:g}"
         )
     print(f"wrote {folder / 'report.html'}")
 

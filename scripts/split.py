@@ -1,9 +1,9 @@
-"""Split the clean pairs by tweet author into train, val and test, and write what training and evaluation read.
+"""Split the clean pairs by tweet author into train, val and test, and write what is trained on.
 
     python -m scripts.split --config configs/data-main.yaml
 
-Reads interim/, review/decisions.jsonl; writes processed/{train,val,test,test_prompts,preferences,calibration}.jsonl and,
-last, processed/manifest.json. With `review: required` it stops while pairs are unreviewed.
+Reads interim/ and review/decisions.jsonl; writes the files of processed/, manifest.json last. With
+`review: required` it stops while pairs are unreviewed.
 """
 
 from datetime import UTC, datetime
@@ -45,15 +45,11 @@ def main() -> None:
     missing = shortfalls(processed, config)
     _write(out, name, processed, config, funnel, missing)
     print(summary("split", processed.n_kept, reasons))
-    print(
-        "  "
-        + ", ".join(f"{part} {len(rows):,}" for part, rows in processed.parts.items())
-        + " pairs, no tweet author in two of them"
-    )
-    n_preferences, n_calibration = len(processed.preferences), len(processed.calibration)
-    print(
-        f"  {len(processed.prompts):,} test prompts, {n_preferences:,} preferences, {n_calibration:,} for calibration"
-    )
+    parts = ", ".join(f"{part} {len(rows):,}" for part, rows in processed.parts.items())
+    print(f"  {parts} pairs, no tweet author in two of them")
+    n_prompts, n_preferences = len(processed.prompts), len(processed.preferences)
+    n_calibration = len(processed.calibration)
+    print(f"  {n_prompts:,} test prompts, {n_preferences:,} preferences, {n_calibration:,} for calibration")
     for sentence in missing:
         print(f"  warning: {sentence}")
     print(f"wrote {out / 'manifest.json'}")

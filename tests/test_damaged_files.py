@@ -1,4 +1,6 @@
-"""A file whose count or hash is known is checked before it is believed: every kind of file, damaged in every way."""
+"""A file whose count or hash is known is checked before it is believed: every kind of file, damaged in every
+way.
+"""
 
 import json
 import os

@@ -19,7 +19,7 @@ MODULES = sorted(path for path in (ROOT / "lib").glob("*/*.py") if path.stem != 
 CODE = sorted(
     path for folder in ("lib", "scripts", "demo", "tests", ".ci") for path in (ROOT / folder).rglob("*.py")
 )
-# What each room may import besides itself. A name after a dot is a module: of train and evaluate only records.
+# What each room may import besides itself. After a dot stands the only module: a record.
 ARROWS = {
     "base": "",
     "data": "base",
@@ -34,8 +34,26 @@ ARROWS = {
     "remote": "base train.plan",
 }
 ROOMS = [room for room in ARROWS if (ROOT / "lib" / room).is_dir()]
-HEAVY = """torch transformers trl peft unsloth mlx sentence_transformers detoxify gradio anthropic apify_client
- numpy scipy statsmodels sklearn datasets textual wandb""".split()
+HEAVY = [
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "unsloth",
+    "mlx",
+    "sentence_transformers",
+    "detoxify",
+    "gradio",
+    "anthropic",
+    "apify_client",
+    "numpy",
+    "scipy",
+    "statsmodels",
+    "sklearn",
+    "datasets",
+    "textual",
+    "wandb",
+]
 
 
 def python(code):
@@ -172,7 +190,7 @@ def test_scripts_are_short():
 
 
 def test_lines_of_code_and_prose_fit_in_110_characters():
-    """Tables are excepted, and lines that cannot be broken: a link, a command of a page that is copied whole."""
+    """Tables are excepted, and lines of a page without a space to break them at."""
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     wide = []
     for path in [*CODE, *pages, ROOT / "Makefile", ROOT / ".ci" / "run"]:
@@ -201,9 +219,8 @@ def test_importing_lib_loads_no_heavy_package():
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_help_answers_at_once_and_shows_the_command(name):
     seconds = []
-    while (
-        len(seconds) < 3 and min(seconds, default=9) >= 0.5
-    ):  # processor time, the best of three: other tests run beside it
+    # Processor time, the best of three: other tests run beside it.
+    while len(seconds) < 3 and min(seconds, default=9) >= 0.5:
         before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
         done = subprocess.run(
             [sys.executable, "-m", f"scripts.{name}", "--help"], cwd=ROOT, capture_output=True, text=True

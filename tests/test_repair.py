@@ -1,4 +1,6 @@
-"""`make repair`: books that were damaged are mended from what lies beside them, and nothing is paid for twice afterwards."""
+"""`make repair`: books that were damaged are mended from what lies beside them, and nothing is paid for twice
+afterwards.
+"""
 
 # ruff: noqa: F811, F401 -- fixtures of other test files
 
