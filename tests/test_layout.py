@@ -190,11 +190,14 @@ def test_scripts_are_short():
 
 
 def test_lines_of_code_and_prose_fit_in_110_characters():
-    """Tables are excepted, and lines of a page without a space to break them at."""
+    """Excepted are tables, what `make bench` wrote, and lines of a page without a space to break them at."""
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     wide = []
     for path in [*CODE, *pages, ROOT / "Makefile", ROOT / ".ci" / "run"]:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        text = path.read_text(encoding="utf-8")
+        if path in pages:
+            text = re.sub(r"(?s)<!-- bench:.*?<!-- /", lambda table: "\n" * table[0].count("\n"), text)
+        for number, line in enumerate(text.splitlines(), 1):
             unbroken = path in pages and (line.startswith("|") or " " not in line.strip(" >-"))
             if len(line) > 110 and not unbroken:
                 wide.append(f"{path.relative_to(ROOT)}:{number}: {len(line)}")

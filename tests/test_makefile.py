@@ -124,7 +124,7 @@ class Checkout:
         )
 
     def outdated(self):
-        """The steps that are older than what they are made of. None writes a file, so none follows another."""
+        """The steps that are older than what they are made of. None writes, so none follows another."""
         (self.folder / "steps").write_text("")
         done = self.make("data", "eval")
         assert done.returncode == 0, done.stderr
