@@ -72,8 +72,8 @@ def _widgets(title: str, sampling: SamplingConfig, can_vote: bool) -> SimpleName
 
     page = SimpleNamespace(session=gr.State(Session()))
     gr.HTML(
-        f"<h1>{html.escape(title)}</h1><p>Written on this machine, by one model: without and with what it has "
-        "learned.</p>",
+        f"<h1>{html.escape(title)}</h1><p>Written on this machine, by one model: without and with what it "
+        "has learned.</p>",
         elem_id="heading",
     )
     page.tweet = gr.Textbox(

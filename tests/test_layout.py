@@ -109,6 +109,13 @@ def test_the_readme_gives_each_room_a_line_its_docstrings_first():
         assert f"{lines[room]}." == docstring(ROOT / "lib" / room / "__init__.py").splitlines()[0]
 
 
+def test_pages_name_files_that_exist():
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        named = re.findall(r"`((?:lib|scripts|demo|tests|configs|docs)/[\w./-]+)`", text)
+        assert [name for name in named if not (ROOT / name).exists()] == [], page
+
+
 def test_tests_stand_in_the_rooms_of_what_they_test():
     assert [room for room in ROOMS if not list((ROOT / "tests" / room).glob("test_*.py"))] == []
 
@@ -138,10 +145,14 @@ def test_no_circle_of_imports():
     assert circle == [], " -> ".join(circle)
 
 
-def test_scripts_and_demo_import_rooms_and_never_each_other():
-    for folder, allowed in (("scripts", ("lib.",)), ("demo", ("lib.", "demo."))):
-        for path in (ROOT / folder).glob("*.py"):
-            assert [name for name in map(name_of, imports(path)) if not name.startswith(allowed)] == [], path
+def test_scripts_import_no_script_and_demo_imports_only_rooms_and_itself():
+    """Two scripts open a page of demo/, and import it only then."""
+    for path in [*(ROOT / "demo").glob("*.py"), *(ROOT / "scripts").glob("*.py")]:
+        named = map(name_of, imports(path))
+        assert [name for name in named if not name.startswith(("lib.", "demo."))] == [], path
+    for path in (ROOT / "scripts").glob("*.py"):
+        at_once = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ImportFrom)]
+        assert [node.module for node in at_once if node.module.startswith("demo")] == [], path
 
 
 @pytest.mark.parametrize(
