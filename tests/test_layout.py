@@ -19,7 +19,8 @@ MODULES = sorted(path for path in (ROOT / "lib").glob("*/*.py") if path.stem != 
 CODE = sorted(
     path for folder in ("lib", "scripts", "demo", "tests", ".ci") for path in (ROOT / folder).rglob("*.py")
 )
-# What each room may import besides itself. After a dot stands the only module: a record.
+RECORDS = "train.job train.manifest evaluate.evaluation evaluate.measures evaluate.report"
+# What each room may import besides itself. After a dot stands the only module: the records of a run.
 ARROWS = {
     "base": "",
     "data": "base",
@@ -29,8 +30,8 @@ ARROWS = {
     "train": "base data model",
     "evidence": "base",
     "evaluate": "base data model judge evidence train.job train.manifest",
-    "publish": "base data model train.job train.manifest evaluate.evaluation evaluate.report",
-    "export": "base data model train.job train.manifest evaluate.evaluation evaluate.report",
+    "publish": f"base data model {RECORDS}",
+    "export": f"base data model {RECORDS}",
     "remote": "base train.plan",
 }
 ROOMS = [room for room in ARROWS if (ROOT / "lib" / room).is_dir()]

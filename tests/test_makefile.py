@@ -102,15 +102,15 @@ class Checkout:
             os.utime(path, (self.now, self.now))
         (folder / "python").write_text(PYTHON)
         (folder / "python").chmod(0o755)
-        for name in (".venv/setup.stamp", *FILES.values()):
-            self.touch(name)
+        self.touch(".venv/setup.stamp", *FILES.values())
 
-    def touch(self, name):
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-        self.now += 1
-        os.utime(path, (self.now, self.now))
+    def touch(self, *names):
+        for name in names:
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+            self.now += 1
+            os.utime(path, (self.now, self.now))
 
     def make(self, *arguments):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
@@ -136,6 +136,11 @@ def checkout(tmp_path):
     return Checkout(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    return Checkout(tmp_path_factory.mktemp("checkout"))
+
+
 @pytest.mark.parametrize(
     "path, outdated",
     [
@@ -149,15 +154,16 @@ def checkout(tmp_path):
         ("lib/collect/apify.py", set()),
     ],
 )
-def test_a_touched_file_rebuilds_the_free_steps_made_of_it_and_no_paid_one(path, outdated, checkout):
-    assert checkout.outdated() == set()
-    checkout.touch(path)
-    assert checkout.outdated() == outdated
+def test_a_touched_file_rebuilds_the_free_steps_made_of_it_and_no_paid_one(path, outdated, shared):
+    shared.touch(*FILES.values())
+    assert shared.outdated() == set()
+    shared.touch(path)
+    assert shared.outdated() == outdated
 
 
-def test_a_module_deep_below_a_step_counts_although_no_rule_names_it(checkout):
-    checkout.touch("lib/data/characters.py")
-    outdated = checkout.outdated()
+def test_a_module_deep_below_a_step_counts_although_no_rule_names_it(shared):
+    shared.touch(*FILES.values(), "lib/data/characters.py")
+    outdated = shared.outdated()
     assert {"filter", "clean", "split"} <= outdated
     assert not outdated & PAID
 
