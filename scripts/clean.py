@@ -17,7 +17,7 @@ from lib.base.seals import checked, write_sealed
 from lib.base.settings import DataConfig
 from lib.data.cleaning import clean_pairs
 from lib.data.dedup import drop_duplicates
-from lib.data.scorers import embed
+from lib.data.vectors import embed
 
 
 def main() -> None:

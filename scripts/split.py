@@ -20,7 +20,8 @@ from lib.data.decisions import reviewed
 from lib.data.filters import candidates_in
 from lib.data.funnel import read_funnel, stage_counts
 from lib.data.processed import Processed, processed_of, shortfalls
-from lib.data.scorers import detect_languages, embed
+from lib.data.scorers import detect_languages
+from lib.data.vectors import embed
 
 
 def main() -> None:
