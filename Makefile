@@ -145,22 +145,22 @@ $(D)/raw/manifest.json: $(DATA_CONFIG) | $(STAMP)
 	@$(PYTHON) -m scripts.collect --config $(DATA_CONFIG)
 
 $(D)/interim/pairs.jsonl: $(D)/raw/manifest.json $(RAW) $(DATA_CONFIG) scripts/pair.py \
-  lib/data/pairs.py lib/data/items.py lib/data/fields.py lib/data/own_pairs.py lib/data/raw.py lib/data/text.py lib/data/characters.py lib/data/forgotten.py $(BASE) | $(STAMP)
+  lib/data/pairs.py lib/data/items.py lib/data/fields.py lib/data/own_pairs.py lib/data/raw.py lib/data/text.py lib/data/characters.py lib/data/forget.py lib/data/redaction.py $(BASE) | $(STAMP)
 	@$(PYTHON) -m scripts.pair --config $(DATA_CONFIG)
 
 $(D)/interim/filtered.jsonl: $(D)/interim/pairs.jsonl $(DATA_CONFIG) scripts/filter.py \
-  lib/data/filters.py lib/data/checks.py lib/data/preferences.py lib/data/text.py lib/data/characters.py lib/data/scorers.py lib/base/parallel.py lib/model/chat.py $(BASE) | $(STAMP)
+  lib/data/filters.py lib/data/checks.py lib/data/preferences.py lib/data/text.py lib/data/characters.py lib/data/scorers.py lib/data/interim.py lib/base/parallel.py lib/model/chat.py $(BASE) | $(STAMP)
 	@$(PYTHON) -m scripts.filter --config $(DATA_CONFIG)
 
 $(D)/interim/clean.jsonl: $(D)/interim/filtered.jsonl $(DATA_CONFIG) scripts/clean.py \
-  lib/data/cleaning.py lib/data/checks.py lib/data/text.py lib/data/characters.py lib/data/dedup.py lib/data/greedy.py lib/data/ngrams.py lib/data/scorers.py lib/base/parallel.py $(BASE) | $(STAMP)
+  lib/data/cleaning.py lib/data/checks.py lib/data/text.py lib/data/characters.py lib/data/dedup.py lib/data/greedy.py lib/data/vectors.py lib/data/scorers.py lib/base/parallel.py $(BASE) | $(STAMP)
 	@$(PYTHON) -m scripts.clean --config $(DATA_CONFIG)
 
 $(D)/processed/manifest.json: $(D)/interim/clean.jsonl $(DATA_CONFIG) $(wildcard $(D)/review/decisions.jsonl) scripts/split.py \
-  lib/data/splits.py lib/data/processed.py lib/data/preferences.py lib/data/decisions.py lib/data/cleaning.py lib/data/checks.py lib/data/filters.py lib/data/funnel.py $(BASE) | $(STAMP)
+  lib/data/splits.py lib/data/processed.py lib/data/preferences.py lib/data/decisions.py lib/data/cleaning.py lib/data/checks.py lib/data/filters.py lib/data/interim.py lib/data/vectors.py lib/data/scorers.py lib/data/text.py lib/data/characters.py $(BASE) | $(STAMP)
 	@$(PYTHON) -m scripts.split --config $(DATA_CONFIG)
 
-$(D)/report.html: $(D)/processed/manifest.json scripts/data_report.py lib/data/report.py lib/data/page.py lib/base/plots.py lib/base/html.py \
+$(D)/report.html: $(D)/processed/manifest.json scripts/data_report.py lib/data/report.py lib/base/plots.py lib/base/html.py \
   lib/templates/data.html lib/templates/page.html | $(STAMP)
 	@$(PYTHON) -m scripts.data_report --config $(DATA_CONFIG)
 else

@@ -11,8 +11,7 @@ from lib.base.config import config_name, load_config
 from lib.base.console import parser, printable, run
 from lib.base.files import write_text
 from lib.base.settings import DataConfig
-from lib.data.page import page, read_report
-from lib.data.report import console
+from lib.data.report import console, page, read_report
 
 
 def main() -> None:

@@ -95,6 +95,12 @@ class Rejection(Record):
     detail: str
     pair: dict[str, Any] = {}
 
+    @classmethod
+    def of(cls, pair: Pair, stage: str, reason: str, detail: str) -> "Rejection":
+        """The rejection of a whole pair, which it holds."""
+        dump = pair.model_dump(mode="json", exclude_none=True)
+        return cls(id=pair.id, stage=stage, reason=reason, detail=detail, pair=dump)
+
 
 class TestPrompt(Record):
     """A held-out tweet: what the systems are asked to reply to."""

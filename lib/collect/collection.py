@@ -21,7 +21,7 @@ from lib.collect.provider import Provider, Request
 from lib.collect.purchase import Purchases, has_open
 from lib.collect.rereading import damaged, read_again
 from lib.collect.worth import count_pairs, is_post, is_storable, read_items, wanted_tweets
-from lib.data.forgotten import Forgotten
+from lib.data.forget import Forgotten
 from lib.data.items import is_filler
 
 WINDOW = 8  # tweets whose replies are asked for at a time

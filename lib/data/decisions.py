@@ -61,24 +61,16 @@ def apply_decisions(
             n_unreviewed += 1
             kept.append(pair)
         elif decision.decision == "drop":
-            rejected.append(_dropped(pair, "review_drop", decision.reason or "no reason given"))
+            rejected.append(Rejection.of(pair, "split", "review_drop", decision.reason or "no reason given"))
         elif decision.decision == "keep":
             kept.append(pair)
         elif edited := clean_text(decision.reply or ""):
             kept.append(pair.model_copy(update={"reply": edited}))
         else:
-            rejected.append(_dropped(pair, "review_edit_empty", "nothing is left of the edited reply"))
+            rejected.append(
+                Rejection.of(pair, "split", "review_edit_empty", "nothing is left of the edited reply")
+            )
     return kept, rejected, n_unreviewed
-
-
-def _dropped(pair: Pair, reason: str, detail: str) -> Rejection:
-    return Rejection(
-        id=pair.id,
-        stage="split",
-        reason=reason,
-        detail=detail,
-        pair=pair.model_dump(mode="json", exclude_none=True),
-    )
 
 
 def reviewed(

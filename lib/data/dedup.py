@@ -95,13 +95,5 @@ def _rejections(drops: Sequence[Drop]) -> list[Rejection]:
         while drop := drop_of.get(id(keeper)):
             keeper = drop.keeper
             detail += f", itself dropped: {drop.detail}"
-        rejected.append(
-            Rejection(
-                id=pair.reply_id,
-                stage="clean",
-                reason=reason,
-                detail=detail,
-                pair=pair.model_dump(mode="json", exclude_none=True),
-            )
-        )
+        rejected.append(Rejection.of(pair, "clean", reason, detail))
     return rejected

@@ -113,15 +113,7 @@ def _newest_pairs(pairs: list[Pair], joined: Joined) -> list[Pair]:
     ):
         if (older := newest.get(pair.reply_id)) is not None:
             detail = f"{pair.source} saw it later"
-            joined.rejected.append(
-                Rejection(
-                    id=older.id,
-                    stage="pair",
-                    reason="older_observation",
-                    detail=detail,
-                    pair=older.model_dump(mode="json"),
-                )
-            )
+            joined.rejected.append(Rejection.of(older, "pair", "older_observation", detail))
         newest[pair.reply_id] = pair
     return list(newest.values())
 

@@ -61,9 +61,8 @@ def without_leaks(
     kept, rejected = [], []
     for pair, reply_leaks, tweet_leaks in zip(pairs, by_reply, by_tweet, strict=True):
         if reply_leaks or tweet_leaks:
-            rejected.append(
-                _leak(pair, f"the {'reply' if reply_leaks else 'tweet'} is too similar to a held-out one")
-            )
+            detail = f"the {'reply' if reply_leaks else 'tweet'} is too similar to a held-out one"
+            rejected.append(Rejection.of(pair, "split", "near_duplicate_across_splits", detail))
         else:
             kept.append(pair)
     return kept, rejected
@@ -84,13 +83,6 @@ def _similar(texts: Sequence[str], others: Sequence[str], embed: Embed, threshol
         for text, is_close in zip(distinct[start : start + 1024], close, strict=True):
             similar[text] = bool(is_close) or normalised(text) in known
     return [similar[text] for text in texts]
-
-
-def _leak(pair: Pair, detail: str) -> Rejection:
-    dump = pair.model_dump(mode="json", exclude_none=True)
-    return Rejection(
-        id=pair.id, stage="split", reason="near_duplicate_across_splits", detail=detail, pair=dump
-    )
 
 
 def prompts_of(tweets: Iterable[Tweet], test: Sequence[Pair], config: SplitConfig) -> list[TestPrompt]:

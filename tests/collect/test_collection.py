@@ -24,7 +24,7 @@ from lib.collect.forecast import budget
 from lib.collect.provider import Price, Run
 from lib.collect.purchase import _file_word
 from lib.collect.worth import count_pairs, own_files, wanted_tweet, wanted_tweets
-from lib.data.forgotten import Forgotten
+from lib.data.forget import Forgotten
 from lib.data.raw import raw_files
 from scripts.collect import main
 from tests.damage import DAMAGES, harm
