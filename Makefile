@@ -161,7 +161,7 @@ $(D)/processed/manifest.json: $(D)/interim/clean.jsonl $(DATA_CONFIG) $(wildcard
 	@$(PYTHON) -m scripts.split --config $(DATA_CONFIG)
 
 $(D)/report.html: $(D)/processed/manifest.json scripts/data_report.py lib/data/report.py lib/base/plots.py lib/base/html.py \
-  lib/templates/data.html lib/templates/page.html | $(STAMP)
+  lib/base/templates/data.html lib/base/templates/page.html | $(STAMP)
 	@$(PYTHON) -m scripts.data_report --config $(DATA_CONFIG)
 else
 $(D)/report.html:
@@ -208,7 +208,7 @@ $(E)/judgments.jsonl: $(E)/replies.jsonl $(EVAL_CONFIG) $(if $(filter 1,$(AGAIN)
 
 $(E)/report.json: $(E)/judgments.jsonl $(EVAL_CONFIG) $(wildcard $(E)/human/report.json) scripts/report.py lib/base/html.py lib/base/plots.py \
   lib/evaluate/findings.py lib/evaluate/page.py lib/evidence/outcomes.py lib/evidence/stats.py lib/evidence/intervals.py lib/evidence/bias.py lib/evidence/secondary.py lib/evidence/gate.py lib/evidence/power.py \
-  lib/model/sanity.py lib/evidence/calibration.py lib/templates/eval.html lib/templates/page.html $(BASE) | $(STAMP)
+  lib/model/sanity.py lib/evidence/calibration.py lib/base/templates/eval.html lib/base/templates/page.html $(BASE) | $(STAMP)
 	@$(PYTHON) -m scripts.report --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG)
 
 bench: $(STAMP) ## measure, and fill in the tables of docs/benchmarks.md
