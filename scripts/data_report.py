@@ -1,4 +1,4 @@
-"""What a data set is: funnel with reasons, targets, spread, examples of what was dropped, cost per kept pair.
+"""The report of a data set: funnel with reasons, targets, spread, examples of drops, cost per kept pair.
 
 python -m scripts.data_report --config configs/data-main.yaml
 

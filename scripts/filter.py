@@ -4,7 +4,8 @@
 
 Reads interim/pairs.jsonl; writes interim/filtered.rejected.jsonl, interim/candidates.jsonl (fit but for
 engagement) and interim/filtered.jsonl.
-Cheap checks run first; language and toxicity only on what they leave, and on replies that could be half of a preference.
+Cheap checks run first; language and toxicity only on what they leave, and on replies that could be half of a
+preference.
 """
 
 from functools import partial
@@ -39,7 +40,9 @@ def main() -> None:
     reasons = [rejection.reason for rejection in filtered.rejected]
     print(summary("filter", len(filtered.kept), reasons))
     print(
-        f"  toxicity: {'not checked (toxicity_model: none)' if score is None else f'{model}, below {config.filter.max_toxicity}'}"
+        "  toxicity: not checked (toxicity_model: none)"
+        if score is None
+        else f"  toxicity: {model}, below {config.filter.max_toxicity}"
     )
     print(
         f"  {len(filtered.candidates):,} of the rejected lack nothing but engagement"
@@ -47,7 +50,8 @@ def main() -> None:
     )
     if not filtered.kept:
         raise UserError(
-            f"no pair passes the filter; {rejects_path(out)} says why. Widen the bounds in {args.config}, or collect more."
+            f"no pair passes the filter; {rejects_path(out)} says why. Widen the bounds in {args.config}, or "
+            "collect more."
         )
     write_sealed(out, filtered.kept)  # last: make reads this file as "done"
     print(f"wrote {out}")

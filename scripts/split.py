@@ -1,9 +1,10 @@
-"""Split the clean pairs by tweet author into train, val and test, and write what training and evaluation read.
+"""Split the clean pairs by tweet author into train, val and test, for training and evaluation.
 
     python -m scripts.split --config configs/data-main.yaml
 
-Reads interim/, review/decisions.jsonl; writes processed/{train,val,test,test_prompts,preferences,calibration}.jsonl and,
-last, processed/manifest.json. With `review: required` it stops while pairs are unreviewed.
+Reads interim/, review/decisions.jsonl; writes
+processed/{train,val,test,test_prompts,preferences,calibration}.jsonl and, last, processed/manifest.json. With
+`review: required` it stops while pairs are unreviewed.
 """
 
 from datetime import UTC, datetime
@@ -48,7 +49,8 @@ def main() -> None:
     )
     n_preferences, n_calibration = len(processed.preferences), len(processed.calibration)
     print(
-        f"  {len(processed.prompts):,} test prompts, {n_preferences:,} preferences, {n_calibration:,} for calibration"
+        f"  {len(processed.prompts):,} test prompts, {n_preferences:,} preferences, {n_calibration:,} for "
+        "calibration"
     )
     for sentence in missing:
         print(f"  warning: {sentence}")

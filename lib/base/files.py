@@ -101,10 +101,12 @@ def append_bytes(path: Path, line: bytes) -> None:
 def _unwritable(path: Path, error: OSError) -> UserError:
     if (blocked := obstacle(path)) is not None:
         return UserError(
-            f"{path}: cannot be written: {blocked} is no folder, or a link to nothing. Move it away, then run it again."
+            f"{path}: cannot be written: {blocked} is no folder, or a link to nothing. Move it away, then "
+            "run it again."
         )
     return UserError(
-        f"{path}: cannot be written ({error.strerror}). Free disk space or fix the permissions, then run it again."
+        f"{path}: cannot be written ({error.strerror}). Free disk space or fix the permissions, then run it "
+        "again."
     )
 
 
@@ -127,7 +129,8 @@ def _flock(handle: int, path: Path, operation: int) -> None:
         raise
     except OSError as error:  # ENOLCK, EOPNOTSUPP, ENOSYS, ... by the kind of file system
         raise UserError(
-            f"{path}: this file system cannot lock files ({error.strerror}), so two runs could overwrite each other. "
+            f"{path}: this file system cannot lock files ({error.strerror}), so two runs could overwrite "
+            "each other. "
             "Move the project to a local disk, then run it again."
         ) from error
 
@@ -197,7 +200,7 @@ def read_json(path: Path) -> Any:
 
 
 def content_hash(*parts: Any) -> str:
-    """sha256 over files (their bytes), bytes, and JSON-able values: equal content, equal hash, whatever the timestamps."""
+    """sha256 over files (their bytes), bytes and JSON-able values: equal content, equal hash."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Path):
@@ -217,7 +220,10 @@ def rejects_path(path: Path) -> Path:
 
 @contextlib.contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """Hold path for this process; the kernel lets go when the process dies. Raises UserError if another one holds it."""
+    """Hold path for this process; the kernel lets go when the process dies.
+
+    Raises UserError if another one holds it.
+    """
     with os.fdopen(_opened(path), "a+") as handle:
         try:
             _flock(handle.fileno(), path, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -225,7 +231,8 @@ def lock(path: Path) -> Iterator[None]:
             handle.seek(0)
             holder = handle.read().strip() or "unknown"
             raise UserError(
-                f"{path.parent} is in use by another run (process {holder}). Wait for it to end, then run this again."
+                f"{path.parent} is in use by another run (process {holder}). Wait for it to end, then run "
+                "this again."
             ) from error
         handle.truncate(0)
         handle.write(str(os.getpid()))

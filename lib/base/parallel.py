@@ -18,7 +18,7 @@ CHUNK = 250  # texts that go to a process at once
 
 
 def map_texts(function: Callable[[str], R], texts: Sequence[str], processes: int | None = None) -> list[R]:
-    """[function(text) for text in texts], on `processes` cores (None: all, up to 8, where there are enough texts).
+    """[function(text) for text in texts], in several processes (None: up to 8, where there are enough texts).
 
     function: of a module, which every process imports for itself. What it raises is raised here.
     Raises BrokenProcessPool, a RuntimeError, where a process dies.
@@ -38,7 +38,7 @@ def map_texts(function: Callable[[str], R], texts: Sequence[str], processes: int
 
 @contextlib.contextmanager
 def _main_aside() -> Iterator[None]:
-    """While processes start: spawn would run the caller's main file again, and nothing of it is needed there."""
+    """While processes start: spawn would run the caller's main file again, and none of it is needed there."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
@@ -48,7 +48,7 @@ def _main_aside() -> Iterator[None]:
 
 
 def _end_with_parent() -> None:
-    """Ctrl-C ends a process without a traceback of its own, and so does the end of the one that waits for it."""
+    """An end without a traceback of its own: at Ctrl-C, and with the process that waits for the answer."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if parent := multiprocessing.parent_process():
         threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()

@@ -20,7 +20,8 @@ Count = Annotated[int, Field(ge=0)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 System = str  # base | fewshot | tuned | human | another run's name
 
-# What the provider's item says about the post and the text does not. They become rejection reasons in the filter.
+# What the provider's item says about the post and the text does not. They become rejection reasons in the
+# filter.
 Flag = Literal[
     "retweet",
     "quote",
@@ -116,7 +117,7 @@ class TestPrompt(Record):
 
 
 class Preference(Record):
-    """Two replies to one tweet: `chosen` was posted no earlier and liked more (the SHP rule, Ethayarajh et al. 2022)."""
+    """Two replies to one tweet: `chosen` was posted no earlier and liked more (Ethayarajh et al. 2022)."""
 
     tweet_id: Id
     tweet: Text
@@ -135,7 +136,7 @@ class Preference(Record):
 
 
 class Reply(Record):
-    """What one system answered to one test prompt."""
+    """One system's answer to one test prompt."""
 
     tweet_id: Id
     system: System

@@ -1,4 +1,7 @@
-"""Which pairs are worth learning from. The first reason that applies is the one that counts; cheap checks come first."""
+"""The filter: pairs that are worth learning from.
+
+The first reason that applies is the one that counts; cheap checks come first.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -20,13 +23,17 @@ from lib.data.text import clean_text, is_instruction, prose, unescaped
 DetectLanguages = Callable[[Sequence[str]], list[tuple[str, float]]]
 ScoreToxicity = Callable[[Sequence[str]], list[float]]
 
-# The reasons that say how well a reply did or could do, not how good its text is: such replies can still be compared.
+# The reasons that say how well a reply did or could do, not how good its text is: such replies can still be
+# compared.
 REPLY_ENGAGEMENT = frozenset({"reply_likes", "reply_author_followers", "reply_delay"})
 
 
 @dataclass
 class Filtered:
-    """kept and rejected hold every pair once; candidates are rejected for engagement only, and fit to be compared."""
+    """All pairs, once, in kept and rejected.
+
+    candidates: those of the rejected that lack nothing but engagement, and can be compared.
+    """
 
     kept: list[Pair] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
@@ -42,8 +49,9 @@ def filter_pairs(
 ) -> Filtered:
     """Judge every pair. score_toxicity None: toxicity is not checked.
 
-    Replies that only lack engagement, and that could be half of a preference, go through language and toxicity too.
-    Those that pass are candidates, with a validation that names no other reasons than engagement.
+    Replies that only lack engagement, and that could be half of a preference, go through language and
+    toxicity too. Those that pass are candidates, with a validation that names no other reasons than
+    engagement.
     """
     result = Filtered()
     passed: list[Pair] = []

@@ -1,4 +1,4 @@
-"""Forgetting a tweet, a reply or an author: out of every file of every set and run, and never collected again."""
+"""Forgetting a tweet, a reply or an author: out of every file, and never collected again."""
 
 import hashlib
 import os
@@ -33,7 +33,8 @@ class Forgotten:
         stored = read_json(path)
         if not isinstance(stored, dict) or set(stored) != {"salt", "hashes"}:
             raise UserError(
-                f"{path}: not a list of forgotten hashes. Restore it from a backup: without it, forgotten posts can come back."
+                f"{path}: not a list of forgotten hashes. Restore it from a backup: without it, forgotten "
+                "posts can come back."
             )
         return cls(stored["salt"], stored["hashes"])
 
@@ -45,7 +46,7 @@ class Forgotten:
         self.hashes.add(self._hash(name))
 
     def holds(self, *names: str | None) -> bool:
-        """Is one of these ids or handles forgotten?"""
+        """True if one of these ids or handles is forgotten."""
         return bool(self.hashes) and any(self._hash(name) in self.hashes for name in names if name)
 
     def _hash(self, name: str) -> str:
@@ -56,7 +57,7 @@ class Forgotten:
 
 @dataclass
 class Outcome:
-    """What was removed, per file, and which adapters have seen it."""
+    """All that was removed, per file, and the adapters that have seen it."""
 
     removed: dict[str, int] = field(default_factory=dict)  # file -> lines, rows or fields
     deleted: list[str] = field(default_factory=list)  # derived pages, built again by the next make
@@ -76,7 +77,10 @@ def target_of(id: str | None, handle: str | None) -> Target:
 
 
 def forget(root: Path, target: Target) -> Outcome:
-    """Remove target from all files below root/data and root/adapters. Killed in the middle, the same call finishes the work."""
+    """Remove target from all files below root/data and root/adapters.
+
+    Killed in the middle, the same call finishes the work.
+    """
     forgotten = Forgotten.load(root / "data/forgotten.json")
     forgotten.add(target.name)
     forgotten.save(root / "data/forgotten.json")  # first: from now on it cannot come back
@@ -105,7 +109,8 @@ def _files(root: Path) -> list[Path]:
         paths = [Path(folder, name) for name in sorted([*folders, *names])]
         if gone := [path for path in paths if not path.exists()]:
             raise UserError(
-                f"{gone[0]} is a link to nothing, so nobody can look there. Mount it, or delete the link; then run it again."
+                f"{gone[0]} is a link to nothing, so nobody can look there. Mount it, or delete the link; "
+                "then run it again."
             )
         found += [path for path in paths if path.is_file()]
     return sorted(found)
@@ -136,9 +141,8 @@ def _forget_in(path: Path, name: str, target: Target, outcome: Outcome) -> None:
         return
     changed, n_removed = edit(content, target)
     if n_removed:
-        reseal(
-            path, changed
-        )  # first: killed between the two, the next call removes the same lines and finds the seal of what is left
+        # First: killed between the two, the next call removes the same lines and finds their seal.
+        reseal(path, changed)
         write_bytes(path.resolve(), changed)
         outcome.removed[name] = n_removed
 

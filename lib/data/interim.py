@@ -17,7 +17,7 @@ CANDIDATES = "candidates.jsonl"
 
 @dataclass(frozen=True)
 class Interim:
-    """What pairing, filtering and cleaning left."""
+    """All that pairing, filtering and cleaning left."""
 
     counts: dict[str, dict[str, Any]]  # stage -> {in, kept, rejected, reasons}
     clean: list[Pair]

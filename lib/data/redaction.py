@@ -1,4 +1,4 @@
-"""What is to be forgotten, and how it leaves the bytes of one file: lines, rows, fields and names."""
+"""The target of forgetting, and how it leaves the bytes of one file: lines, rows, fields and names."""
 
 import csv
 import html
@@ -40,14 +40,14 @@ class Target:
         return re.compile(rf"(?:@|(?:x|twitter)\.com/){handle}(?![0-9A-Za-z_])", re.IGNORECASE)
 
     def in_text(self, text: str) -> bool:
-        """Is the target, or a text of its, in this text (plain or escaped for HTML)?"""
+        """True if the target, or a text of its, is in this text (plain or escaped for HTML)."""
         plain = html.unescape(text)
         return bool(self.pattern().search(text)) or any(
             known in text or known in plain for known in self.texts
         )
 
     def in_value(self, value: Any, key: str = "") -> bool:
-        """Is the target anywhere in a parsed JSON value?"""
+        """True if the target is anywhere in a parsed JSON value."""
         if isinstance(value, dict):
             return any(self.in_value(inner, name) for name, inner in value.items())
         if isinstance(value, list):
@@ -59,7 +59,7 @@ class Target:
         return value in self.texts or self.is_name(value, key) or bool(self.pattern().search(value))
 
     def is_name(self, value: str, key: str) -> bool:
-        """Is this the handle, in a field that names a person?"""
+        """True of the handle in a field that names a person."""
         named = re.search(r"author|user|screen_name|handle", key, re.IGNORECASE)
         return bool(self.handle and named and value.lstrip("@").casefold() == self.handle.casefold())
 

@@ -74,7 +74,8 @@ def describe(
 ) -> dict[str, Any]:
     """Everything that the page and the console show.
 
-    pairs: what was kept at the end. target: (min, target, max) pairs. usd: paid for collecting. queries: raw file -> search.
+    pairs: what was kept at the end. target: (min, target, max) pairs. usd: paid for collecting. queries: raw
+    file -> search.
     """
     return {
         "n_pairs": len(pairs),
@@ -129,7 +130,7 @@ def _target(name: str, value: float | None, low: float, high: float, goal: str) 
 
 
 def spread(pairs: Sequence[Pair], queries: Mapping[str, str]) -> dict[str, Any]:
-    """Where the pairs come from and how even that is."""
+    """The origins of the pairs, and how even they are."""
     times = [pair.tweet_created_at for pair in pairs]
     files = [pair.source.rpartition(":")[0] for pair in pairs]
     topics = Counter(queries.get(file, file) for file in files)
@@ -152,7 +153,7 @@ def spread(pairs: Sequence[Pair], queries: Mapping[str, str]) -> dict[str, Any]:
 
 
 def concentration(name: str, values: Sequence[str]) -> dict[str, Any]:
-    """How unevenly values repeat: distinct ones, the largest's share, the ten largest's share.
+    """Concentration of repeated values: distinct ones, the largest's share, the ten largest's share.
 
     effective: the number of equal shares that would be as concentrated (inverse Simpson).
     """
@@ -169,7 +170,7 @@ def concentration(name: str, values: Sequence[str]) -> dict[str, Any]:
 
 
 def examples(stages: Sequence[Stage]) -> list[dict[str, Any]]:
-    """For every reason a few of the replies that it dropped, so that a person can see whether the rule is right."""
+    """A few of the replies that each reason dropped, so that a person can see whether the rule is right."""
     found: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
     for stage in stages:
         for rejection in stage.rejected:
@@ -231,6 +232,7 @@ def console(name: str, report: Mapping[str, Any]) -> str:
     ]
     if report["usd_per_pair"] is not None:
         lines.append(
-            f"  {'cost':<26}{'$' + format(report['usd'], '.2f'):>8}   ${report['usd_per_pair']:.3f} per kept pair"
+            f"  {'cost':<26}{'$' + format(report['usd'], '.2f'):>8}   ${report['usd_per_pair']:.3f} per kept "
+            "pair"
         )
     return "\n".join(lines)

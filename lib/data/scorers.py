@@ -1,4 +1,7 @@
-"""The models that look at a text: its language, its toxicity, its meaning. Each loads inside the function that needs it."""
+"""Models that judge a text: its language, its toxicity.
+
+Each loads inside the function that needs it.
+"""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +19,7 @@ BATCH = 32
 
 
 def detect_languages(texts: Sequence[str], processes: int | None = None) -> list[tuple[str, float]]:
-    """The most probable language (ISO 639-1, zh-cn, zh-tw) of each text and its probability; ("", 0.0) where there is none.
+    """The most probable language (ISO 639-1, zh-cn, zh-tw) of each text and its probability, or ("", 0.0).
 
     Sees the text as it is: mentions, links and hashtags mislead it on short texts, so take them off first.
     processes: None takes what the machine has for large sets. The result does not depend on it.
@@ -81,16 +84,21 @@ def _toxicity_model(model: str) -> Any:
         ) from error
     if "toxicity" not in detoxify.class_names:
         raise UserError(
-            f"toxicity_model: {model} has no `toxicity` output, only {', '.join(detoxify.class_names)}. {TOXICITY_WAY_OUT}"
+            f"toxicity_model: {model} has no `toxicity` output, only {', '.join(detoxify.class_names)}. "
+            f"{TOXICITY_WAY_OUT}"
         )
-    # A local tokenizer may know no limit; a text longer than the model's positions would end in an index error.
+    # A local tokenizer may know no limit; a text longer than the model's positions would end in an index
+    # error.
     positions = getattr(detoxify.model.config, "max_position_embeddings", 512)
     detoxify.tokenizer.model_max_length = min(detoxify.tokenizer.model_max_length, max(positions - 2, 1))
     return detoxify
 
 
 def _local_detoxify(path: Path) -> Any:
-    """Detoxify unpickles whatever a checkpoint holds, code too: so torch first has to read the same file without running any."""
+    """A local checkpoint.
+
+    Detoxify unpickles whatever it holds, code too: so torch first has to read the file without running any.
+    """
     import pickle
 
     import torch
@@ -101,7 +109,8 @@ def _local_detoxify(path: Path) -> Any:
             checkpoint = torch.load(handle, map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
             raise UserError(
-                f"toxicity_model: {path} was refused: it is not a checkpoint of weights only, and loading it could run code. "
+                f"toxicity_model: {path} was refused: it is not a checkpoint of weights only, and loading it "
+                "could run code. "
                 f"{TOXICITY_WAY_OUT}"
             ) from error
         try:
@@ -118,7 +127,8 @@ def _local_detoxify(path: Path) -> Any:
             complete = False
         if not complete:
             raise UserError(
-                f"toxicity_model: {path} is not in Detoxify's format (config and state_dict). {TOXICITY_WAY_OUT}"
+                f"toxicity_model: {path} is not in Detoxify's format (config and state_dict). "
+                f"{TOXICITY_WAY_OUT}"
             )
         handle.seek(0)
         return Detoxify(checkpoint=handle, device=torch_device())

@@ -1,4 +1,4 @@
-"""What texts mean, or how they are spelled, as unit vectors: sentence transformers, and hashed character n-grams."""
+"""Texts as unit vectors, by meaning (sentence transformers) or by spelling (character n-grams)."""
 
 import functools
 import logging
@@ -24,7 +24,8 @@ HASH_BITS = 40  # of an n-gram; the 24 bits above them hold the row in its batch
 def embed(texts: Sequence[str], model: str) -> "np.ndarray":
     """Unit vectors of what the texts mean, (n, d) float32, in their order.
 
-    model: `char-ngrams` (offline, deterministic, sees spelling only), or a SentenceTransformer's name or local path.
+    model: `char-ngrams` (offline, deterministic, sees spelling only), or a SentenceTransformer's name or
+    local path.
     Raises UserError where the model is missing or cannot be downloaded.
     """
     if model == CHAR_NGRAMS:
@@ -52,13 +53,18 @@ def _sentence_transformer(model: str) -> Any:
         return _cached(model, load) or _downloaded(model, load)
     except (OSError, ValueError, httpx.HTTPError) as error:
         raise UserError(
-            f"embedding_model: {model} could not be loaded: {first_line(error)}. Connect to the network once (it is then kept in the "
-            "Hugging Face cache, ~/.cache/huggingface or HF_HOME), give the path of a local copy, or set `embedding_model: char-ngrams`."
+            f"embedding_model: {model} could not be loaded: {first_line(error)}. Connect to the network once "
+            "(it is then kept in the "
+            "Hugging Face cache, ~/.cache/huggingface or HF_HOME), give the path of a local copy, or set "
+            "`embedding_model: char-ngrams`."
         ) from error
 
 
 def _cached(model: str, load: Callable[..., Any]) -> Any | None:
-    """The model from the cache alone, None where it is not all there: asking the Hub first would fail without a network."""
+    """The model from the cache alone, None where it is not all there.
+
+    Asking the Hub first would fail without a network.
+    """
     from huggingface_hub import try_to_load_from_cache
 
     if not isinstance(try_to_load_from_cache(_repo(model), "config.json"), str):
@@ -71,7 +77,10 @@ def _cached(model: str, load: Callable[..., Any]) -> Any | None:
 
 
 def _downloaded(model: str, load: Callable[..., Any]) -> Any:
-    """One quick question before the download: without a network the loaders would retry each file for half a minute."""
+    """The model from the Hub, after one quick question.
+
+    Without a network the loaders would retry each file for half a minute.
+    """
     from huggingface_hub import HfApi
 
     HfApi().model_info(_repo(model), timeout=20)

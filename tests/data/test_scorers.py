@@ -185,6 +185,6 @@ def test_a_model_that_cannot_be_downloaded_is_said_with_the_way_out(tmp_path, mo
     )  # nobody listens on the discard port
     with pytest.raises(
         UserError,
-        match=r"toxicity_model: original could not be loaded.*toxicity_model: none.*local Detoxify checkpoint",
+        match=r"toxicity_model: original could not be loaded.*toxicity_model: none.*local Detoxify check",
     ):
         score_toxicity(["hello"], "original")

@@ -87,7 +87,10 @@ def test_the_vectors_are_the_same_on_every_machine():
     assert abs(vector[columns]) == pytest.approx(np.full(18, 0.2357023), abs=1e-6)
 
 
-LONG = "honestly the best part of working from home is that nobody sees me argue with the kettle every single morning"
+LONG = (
+    "honestly the best part of working from home is that nobody sees me argue with the kettle every "
+    "single morning"
+)
 
 
 @pytest.mark.parametrize(
