@@ -43,22 +43,27 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Replace path as a whole by a text in UTF-8."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def json_bytes(value: Any) -> bytes:
+    """A JSON file's content, indented."""
     return (json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2) + "\n").encode("utf-8")
 
 
 def jsonl_bytes(records: Iterable[BaseModel | dict[str, Any]]) -> bytes:
+    """A JSON Lines file's content: one record a line."""
     return "".join(to_json(record) + "\n" for record in records).encode("utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Replace path as a whole by a JSON file."""
     write_bytes(path, json_bytes(value))
 
 
 def write_jsonl(path: Path, records: Iterable[BaseModel | dict[str, Any]]) -> None:
+    """Replace path as a whole by a JSON Lines file."""
     write_bytes(path, jsonl_bytes(records))
 
 
@@ -204,13 +209,22 @@ def content_hash(*parts: Any) -> str:
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Path):
-            part = part.read_bytes()
-        elif isinstance(part, BaseModel):
+            _add_file(digest, part)
+            continue
+        if isinstance(part, BaseModel):
             part = part.model_dump_json().encode()
         elif not isinstance(part, bytes):
             part = json.dumps(part, sort_keys=True, ensure_ascii=True, default=str).encode()
         digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()
+
+
+def _add_file(digest: Any, path: Path) -> None:
+    """Length and bytes of a file, in pieces: a data set may be larger than the memory."""
+    with path.open("rb") as handle:
+        digest.update(os.fstat(handle.fileno()).st_size.to_bytes(8, "big"))
+        while piece := handle.read(2**20):
+            digest.update(piece)
 
 
 def rejects_path(path: Path) -> Path:

@@ -21,6 +21,8 @@ BATCH = "batch-"  # how the key of a batch of the judge begins
 
 
 class Entry(Record):
+    """One line of the book: a unit of paid work, and how far it has come."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     key: str

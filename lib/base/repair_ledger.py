@@ -136,6 +136,7 @@ def _close_book(book: Book, say: Say) -> None:
 
 
 def write_book(book: Book, say: Say) -> None:
+    """Write the mended ledger, and say what was kept, put aside and written anew."""
     n, path = len(book.salvaged.damaged), book.salvaged.path
     if book.write():
         say(
@@ -145,6 +146,7 @@ def write_book(book: Book, say: Say) -> None:
 
 
 def write_rows(salvaged: Salvaged, rows: list[Row], say: Say) -> None:
+    """Write the mended rows in place of a damaged file, and say what became of it."""
     if salvaged.write(rows):
         n_new = len(rows) - len(salvaged.rows)
         say(

@@ -35,6 +35,8 @@ Flag = Literal[
 
 
 class Validation(Record):
+    """The filter's verdict on a pair. reasons: what it lacks, or what a person should know of it."""
+
     valid: bool
     reasons: list[str] = []
     validated_at: Utc
@@ -43,8 +45,8 @@ class Validation(Record):
     toxicity: float | None = Field(None, ge=0, le=1)
 
 
-class Pair(Record):
-    """A tweet and one direct reply to it: the unit of every data stage."""
+class OfTweet(Record):
+    """The fields of a tweet, as a pair and the list of tweets hold them."""
 
     tweet_id: Id
     tweet: Text
@@ -52,6 +54,11 @@ class Pair(Record):
     tweet_likes: Count
     tweet_retweets: Count
     tweet_created_at: Utc
+
+
+class Pair(OfTweet):
+    """A tweet and one direct reply to it: the unit of every data stage."""
+
     reply_id: Id
     reply: Text
     reply_author: Text
@@ -72,15 +79,9 @@ class Pair(Record):
         return self.reply_id
 
 
-class Tweet(Record):
+class Tweet(OfTweet):
     """A tweet that can be replied to, whether or not a reply was collected: interim/tweets.jsonl."""
 
-    tweet_id: Id
-    tweet: Text
-    tweet_author: Text
-    tweet_likes: Count
-    tweet_retweets: Count
-    tweet_created_at: Utc
     collected_at: Utc
     source: str
     tweet_lang: str | None = None

@@ -4,7 +4,6 @@ A file without a seal (a user's own in raw/, or one that an earlier version wrot
 """
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -86,7 +85,7 @@ def damage(path: Path) -> str:
     rows, sha256 = seal.get("rows"), seal.get("sha256")
     if sha256 is None and (path.parent.parent.parent / "forgotten.json").is_file():
         return ""  # `forget` of an earlier version removed lines and left the count
-    if sha256 is None or sha256 == _hash(path):
+    if sha256 is None or sha256 == content_hash(path):
         found = _rows(path) if sha256 is None else rows
         return "" if found == rows else _counted(path, rows)
     return _counted(path, rows)
@@ -102,15 +101,6 @@ def _counted(path: Path, rows: int | None) -> str:
 def _rows(path: Path) -> int:
     with path.open("rb") as handle:
         return sum(1 for line in handle if line.strip())
-
-
-def _hash(path: Path) -> str:
-    """content_hash(path), in pieces: a data set may be larger than the memory."""
-    with path.open("rb") as handle:
-        digest = hashlib.sha256(os.fstat(handle.fileno()).st_size.to_bytes(8, "big"))
-        while piece := handle.read(2**20):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def manifest_in(path: Path) -> dict[str, Any] | None:

@@ -162,6 +162,7 @@ TEXT: tuple[Check, ...] = (_control_tokens, _truncated, _pii, _hashtags, _mixed_
 
 
 def first_problem(pair: Pair, config: FilterConfig, checks: Iterable[Check]) -> Problem | None:
+    """The first problem that one of the checks finds, or None."""
     return next((hit for check in checks if (hit := check(pair, config))), None)
 
 

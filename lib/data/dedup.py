@@ -56,6 +56,8 @@ _WORD_CATEGORIES = {"Lu", "Ll", "Lt", "Lm", "Lo", "Nd", "Nl", "No", "Mn", "Mc"}
 
 
 class Drop(NamedTuple):
+    """A pair that is dropped for another one that says the same."""
+
     pair: Pair
     keeper: Pair  # dropped itself, perhaps, for one that is liked more
     reason: str

@@ -31,6 +31,8 @@ USEFUL_PREFERENCES = 300  # what training on preferences asks for by default
 
 @dataclass(frozen=True)
 class Processed:
+    """The content of processed/: splits, test prompts, preferences, and what was rejected on the way."""
+
     parts: dict[Split, list[Pair]]
     prompts: list[TestPrompt]
     preferences: list[Preference]

@@ -32,6 +32,8 @@ class Row:
 
 @dataclass(frozen=True)
 class RawFile:
+    """A file of items, and when they were collected."""
+
     path: Path
     collected_at: datetime
 
