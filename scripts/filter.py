@@ -4,6 +4,7 @@
 
 Reads interim/pairs.jsonl; writes interim/filtered.rejected.jsonl, interim/candidates.jsonl (fit but for
 engagement) and interim/filtered.jsonl.
+
 Cheap checks run first; language and toxicity only on what they leave, and on replies that could be half of a
 preference.
 """

@@ -4,8 +4,7 @@
     python -m scripts.review --config configs/data-main.yaml --web    in a browser, on this machine only
 
 Reads data/<set>/interim/clean.jsonl and appends to data/<set>/review/decisions.jsonl. Every key is on disk
-before the next pair
-shows: stop at any moment, and the same command goes on from there.
+before the next pair shows: stop at any moment, and the same command goes on from there.
 """
 
 import os

@@ -202,9 +202,8 @@ class _Apify:
             if offset and (len(items) >= ceiling or offset >= 2 * ceiling):
                 raise UserError(
                     f"Apify sends rows of run {run.id} without an end: {len(items)} were read and more come, "
-                    "against a "
-                    f"total of {page.total} and {run.n_billed or 'an unknown number of'} billed rows. "
-                    f"{ONGOING}"
+                    f"against a total of {page.total} and {run.n_billed or 'an unknown number of'} billed "
+                    f"rows. {ONGOING}"
                 )
             items += new
             seen |= {mark for mark in map(_mark, rows) if mark}

@@ -48,8 +48,7 @@ def finished(folder: Path, config: DataConfig, max_usd: float) -> Outcome | None
     """The outcome of a job under this very config that can do no more: not within max_usd, or not at all.
 
     A run that is paid for and not read yet (of a later job that was cut short) is something to do, and so is
-    a raw
-    file that is damaged: the job reads both again.
+    a raw file that is damaged: the job reads both again.
     """
     path = folder / "raw" / "manifest.json"
     manifest = read_json(path) if path.is_file() else {}
@@ -89,7 +88,8 @@ def collect(
     again: ask (and pay) once more where only filler came back; without it that is a UserError.
     """
     with lock(folder / "collect.lock"):
-        return _Job(folder, config, provider, request, max_usd, talk, again).run()
+        buyer = partial(Purchases, folder, provider, max_usd, again=again, sleep=talk.sleep)
+        return _Job(folder, config, provider, request, talk, buyer).run()
 
 
 @dataclass(frozen=True)
@@ -110,9 +110,8 @@ class _Job:
         config: DataConfig,
         provider: Provider,
         request: MakeRequest,
-        max_usd: float,
         talk: Talk,
-        again: bool,
+        buyer: Callable[..., Purchases],
     ) -> None:
         self.folder, self.config, self.request, self.talk = folder, config, request, talk
         self.price, self.account, self.source, self.check = (
@@ -123,7 +122,7 @@ class _Job:
         )
         forgotten = Forgotten.load(folder.parent / "forgotten.json")
         keep = partial(is_storable, forgotten.holds)
-        self.purchases = Purchases(folder, provider, max_usd, self.ask, talk.say, keep, again, talk.sleep)
+        self.purchases = buyer(before_first=self.ask, say=talk.say, keep=keep)
         self.searches = [request("search", query) for query in dict.fromkeys(config.collect.queries)]
         self.tweets: dict[str, Any] = {}  # id -> item
         self.seen: dict[str, Seen] = {}  # tweet id -> its replies

@@ -82,8 +82,7 @@ def clean_tweet(text: str) -> str:
 
 def _settled(text: str, leading_mentions: bool) -> str:
     # One step can uncover work for another (a hidden character splits a control token): go on until nothing
-    # changes.
-    # It ends, because every step but the one-off splitting of a hashtag only takes away.
+    # changes. It ends, because every step but the one-off splitting of a hashtag only takes away.
     while (cleaned := without_control_tokens(_cleaned_once(text, leading_mentions))) != text:
         text = cleaned
     return text
