@@ -49,6 +49,7 @@ def _main_aside() -> Iterator[None]:
 
 def _end_with_parent() -> None:
     """An end without a traceback of its own: at Ctrl-C, and with the process that waits for the answer."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where Ctrl-C is ignored (nohup)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     if parent := multiprocessing.parent_process():
         threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
