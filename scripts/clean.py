@@ -17,7 +17,7 @@ from lib.base.seals import checked, write_sealed
 from lib.base.settings import DataConfig
 from lib.data.cleaning import clean_pairs
 from lib.data.dedup import drop_duplicates
-from lib.data.scorers import embed
+from lib.data.vectors import CHAR_NGRAMS, embed
 
 
 def main() -> None:
@@ -34,8 +34,8 @@ def main() -> None:
     out = interim / "clean.jsonl"
     rejected = sorted([*spoiled, *duplicates], key=lambda rejection: rejection.id)
     write_sealed(rejects_path(out), rejected, out)
+    stand_in = " (offline stand-in for sentence vectors)" if model == CHAR_NGRAMS else ""
     print(summary("clean", len(kept), [rejection.reason for rejection in rejected]))
-    stand_in = " (offline stand-in for sentence vectors)" if model == "char-ngrams" else ""
     print(f"  similarity: {model}{stand_in}, duplicates from {threshold}")
     if not kept:
         raise UserError(

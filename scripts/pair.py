@@ -15,7 +15,7 @@ from lib.base.errors import UserError
 from lib.base.files import rejects_path
 from lib.base.seals import write_sealed
 from lib.base.settings import DataConfig
-from lib.data.forgotten import Forgotten
+from lib.data.forget import Forgotten
 from lib.data.pairs import join, refuse_nothing
 from lib.data.raw import raw_files, read_raw
 

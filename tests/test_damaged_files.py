@@ -66,6 +66,7 @@ READERS = {  # file -> (the step that reads it, the file that make must build ag
     "interim/tweets.jsonl": ("split", "interim/pairs.jsonl"),
     "interim/pairs.rejected.jsonl": ("data_report", "interim/pairs.jsonl"),
     "interim/filtered.rejected.jsonl": ("split", "interim/filtered.jsonl"),
+    "interim/candidates.jsonl": ("split", "interim/filtered.jsonl"),
     "interim/clean.rejected.jsonl": ("split", "interim/clean.jsonl"),
     "interim/split.rejected.jsonl": ("data_report", "processed/manifest.json"),
     "processed/train.jsonl": ("data_report", "processed/manifest.json"),

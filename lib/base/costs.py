@@ -1,4 +1,4 @@
-"""What every paid step cost, from the ledgers and the manifests of training runs."""
+"""Costs of every paid step, from the ledgers and the manifests of training runs."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -13,7 +13,10 @@ LEDGERS = ("data/*/ledger.jsonl", "adapters/*/ledger.jsonl", "adapters/*/eval/*/
 
 @dataclass
 class Cost:
-    """One step of one set or run. n_open: units begun and not booked yet, open_usd: what they may cost at most."""
+    """One step of one set or run.
+
+    n_open: units begun and not booked yet. open_usd: what they may cost at most.
+    """
 
     step: str
     name: str
@@ -24,7 +27,10 @@ class Cost:
 
 
 def costs(root: Path) -> list[Cost]:
-    """All costs below root, by step and name. Raises UserError for a ledger or manifest that cannot be read."""
+    """All costs below root, by step and name.
+
+    Raises UserError for a ledger or manifest that cannot be read.
+    """
     found: dict[tuple[str, str], Cost] = {}
     for path in sorted(path for pattern in LEDGERS for path in root.glob(pattern)):
         _add_ledger(found, Ledger(path), name_of(path.relative_to(root)))
@@ -68,7 +74,8 @@ def table(found: list[Cost]) -> str:
     """A row per step and name, the total below. Raises UserError where nothing has been paid for yet."""
     if not found:
         raise UserError(
-            "Nothing has been paid for here: there is no ledger in data/ or adapters/. `make data` would be the first to cost."
+            "Nothing has been paid for here: there is no ledger in data/ or adapters/. `make data` would be "
+            "the first to cost."
         )
     rows = [
         ("step", "set or run", "units", "usd"),

@@ -170,7 +170,8 @@ class TrainConfig(Strict):
             )
         if (self.method == "sft") == (self.init_adapter is not None):
             raise ValueError(
-                "init_adapter: dpo and kto start from an SFT run (init_adapter: <run>); sft starts from the base model"
+                "init_adapter: dpo and kto start from an SFT run (init_adapter: <run>); sft starts from the "
+                "base model"
             )
         return self
 

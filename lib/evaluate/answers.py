@@ -106,7 +106,7 @@ def plan_tasks(evaluation: Evaluation, arms: Mapping[str, Any]) -> list[Task]:
 
 
 def _examples(evaluation: Evaluation, prompts: list[TestPrompt]) -> dict[str, list[Pair]]:
-    from lib.data.scorers import embed
+    from lib.data.vectors import embed
 
     model = _embedding_model(evaluation)
     train = read_jsonl(checked(evaluation.processed / "train.jsonl"), Pair)

@@ -1,15 +1,94 @@
-"""Text vectors without a model: hashed character n-grams. The same on every machine, nothing to download."""
+"""Texts as unit vectors, by meaning (sentence transformers) or by spelling (character n-grams)."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import functools
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lib.base.errors import UserError
+from lib.data.scorers import encodable, first_line, torch_device
 
 if TYPE_CHECKING:
     import numpy as np
 
+log = logging.getLogger(__name__)
+
+CHAR_NGRAMS = "char-ngrams"
 WIDTH = 1024
 SIZES = (3, 4, 5)  # characters; a space at both ends of the text marks its first and last word
 BATCH_CHARS = 500_000  # of one batch: about 100 MB of hashes
 HASH_BITS = 40  # of an n-gram; the 24 bits above them hold the row in its batch
+
+
+def embed(texts: Sequence[str], model: str) -> "np.ndarray":
+    """Unit vectors of what the texts mean, (n, d) float32, in their order.
+
+    model: `char-ngrams` (offline, deterministic, sees spelling only), or a SentenceTransformer's name or
+    local path.
+    Raises UserError where the model is missing or cannot be downloaded.
+    """
+    if model == CHAR_NGRAMS:
+        return char_ngram_vectors(texts)
+    import numpy as np
+
+    encoder = _sentence_transformer(model)
+    if not texts:
+        return np.empty((0, encoder.get_embedding_dimension()), dtype=np.float32)
+    vectors = encoder.encode(
+        [encodable(text) for text in texts], normalize_embeddings=True, show_progress_bar=False
+    )
+    return np.asarray(vectors, dtype=np.float32)
+
+
+@functools.lru_cache(maxsize=1)
+def _sentence_transformer(model: str) -> Any:
+    import httpx
+    from sentence_transformers import SentenceTransformer  # imports transformers: Unsloth must come first
+
+    load = functools.partial(SentenceTransformer, model, device=torch_device())
+    try:
+        if Path(model).exists() or model.startswith((".", "/")):
+            return load()
+        return _cached(model, load) or _downloaded(model, load)
+    except (OSError, ValueError, httpx.HTTPError) as error:
+        raise UserError(
+            f"embedding_model: {model} could not be loaded: {first_line(error)}. Connect to the network once "
+            "(it is then kept in the "
+            "Hugging Face cache, ~/.cache/huggingface or HF_HOME), give the path of a local copy, or set "
+            "`embedding_model: char-ngrams`."
+        ) from error
+
+
+def _cached(model: str, load: Callable[..., Any]) -> Any | None:
+    """The model from the cache alone, None where it is not all there.
+
+    Asking the Hub first would fail without a network.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    if not isinstance(try_to_load_from_cache(_repo(model), "config.json"), str):
+        return None
+    try:
+        return load(local_files_only=True)
+    except (OSError, ValueError) as error:
+        log.info("%s is not whole in the cache (%s): downloading the rest", model, first_line(error))
+        return None
+
+
+def _downloaded(model: str, load: Callable[..., Any]) -> Any:
+    """The model from the Hub, after one quick question.
+
+    Without a network the loaders would retry each file for half a minute.
+    """
+    from huggingface_hub import HfApi
+
+    HfApi().model_info(_repo(model), timeout=20)
+    return load()
+
+
+def _repo(model: str) -> str:
+    return model if "/" in model else f"sentence-transformers/{model}"
 
 
 def char_ngram_vectors(texts: Sequence[str]) -> "np.ndarray":
