@@ -21,6 +21,7 @@ Bounds = Annotated[
 ]
 Share = Annotated[float, Field(ge=0, le=1)]
 Usd = Annotated[float, Field(ge=0, le=10_000)]
+Rule = Literal["reject", "review", "keep"]  # what becomes of a reply: review is the top of the queue
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
@@ -68,6 +69,12 @@ class FilterConfig(Strict):
     max_toxicity: Share = 0.3
     toxicity_model: str = "original"
     max_hashtags: int = Field(2, ge=0)
+    tweet_media: bool = Field(False, description="true keeps replies to a picture that the model never sees")
+    tweet_url: bool = False
+    max_replies_per_author: int | None = Field(10, ge=1, description="over the whole set; null: no cap")
+    max_replies_per_tweet: int | None = Field(10, ge=1, description="over the whole set; null: no cap")
+    promotion: Rule = "reject"
+    filler: Rule = "review"
 
 
 class CleanConfig(Strict):

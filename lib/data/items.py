@@ -77,6 +77,7 @@ class Post:
     is_retweet: bool = False
     is_quote: bool = False
     marks: list[str] = field(default_factory=list)  # media, url, truncated
+    author_created_at: datetime | None = None
 
 
 def post_of(item: Any, source: str, collected_at: datetime) -> Post:
@@ -106,6 +107,7 @@ def post_of(item: Any, source: str, collected_at: datetime) -> Post:
         is_retweet=_found(item, _RETWEETED) is not None or (parent is None and text.startswith("RT @")),
         is_quote=_found(item, _QUOTED) is not None,
         marks=_marks(item, text),
+        author_created_at=_optional_moment(_found(author, _CREATED)) if isinstance(author, dict) else None,
     )
 
 

@@ -29,6 +29,8 @@ OPTIONAL = (
     "tweet_lang",
     "reply_lang",
     "flags",
+    "reply_author_created_at",
+    "quality",
     "validation",
 )
 
@@ -47,7 +49,7 @@ def missing_columns(names: Iterable[str]) -> list[str]:
 def pair_of(row: dict[str, Any], source: str, collected_at: datetime) -> Pair:
     """Read one row; counts and times may be text, as in a CSV. Raises BadItem.
 
-    A validation that came with the row is dropped: the filter gives its own.
+    A validation and a quality that came with the row are dropped: the stages give their own.
     """
     if lacking := missing_columns(name for name, value in row.items() if value is not None):
         raise BadItem("missing_field", f"{', '.join(lacking)} absent")
@@ -74,6 +76,9 @@ def pair_of(row: dict[str, Any], source: str, collected_at: datetime) -> Pair:
             tweet_lang=to_language(row.get("tweet_lang")),
             reply_lang=to_language(row.get("reply_lang")),
             flags=_flags(row.get("flags")),
+            reply_author_created_at=to_moment(moment, "reply_author_created_at")
+            if (moment := row.get("reply_author_created_at"))
+            else None,
         )
     except ValidationError as error:
         first = error.errors()[0]

@@ -153,16 +153,18 @@ def _paired(reply: Post, tweets: dict[str, Post], replies: dict[str, Post], join
         source=reply.source,
         tweet_lang=tweet.lang,
         reply_lang=reply.lang,
+        reply_author_created_at=reply.author_created_at,
         flags=[*_tweet_flags(tweet), *_reply_flags(reply)],
     )
 
 
 def _tweet_flags(tweet: Post) -> list[Flag]:
-    # The tweet's own pictures and links do not matter; a text that X cut does.
     flags: list[tuple[Flag, bool]] = [
         ("retweet", tweet.is_retweet),
         ("quote", tweet.is_quote),
         ("tweet_truncated", "truncated" in tweet.marks),
+        ("tweet_media", "media" in tweet.marks),
+        ("tweet_url", "url" in tweet.marks),
     ]
     return [flag for flag, is_set in flags if is_set]
 
@@ -183,7 +185,7 @@ def _all_tweets(tweets: dict[str, Post], pairs: list[Pair]) -> list[Tweet]:
     found = [
         Tweet(
             **{name: getattr(pair, name) for name in Tweet.model_fields if name != "flags"},
-            flags=[flag for flag in pair.flags if flag in ("retweet", "quote", "tweet_truncated")],
+            flags=[flag for flag in pair.flags if flag in ("retweet", "quote") or flag.startswith("tweet_")],
         )
         for pair in own.values()
         if pair.tweet_id not in tweets

@@ -10,9 +10,12 @@ from lib.model.chat import control_tokens, without_control_tokens
 
 # A fediverse handle (@ann@social.example) is an address of its own, no mention of X.
 _FEDIVERSE = r"[\w.-]*@[\w-]+(?:\.[\w-]+)+"
-# A handle at the very start, ".@ann" too, is X's addressing, not the author's words; "@ann's point" is.
-# Possessive: no match of "@an" in it.
-_LEADING_MENTIONS = re.compile(rf"^(?:\s*\.{{0,3}}\s*[@＠][A-Za-z0-9_]++(?!['’]s\b|{_FEDIVERSE}))+\s*")
+# A handle at the very start is X's addressing, not the author's words; "@ann's point" is. Possessive: no
+# match of "@an" in it.
+_ADDRESSED = rf"[@＠][A-Za-z0-9_]++(?!['’]s\b|{_FEDIVERSE})"
+_LEADING_MENTIONS = re.compile(rf"^(?:\s*{_ADDRESSED})+\s*")
+# ".@ann" addresses ann too, before everybody: readers see it, but it is nothing to learn.
+_LEADING_BROADCAST = re.compile(rf"^(?:\s*\.{{0,3}}\s*{_ADDRESSED})+\s*")
 _HANDLE = rf"[@＠][A-Za-z0-9_]++(?:{_FEDIVERSE})?"
 _MENTION = re.compile(rf"(?<![\w@]){_HANDLE}")
 _TAG = r"(?<![\w&#＃/])[#＃](\w*[^\W\d_]\w*)"  # "#1" is a rank, not a hashtag
@@ -57,6 +60,7 @@ _BRAND = re.compile(
 _CASE_BOUNDARY = re.compile(
     r"(?<=[A-Za-z][a-z])(?<!\bMc)(?=[A-Z][A-Za-z])|(?<=[A-Z0-9])(?=[A-Z][a-z])|(?<=\d)(?=[A-Z]{2})"
 )
+_RETWEETS_BY_HAND = re.compile(r"(?<![\w@#])[RM]T:?\s*[@＠]\w")
 _CYRILLIC = re.compile(r"[\u0400-\u04ff]")
 _LOOKALIKE_GREEK = re.compile(r"[αογνρτυικχεΑΒΕΖΗΙΚΜΝΟΡΤΥΧ]")
 _INSTRUCTION = re.compile(
@@ -114,7 +118,7 @@ def _settled(text: str, is_tweet: bool) -> str:
 def _cleaned_once(text: str, is_tweet: bool) -> str:
     text = _collapsed(_LINK.sub("", visible(text)))
     if not is_tweet:
-        text = _without_labels(re.sub(r"^[,:;]\s+", "", body(text)))
+        text = _without_labels(re.sub(r"^[,:;]\s+", "", _LEADING_BROADCAST.sub("", text)))
     pieces, end = [], 0
     for fixed in _PROTECTED.finditer(text):
         pieces += [_worded(text[end : fixed.start()]), fixed.group()]
@@ -227,9 +231,19 @@ def normalised(text: str) -> str:
 
 
 def is_copy(tweet: str, reply: str) -> bool:
-    """True of a reply that repeats the tweet: the same words, mostly its words, or the whole tweet quoted."""
+    """True of a reply that repeats the tweet: its words, mostly, a few of them changed; or all of it quoted.
+
+    "RT @ann" and "MT @ann" (modified tweet) announce a copy, of whichever tweet.
+    """
+    if _RETWEETS_BY_HAND.search(reply):
+        return True
     said, copied = normalised(tweet).split(), normalised(body(reply)).split()
     if not said or not copied:
         return False
-    n_same = SequenceMatcher(None, said, copied, autojunk=False).find_longest_match().size
-    return said == copied or (n_same >= 5 and (n_same >= 0.6 * len(copied) or n_same >= 0.8 * len(said)))
+    runs = [run.size for run in SequenceMatcher(None, said, copied, autojunk=False).get_matching_blocks()]
+    n_same, n_run = sum(size for size in runs if size > 1), max(runs)
+    return (
+        said == copied
+        or (n_run >= 5 and (n_run >= 0.6 * len(copied) or n_run >= 0.8 * len(said)))
+        or (n_same >= 6 and (n_same >= 0.7 * len(copied) or n_same >= 0.8 * len(said)))
+    )
