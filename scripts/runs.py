@@ -6,7 +6,7 @@ python -m scripts.runs
 from pathlib import Path
 
 from lib.base.console import parser, printable, run
-from lib.train.registry import registry, table
+from lib.evaluate.runs import registry, table
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
-"""What every paid step cost, from the ledgers and the manifests of training runs."""
+"""The account of what every paid step cost, from the ledgers and the training runs; the budget that MAX_USD lowers."""
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,3 +84,16 @@ def table(found: list[Cost]) -> str:
         if cost.n_open
     ]
     return "\n".join([*lines, *open_ones])
+
+
+def budget_usd(max_usd: float, lowered: str | None) -> float:
+    """Dollars that one command may cost: the config's max_usd, lowered (never raised) by MAX_USD."""
+    if not lowered:
+        return max_usd
+    try:
+        wanted = float(lowered)
+    except ValueError:
+        wanted = math.nan
+    if not wanted >= 0:
+        raise UserError(f"MAX_USD={lowered}: expected an amount in dollars, such as 5 or 0.50.")
+    return min(max_usd, wanted)

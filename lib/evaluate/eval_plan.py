@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from lib.base.errors import UserError
-from lib.base.files import read_json, read_jsonl
+from lib.base.files import read_jsonl
 from lib.base.schema import Preference, TestPrompt
 from lib.base.seals import checked
-from lib.base.settings import EvalConfig, JudgeConfig, TrainConfig
-from lib.evaluate.replies import HUMAN, chosen
-from lib.evaluate.verdicts import MAX_CALIBRATION_PAIRS
+from lib.base.settings import EvalConfig
+from lib.evaluate.evaluation import HUMAN, Evaluation, training
+from lib.evaluate.questions import MAX_CALIBRATION_PAIRS
+from lib.evaluate.replies import chosen
+from lib.evaluate.report import read_report
 from lib.evidence.calibration import MIN_PAIRS
 from lib.evidence.power import (
     POWER,
@@ -20,33 +22,28 @@ from lib.evidence.power import (
     required_tweets,
     smallest_effects,
 )
-from lib.judge.canaries import canaries
 from lib.judge.comparisons import BOTH, system_pairs
-from lib.judge.prices import price_of
+from lib.judge.judges import judge_of
 
 CORRELATIONS = (0.0, 0.3, 0.5, 0.7)
 TIES = (0.0, 0.25, 0.4)
 ASSUMED = {"r": 0.5, "ties": 0.25, "design_effect": 1.0, "source": None}
 JUDGE_ACCURACIES = (0.65, 0.6)
-TOKENS_IN, TOKENS_OUT = (
-    1100,
-    500,
-)  # of one judged pair of tweets, for a first estimate: the judge step counts before it asks
 
 
-def eval_plan(run: str, config: TrainConfig, evaluation: EvalConfig, root: Path = Path()) -> dict[str, Any]:
+def eval_plan(evaluation: Evaluation) -> dict[str, Any]:
     """The whole plan as plain numbers. Raises UserError where the data set has not been built."""
-    processed = root / "data" / config.data / "processed"
-    path = processed / "test_prompts.jsonl"
+    run, data, config = evaluation.run, evaluation.config.data, evaluation.eval
+    path = evaluation.processed / "test_prompts.jsonl"
     if not path.is_file():
-        raise UserError(f"{path} does not exist. Run `make data DATA={config.data}` first.")
-    there = read_jsonl(checked(path), TestPrompt)
-    prompts = chosen(there, evaluation.max_prompts)
-    observed = observed_spread(root, run, config.data, evaluation.judge.kind)
-    real = checked(processed / "calibration.jsonl")
+        raise UserError(f"{path} does not exist. Run `make data DATA={data}` first.")
+    there = evaluation.prompts()
+    prompts = chosen(there, config.max_prompts)
+    observed = observed_spread(evaluation.root, run, data, config.judge.kind)
+    real = checked(evaluation.processed / "calibration.jsonl")
     n_real = len(read_jsonl(real, Preference)) if real.is_file() else 0
     n_effective = len(prompts) / observed["design_effect"]
-    needed = needed_tweets(observed, evaluation)
+    needed = needed_tweets(observed, config)
     plan = {
         "run": run,
         "n_prompts": len(prompts),
@@ -55,9 +52,7 @@ def eval_plan(run: str, config: TrainConfig, evaluation: EvalConfig, root: Path 
         "observed": observed,
         "needed": needed,
         "needed_by_r": {r: required_tweets(r=r) for r in CORRELATIONS},
-        "needed_by_ties": {
-            t: required_tweets(ties=t, net_win=net_points(evaluation))["net_win"] for t in TIES
-        },
+        "needed_by_ties": {t: required_tweets(ties=t, net_win=net_points(config))["net_win"] for t in TIES},
         "at_hand": power_table(len(prompts)),
         "smallest": smallest_effects(n_effective, observed["r"], observed["ties"]),
         "judge": judge_calls(prompts, evaluation, min(n_real, MAX_CALIBRATION_PAIRS)),
@@ -66,9 +61,9 @@ def eval_plan(run: str, config: TrainConfig, evaluation: EvalConfig, root: Path 
             "n_used": min(n_real, MAX_CALIBRATION_PAIRS),
             "needed": {w: required_decisive(w) for w in JUDGE_ACCURACIES},
         },
-        "net_points": net_points(evaluation),
+        "net_points": net_points(config),
     }
-    return plan | {"next": next_step(plan, config.data)}
+    return plan | {"next": next_step(plan, data)}
 
 
 def observed_spread(root: Path, run: str, data: str, kind: str) -> dict[str, Any]:
@@ -79,22 +74,20 @@ def observed_spread(root: Path, run: str, data: str, kind: str) -> dict[str, Any
     found = []
     for path in root.glob("adapters/*/eval/*/report.json"):
         folder = path.parent.parent.parent
-        manifest = read_json(folder / "manifest.json") if (folder / "manifest.json").is_file() else {}
-        report = read_json(path)
-        headline = report.get("headline") or {}
-        fits = (manifest.get("config") or {}).get("data") == data and (report.get("judge") or {}).get(
-            "kind"
-        ) == kind
-        if fits and headline.get("n", 0) > 2 and headline.get("r") is not None:
+        config = training(folder).get("config") if (folder / "manifest.json").is_file() else None
+        report = read_report(path)
+        headline = report.headline
+        fits = (config or {}).get("data") == data and report.judge.kind == kind
+        if fits and headline and (headline.n or 0) > 2 and headline.r is not None:
             found.append((folder.name == run, path.stat().st_mtime, path, headline))
     if not found:
         return ASSUMED
     *_, path, headline = max(found, key=lambda row: row[:2])
-    n_effective = (headline.get("mde") or {}).get("n_effective") or headline["n"]
+    n_effective = headline.mde.get("n_effective") or headline.n
     return {
-        "r": min(max(float(headline["r"]), -0.99), 0.99),
-        "ties": headline["ties"] / headline["n"],
-        "design_effect": headline["n"] / n_effective,
+        "r": min(max(float(headline.r), -0.99), 0.99),
+        "ties": headline.ties / headline.n,
+        "design_effect": headline.n / n_effective,
         "source": str(path.relative_to(root)),
     }
 
@@ -111,37 +104,28 @@ def needed_tweets(observed: Mapping[str, Any], evaluation: EvalConfig) -> dict[s
     return {name: round(n * observed["design_effect"]) for name, n in exact.items()}
 
 
-def judge_calls(prompts: Sequence[TestPrompt], evaluation: EvalConfig, n_calibration: int) -> dict[str, Any]:
+def judge_calls(prompts: Sequence[TestPrompt], evaluation: Evaluation, n_calibration: int) -> dict[str, Any]:
     """Verdicts to be given: pairs of systems x tweets x orders x repeats, the calibration pairs, the canaries."""
-    judge = evaluation.judge
-    n_orders = len(BOTH) if judge.orders == "both" else 1
-    pairs = system_pairs(evaluation.systems)
+    config, judge = evaluation.eval.judge, judge_of(evaluation.eval.judge, evaluation.train)
+    n_orders = len(BOTH) if config.orders == "both" else 1
+    pairs = system_pairs(evaluation.eval.systems)
     n_human = sum(prompt.human_reply is not None for prompt in prompts)
     comparisons = sum(n_human if HUMAN in pair else len(prompts) for pair in pairs)
-    n_canaries = len(canaries()) if judge.kind == "claude" else 0
-    calls = (comparisons + n_calibration) * n_orders * judge.repeats + n_canaries
+    n_canaries = len(judge.canaries)
+    calls = (comparisons + n_calibration) * n_orders * config.repeats + n_canaries
     return {
-        "kind": judge.kind,
-        "model": judge.model if judge.kind == "claude" else "offline stand-in",
+        "kind": config.kind,
+        "model": judge.title,
         "pairs": [f"{a} vs {b}" for a, b in pairs],
         "comparisons": comparisons,
         "orders": n_orders,
-        "repeats": judge.repeats,
+        "repeats": config.repeats,
         "calibration": n_calibration,
         "canaries": n_canaries,
         "calls": calls,
-        "usd": _usd(judge, calls),
-        "max_usd": judge.max_usd,
+        "usd": judge.estimate(calls),
+        "max_usd": config.max_usd,
     }
-
-
-def _usd(judge: JudgeConfig, calls: int) -> dict[str, float] | None:
-    """Dollars expected live and in a batch; None for a judge that costs nothing."""
-    if judge.kind != "claude":
-        return None
-    usage = {"input_tokens": TOKENS_IN, "output_tokens": TOKENS_OUT}
-    price = price_of(judge.model)
-    return {"live": calls * price.usd(usage, batch=False), "batch": calls * price.usd(usage, batch=True)}
 
 
 def next_step(plan: Mapping[str, Any], data: str) -> str:

@@ -10,9 +10,7 @@ from pydantic import Field
 from lib.base.schema import Record
 
 Number = int | float
-Interval = Annotated[
-    tuple[float, float], Field(strict=False)
-]  # JSON has lists, the statistics tuples
+Interval = Annotated[tuple[float, float], Field(strict=False)]  # JSON has lists, the statistics tuples
 
 
 class Length(Record):

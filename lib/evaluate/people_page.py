@@ -16,12 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from lib.base.errors import UserError
-from lib.base.files import content_hash, read_json, read_jsonl, write_json, write_text
+from lib.base.files import content_hash, read_json, write_json, write_text
 from lib.base.html import render
-from lib.base.schema import Reply, TestPrompt
-from lib.base.seals import checked
 from lib.data.characters import visible
-from lib.evaluate.answers import Evaluation
+from lib.evaluate.evaluation import Evaluation, adapter_sha256
 
 A, B = "tuned", "base"
 FORMULA = tuple(
@@ -61,14 +59,10 @@ def make_items(evaluation: Evaluation, limit: int | None = None) -> list[Item]:
     same items again. Tweets with an empty or missing reply are left out: an empty box tells a rater which side failed, not which is
     better, and the judge leaves them out too. Raises UserError if nothing is left.
     """
-    replies = {
-        (reply.tweet_id, reply.system): reply.reply
-        for reply in read_jsonl(checked(evaluation.folder / "replies.jsonl"), Reply)
-    }
-    manifest = evaluation.folder.parent.parent / "manifest.json"
-    secret = read_json(manifest).get("adapter_sha256") if manifest.is_file() else None
+    replies = {(reply.tweet_id, reply.system): reply.reply for reply in evaluation.replies()}
+    secret = adapter_sha256(evaluation.run_folder)
     items = []
-    for prompt in read_jsonl(checked(evaluation.processed / "test_prompts.jsonl"), TestPrompt):
+    for prompt in evaluation.prompts():
         texts = {system: replies.get((prompt.tweet_id, system), "") for system in (A, B)}
         if not all(visible(text).strip() for text in texts.values()):
             continue

@@ -10,10 +10,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lib.base.files import content_hash, lock, read_json, read_jsonl, write_json, write_jsonl
-from lib.base.schema import Judgment, TestPrompt
+from lib.base.files import content_hash, lock, read_jsonl, write_json, write_jsonl
+from lib.base.schema import Judgment
 from lib.base.seals import checked
-from lib.evaluate.answers import Evaluation
+from lib.evaluate.evaluation import Evaluation, adapter_sha256
 from lib.evaluate.people_answers import DEMO, Imported, import_files
 from lib.evaluate.people_page import A, B, Item, make_items, read_key
 from lib.evidence.intervals import wilson
@@ -51,8 +51,7 @@ def human_report(
     replies = {
         (item.tweet_id, system): text for item in items.values() for system, text in item.replies.items()
     }
-    prompts = read_jsonl(checked(evaluation.processed / "test_prompts.jsonl"), TestPrompt)
-    authors = {prompt.tweet_id: prompt.tweet_author for prompt in prompts}
+    authors = {prompt.tweet_id: prompt.tweet_author for prompt in evaluation.prompts()}
     comparison = _compared(current, replies, authors)
     report = {
         "run": evaluation.run,
@@ -185,8 +184,7 @@ def winner(step: float) -> str:
 def _demo(evaluation: Evaluation, judgments: Sequence[Judgment]) -> dict[str, Any] | None:
     """The demo's votes on this very adapter, apart: their tweets are not the held-out ones, and nobody knows who voted how often."""
     votes = [judgment for judgment in judgments if judgment.raw == DEMO]
-    path = evaluation.folder.parent.parent / "manifest.json"
-    adapter = read_json(path).get("adapter_sha256") if path.is_file() else None
+    adapter = adapter_sha256(evaluation.run_folder)
     own = [
         vote
         for vote in votes

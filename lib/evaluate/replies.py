@@ -15,11 +15,12 @@ from lib.base.files import append_line, content_hash, jsonl_bytes, read_jsonl, w
 from lib.base.schema import Count, Pair, Record, Reply, TestPrompt
 from lib.base.seals import damage, manifest_in, seal_in, seal_of
 from lib.base.settings import SamplingConfig
+from lib.evaluate.evaluation import HUMAN
+from lib.evaluate.steps import RepliesManifest
 from lib.model.chat import Messages
 from lib.model.generate import Engine, Generated
 
 VERSION = 1  # of how a reply is made: raise it when the code would answer differently
-HUMAN = "human"
 
 
 class Stored(Record):
@@ -188,27 +189,27 @@ def refuse_unlike_arms(replies: Iterable[Reply]) -> None:
 
 def write_replies(
     folder: Path, tasks: Sequence[Task], stored: Mapping[str, Stored], fingerprint: str
-) -> dict[str, Any]:
+) -> RepliesManifest:
     """The manifest, with the hash of what follows; then replies.jsonl whole, in the order of the tasks."""
     replies = [stored[task.key].reply for task in tasks]
     refuse_unlike_arms(replies)
     content, metrics = jsonl_bytes(replies), folder / "model_metrics.json"
     systems = list(dict.fromkeys(task.system for task in tasks))
-    manifest = {
-        "fingerprint": fingerprint,
-        "files": {"replies.jsonl": seal_of(content)}
+    manifest = RepliesManifest(
+        fingerprint=fingerprint,
+        files={"replies.jsonl": seal_of(content)}
         | ({metrics.name: seal_of(metrics.read_bytes())} if metrics.is_file() else {}),
-        "n": {system: sum(task.system == system for task in tasks) for system in systems},
-        "n_empty": {
+        n={system: sum(task.system == system for task in tasks) for system in systems},
+        n_empty={
             system: sum(not reply.reply for reply in replies if reply.system == system) for system in systems
         },
-        "leaks": {
+        leaks={
             system: sum(stored[task.key].leaks for task in tasks if task.system == system)
             for system in systems
         },
-        "created_at": datetime.now(UTC).isoformat(),
-    }
-    write_json(folder / "replies.manifest.json", manifest)
+        created_at=datetime.now(UTC).isoformat(),
+    )
+    write_json(folder / "replies.manifest.json", manifest.model_dump(mode="json", exclude={"replies_sha256"}))
     write_bytes(folder / "replies.jsonl", content)  # last: make reads this file as "done"
     return manifest
 

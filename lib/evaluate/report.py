@@ -238,7 +238,12 @@ def read_report(path: Path) -> Report:
 
 def _of_earlier(value: dict[str, Any]) -> dict[str, Any]:
     """A report without a version: extra fields are dropped, the smallest effects were once a record of their own."""
-    known = {key: inner for key, inner in value.items() if key in Report.model_fields}
+    fields = Report.model_fields
+    known = {
+        key: inner
+        for key, inner in value.items()
+        if key in fields and (inner is not None or fields[key].default is None)
+    }
     if isinstance(known.get("mde"), dict):
         known["headline"] = {"mde": known["mde"]} | (known.get("headline") or {})
         known["mde"] = known["mde"].get("d")

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from lib.base.config import MAX_CHARS, load_config
+from lib.base.costs import budget_usd
 from lib.base.errors import UserError
 from lib.base.files import lock, read_dicts, read_json, write_json, write_text
 from lib.base.settings import TrainConfig
 from lib.base.text_files import read_text
-from lib.judge.claude_estimate import budget_usd
 from lib.train.fingerprint import up_to_date
 from lib.train.gpus import GPUS, minutes
 from lib.train.plan import row_tokens

@@ -10,7 +10,9 @@ import pytest
 from lib.base.errors import UserError
 from lib.base.files import write_json, write_jsonl
 from lib.base.schema import Judgment, Reply
-from lib.evaluate.compare import compare_runs, config_difference, page, read_runs, text
+from lib.evaluate.compare import compare_runs, config_difference
+from lib.evaluate.compare_page import page, text
+from lib.evaluate.runs import read_runs
 from lib.evidence.intervals import mean_interval
 from lib.evidence.stats import permutation_test
 from lib.judge.comparisons import Comparison, Verdict, judgment_of

@@ -17,7 +17,7 @@ from lib.base.errors import UserError
 from lib.base.files import append_line, read_dicts, read_json, read_jsonl, write_json, write_jsonl
 from lib.base.schema import Judgment, Reply, TestPrompt
 from lib.base.settings import EvalConfig, TrainConfig
-from lib.evaluate.answers import Evaluation
+from lib.evaluate.evaluation import Evaluation
 from lib.evaluate.findings import Files, gather
 from lib.evaluate.page import page as report_page
 from lib.evaluate.people_answers import import_files, import_votes
@@ -422,25 +422,23 @@ def test_the_report_of_the_evaluation_shows_what_people_said(evaluation, tmp_pat
     judgments = import_files(
         [write_answers(tmp_path / "a.csv", "<b>ann", dict.fromkeys(items, "A"))], items, []
     ).judgments
-    files = Files.read("mine", evaluation.config, evaluation.eval, evaluation.folder)
+    files = Files.read(evaluation)
     report, steps = gather(files, {})
-    assert report["people"] is None
+    assert report.people is None
     assert "<h2>People</h2>" not in report_page(files, report, steps)
     write_json(evaluation.folder / "human" / "report.json", human_report(evaluation, items, judgments))
     report, steps = gather(files, {})
     shown = report_page(files, report, steps)
-    assert report["people"]["n_answers"] == N
-    assert report["people"]["sentence"] in html.unescape(shown)
+    assert report.people.n_answers == N
+    assert report.people.sentence in html.unescape(shown)
     assert "&lt;b&gt;ann" in shown
     assert "<b>ann" not in shown
-    assert not report["people"]["outdated"]
+    assert not report.people.outdated
     write_jsonl(
         evaluation.folder / "replies.jsonl",
         [reply(n, system, "new") for n in range(N) for system in ("base", "tuned")],
     )
-    assert gather(Files.read("mine", evaluation.config, evaluation.eval, evaluation.folder), {})[0]["people"][
-        "outdated"
-    ]
+    assert gather(Files.read(evaluation), {})[0].people.outdated
 
 
 # --- in a browser --------------------------------------------------------------------------------------

@@ -1,15 +1,18 @@
-"""The registry of runs: one row per folder of adapters/, read from what each run left there."""
+"""The runs of adapters/: the registry with one row for each, and finished ones read whole, to be compared."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lib.base.errors import UserError
-from lib.base.files import read_json
+from lib.base.files import read_dicts, read_json
+from lib.evaluate.evaluation import training
+from lib.evaluate.report import Report, read_report
 from lib.train.checkpoints import step_of, whole_checkpoints
 
 Row = dict[str, Any]
-EVALUATED = ("verdict", "net_win", "ci95", "n", "judge")
+MAX_RUNS = 4  # in one comparison: as many colours as a plot has
 
 
 def registry(root: Path) -> list[Row]:
@@ -25,9 +28,7 @@ def run_row(folder: Path) -> Row:
     try:
         manifest = _dict(folder / "manifest.json")
         started = _dict(folder / "started.json")
-        evaluations = {
-            path.parent.name: _evaluation(_dict(path)) for path in sorted(folder.glob("eval/*/report.json"))
-        }
+        evaluations = _reports(folder)
     except UserError as error:
         return {"run": folder.name, "state": f"broken: {error}", "evaluations": {}}
     config = manifest.get("config") or started.get("config") or {}
@@ -59,16 +60,8 @@ def _unfinished(folder: Path, is_started: bool) -> str:
     return "unfinished, no checkpoint yet" if is_started else "not trained here"
 
 
-def _evaluation(report: Mapping[str, Any]) -> Row:
-    gate, judge = report.get("gate") or {}, report.get("judge") or {}
-    values = (
-        gate.get("verdict"),
-        report.get("net_win"),
-        report.get("ci95"),
-        report.get("n_prompts"),
-        judge.get("model"),
-    )
-    return dict(zip(EVALUATED, values, strict=True))
+def _reports(folder: Path) -> dict[str, Report]:
+    return {path.parent.name: read_report(path) for path in sorted(folder.glob("eval/*/report.json"))}
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -106,12 +99,13 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(printed)
 
 
-def said(found: Mapping[str, Any]) -> str:
+def said(report: Report) -> str:
     """`underpowered, net win +25.5 (95% CI -4.3 to +50.0) on 47 tweets, judge ...`"""
-    if found["net_win"] is None or not found["ci95"]:
+    if report.net_win is None or not report.ci95:
         return "report.json holds no net win"
-    low, high = found["ci95"]
-    return f"{found['verdict']}, net win {found['net_win']:+.1f} (95% CI {low:+.1f} to {high:+.1f}) on {found['n']} tweets, {found['judge']}"
+    low, high = report.ci95
+    interval = f"(95% CI {low:+.1f} to {high:+.1f}) on {report.n_prompts} tweets"
+    return f"{report.gate.verdict}, net win {report.net_win:+.1f} {interval}, {report.judge.model}"
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -133,3 +127,37 @@ def _number(value: float | None, form: str) -> str:
 
 def _pad(text: str, width: int, is_number: bool) -> str:
     return text.rjust(width) if is_number else text.ljust(width)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its manifest, its curves, its evaluations by name."""
+
+    name: str
+    folder: Path
+    manifest: dict[str, Any]
+    history: list[dict[str, Any]]
+    reports: dict[str, Report]
+
+
+def read_runs(names: Sequence[str], root: Path) -> list[Run]:
+    """The runs to compare. Raises UserError for one name, more than MAX_RUNS, a name twice, or an unfinished run."""
+    there = sorted(path.parent.name for path in (root / "adapters").glob("*/manifest.json"))
+    finished = f"Finished runs: {', '.join(there) or 'none; `make train` makes one'}."
+    if not 2 <= len(names) <= MAX_RUNS or len(set(names)) < len(names):
+        raise UserError(f'Name two to {MAX_RUNS} different runs: make compare RUNS="a b". {finished}')
+    for name in names:
+        if name not in there:
+            raise UserError(f"There is no finished run {name} in {root / 'adapters'}. {finished}")
+    return [_read(root / "adapters" / name) for name in names]
+
+
+def _read(folder: Path) -> Run:
+    metrics = folder / "metrics.jsonl"
+    return Run(
+        name=folder.name,
+        folder=folder,
+        manifest=training(folder),
+        history=read_dicts(metrics, torn_tail=True) if metrics.exists() else [],
+        reports=_reports(folder),
+    )

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from lib.base.errors import UserError
 from lib.base.files import write_json
-from lib.train.registry import registry, table
+from lib.evaluate.runs import registry, table
 
 ROOT = Path(__file__).parents[2]
 CONFIG = {

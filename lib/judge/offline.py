@@ -1,20 +1,90 @@
-"""A small model of which replies got likes in the training pairs. The offline judge's stand-in for engagement, and no more than that."""
+"""The offline stand-in for a judge: a small model of which replies got likes in the training pairs, and no more than that."""
 
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.base.errors import UserError
+from lib.base.files import content_hash
+from lib.base.ledger import Ledger
 from lib.base.schema import Pair
+from lib.judge.comparisons import Comparison, Decide, Verdict, judge_all
 
 if TYPE_CHECKING:
     import numpy as np
 
+VERSION = 1  # of the steps and the ranker
 MIN_PAIRS = 10
 FOLDS = 5
-RIDGE = 10.0  # a few hundred noisy like counts against thousands of n-grams: almost everything has to be shrunk away
+RIDGE = 10.0  # few noisy like counts, thousands of n-grams: almost everything has to be shrunk away
 
 Ranker = Callable[[str, str], float]
+
+
+@dataclass(frozen=True)
+class OfflineJudge:
+    """The stand-in made of these training pairs. They are read when they are needed, not before."""
+
+    read_pairs: Callable[[], Sequence[Pair]]
+    title = "offline stand-in"
+    is_stand_in = True
+    is_free = True
+    canaries: tuple[Comparison, ...] = ()
+
+    @cached_property
+    def pairs(self) -> Sequence[Pair]:
+        return self.read_pairs()
+
+    @property
+    def name(self) -> str:
+        return f"offline engagement ranker (stand-in, n={len(self.pairs)})"
+
+    @property
+    def identity(self) -> list[Any]:
+        rows = sorted(
+            (p.reply_id, p.reply, p.reply_likes, p.tweet_id, p.tweet_likes, p.reply_author_followers)
+            for p in self.pairs
+        )
+        return ["offline", VERSION, content_hash(rows)]
+
+    def ask(
+        self,
+        questions: Sequence[Comparison],
+        work: Path,
+        ledger: Ledger,
+        say: Callable[[str], None],
+        again: bool = False,
+    ) -> None:
+        judge_all(
+            questions, decide_by(fit_ranker(self.pairs)), self.name, self.identity, work / "judgments.jsonl"
+        )
+
+    def account(self, work: Path, ledger: Ledger, keys: Container[str]) -> None:
+        return None
+
+    def estimate(self, n_verdicts: int) -> None:
+        return None
+
+
+def decide_by(ranker: Ranker) -> Decide:
+    """The score difference in 5 steps: below half a point a tie, from 2 points on "much better".
+
+    It scores each reply alone, so the order cannot matter to it.
+    """
+
+    def decide(comparison: Comparison) -> Verdict:
+        score_a = ranker(comparison.tweet, comparison.reply_a)
+        score_b = ranker(comparison.tweet, comparison.reply_b)
+        gap = score_a - score_b
+        step = 0.0 if abs(gap) < 0.5 else 0.5 if abs(gap) < 2 else 1.0
+        scores = {comparison.a: {"engagement": score_a}, comparison.b: {"engagement": score_b}}
+        return Verdict(
+            step if gap > 0 else 0.0 - step, scores, "score difference of a stand-in, not a judgement"
+        )
+
+    return decide
 
 
 def fit_ranker(pairs: Sequence[Pair]) -> Ranker:

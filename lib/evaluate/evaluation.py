@@ -1,0 +1,81 @@
+"""One evaluation: a run, its configs, its folders, and what training left there. Every step takes it as its first argument."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lib.base.config import config_name, load_config
+from lib.base.errors import UserError
+from lib.base.files import read_json, read_jsonl
+from lib.base.schema import Pair, Reply, TestPrompt
+from lib.base.seals import checked
+from lib.base.settings import EvalConfig, TrainConfig
+
+HUMAN = "human"
+OWN = ("base", "fewshot", "tuned", HUMAN)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One run under one eval config. folder: adapters/<run>/eval/<eval>. root: of the project."""
+
+    run: str
+    config: TrainConfig
+    eval: EvalConfig
+    folder: Path
+    root: Path = Path()
+
+    @classmethod
+    def of(cls, train: Path, evaluation: Path) -> "Evaluation":
+        """The evaluation that configs/train-<run>.yaml and configs/eval-<name>.yaml describe."""
+        run, folder = config_name(train), config_name(evaluation)
+        configs = load_config(train, TrainConfig), load_config(evaluation, EvalConfig)
+        return cls(run, *configs, Path("adapters") / run / "eval" / folder)
+
+    @property
+    def processed(self) -> Path:
+        """data/<set>/processed."""
+        return self.root / "data" / self.config.data / "processed"
+
+    @property
+    def others(self) -> list[str]:
+        """Other runs whose adapters answer as well."""
+        return [system for system in self.eval.systems if system not in OWN]
+
+    @property
+    def run_folder(self) -> Path:
+        """adapters/<run>."""
+        return self.folder.parent.parent
+
+    @property
+    def work(self) -> Path:
+        """The logs that a stopped step goes on from."""
+        return self.folder / "work"
+
+    def prompts(self) -> list[TestPrompt]:
+        """The held-out tweets. Raises UserError for a damaged file."""
+        return read_jsonl(checked(self.processed / "test_prompts.jsonl"), TestPrompt)
+
+    def train(self) -> list[Pair]:
+        """The training pairs. Raises UserError for a damaged file."""
+        return read_jsonl(checked(self.processed / "train.jsonl"), Pair)
+
+    def replies(self) -> list[Reply]:
+        """What the systems answered. Raises UserError for a damaged file."""
+        return read_jsonl(checked(self.folder / "replies.jsonl"), Reply)
+
+
+def training(folder: Path) -> dict[str, Any]:
+    """The manifest of a finished training run. Raises UserError where adapters/<run> holds none."""
+    path = folder / "manifest.json"
+    if not path.is_file():
+        raise UserError(
+            f"{path} does not exist: there is no finished run {folder.name}. "
+            f"Run `make train RUN={folder.name}` first."
+        )
+    return read_json(path)
+
+
+def adapter_sha256(folder: Path) -> str | None:
+    """Names the adapter of a run; None where nothing was trained here (a server answers)."""
+    return training(folder).get("adapter_sha256") if (folder / "manifest.json").is_file() else None
