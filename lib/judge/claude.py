@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.base.console import confirm, printable
+from lib.base.costs import budget_usd
 from lib.base.errors import UserError
 from lib.base.files import append_line, read_dicts
 from lib.base.ledger import Ledger
@@ -18,7 +19,7 @@ from lib.base.settings import JudgeConfig
 from lib.judge.claude_batches import DONE_WITH, MAX_REQUESTS, Batches
 from lib.judge.claude_books import MAX_LOST, Books
 from lib.judge.claude_client import API_VERSION, Claude
-from lib.judge.claude_estimate import OUTPUT_TOKENS, Sizes, budget_usd, question
+from lib.judge.claude_estimate import OUTPUT_TOKENS, Sizes, question
 from lib.judge.claude_failures import Rejections
 from lib.judge.claude_live import Live
 from lib.judge.comparisons import Comparison, comparison_key, judgment_of, read_judgments

@@ -1,11 +1,9 @@
 """What a judging job will cost, in words, before it starts."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lib.base.errors import UserError
 from lib.base.files import to_json
 from lib.judge.prices import CHECKED_ON, Price
 
@@ -38,19 +36,6 @@ class Sizes:
 
 def n_bytes(value: Mapping[str, Any]) -> int:
     return len(to_json(dict(value)).encode())
-
-
-def budget_usd(max_usd: float, lowered: str | None) -> float:
-    """Dollars that the judge of one evaluation may cost: judge.max_usd, lowered (never raised) by MAX_USD."""
-    if not lowered:
-        return max_usd
-    try:
-        wanted = float(lowered)
-    except ValueError:
-        wanted = math.nan
-    if not wanted >= 0:
-        raise UserError(f"MAX_USD={lowered}: expected an amount in dollars, such as 5 or 0.50.")
-    return min(max_usd, wanted)
 
 
 def question(
