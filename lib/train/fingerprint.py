@@ -8,7 +8,7 @@ from lib.base.errors import UserError
 from lib.base.files import content_hash
 from lib.base.seals import checked
 from lib.base.settings import TrainConfig
-from lib.model.adapters import ADAPTER_FILE, sha256_of
+from lib.model.adapters import sha256_of, whole_adapter
 from lib.model.tiny import tiny_hash
 from lib.train.manifest import Manifest, Started, read_manifest
 
@@ -76,11 +76,7 @@ def refuse_another_run(folder: Path, config: TrainConfig) -> None:
                 f"{folder} {what} with {', '.join(changed) or 'other data'} different from now. {advice}"
             )
         if isinstance(known, Manifest):
-            weights = folder / ADAPTER_FILE
-            if not weights.is_file() or sha256_of(weights) != known.adapter_sha256:
-                raise UserError(
-                    f"{weights} is missing or was changed after training. Copy it back, or move {folder} away and train anew."
-                )
+            whole_adapter(folder / name)
             return
 
 

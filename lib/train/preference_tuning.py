@@ -11,7 +11,7 @@ from typing import Any
 
 from lib.base.errors import UserError
 from lib.base.settings import TrainConfig
-from lib.model.adapters import ADAPTER, ADAPTER_FILE, REFERENCE, fill_adapter, sha256_of
+from lib.model.adapters import ADAPTER, ADAPTER_FILE, REFERENCE, fill_adapter, whole_adapter
 from lib.train.fingerprint import data_hashes, start_of
 from lib.train.job import Batch, Job
 from lib.train.manifest import BeforeAfter, Manifest
@@ -70,11 +70,7 @@ def check_start(config: TrainConfig) -> None:
             f"init_adapter: data/{config.data} has changed since {folder} was trained, so that it may have learned what is held out now. "
             f"Train it again under a new name (`make train RUN=<name>`), then name that one."
         )
-    weights = folder / ADAPTER_FILE
-    if not weights.is_file() or sha256_of(weights) != start.adapter_sha256:
-        raise UserError(
-            f"{weights} is missing or was changed after training. Copy it back, or train {config.init_adapter} again."
-        )
+    whole_adapter(folder / "manifest.json")
 
 
 def preference_rows(config: TrainConfig, splits: Splits, tokenizer: Any) -> dict[str, list[dict[str, Any]]]:
