@@ -2,11 +2,11 @@
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lib.base.errors import UserError
-from lib.base.files import read_json
 from lib.base.ledger import Entry, Ledger
 
 LEDGERS = ("data/*/ledger.jsonl", "adapters/*/ledger.jsonl", "adapters/*/eval/*/ledger.jsonl")
@@ -24,18 +24,20 @@ class Cost:
     open_usd: float = 0.0
 
 
-def costs(root: Path) -> list[Cost]:
-    """All costs below root, by step and name. Raises UserError for a ledger or manifest that cannot be read."""
+def costs(root: Path, training_usd: Mapping[str, float]) -> list[Cost]:
+    """All costs below root, by step and name. Raises UserError for a ledger that cannot be read.
+
+    training_usd: run -> dollars, of the finished trainings.
+    """
     found: dict[tuple[str, str], Cost] = {}
     for path in sorted(path for pattern in LEDGERS for path in root.glob(pattern)):
         _add_ledger(found, Ledger(path), name_of(path.relative_to(root)))
     rented = {
         cost.name for cost in found.values() if cost.step == "pod"
     }  # their price already holds the training
-    for path in sorted(root.glob("adapters/*/manifest.json")):
-        usd = read_json(path).get("usd")
-        if isinstance(usd, int | float) and path.parent.name not in rented:
-            found["train", path.parent.name] = Cost("train", path.parent.name, 1, float(usd))
+    for run, usd in training_usd.items():
+        if run not in rented:
+            found["train", run] = Cost("train", run, 1, usd)
     return [found[key] for key in sorted(found)]
 
 

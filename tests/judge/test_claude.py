@@ -646,7 +646,7 @@ def test_the_command_judges_systems_canaries_and_real_replies_once(stub, command
         "answers": N_ASKED, "batches": 0, "input_tokens": 1000 * N_ASKED, "output_tokens": 300 * N_ASKED,
         "usd": 0, "possibly_paid": 0, "possibly_paid_usd": 0, "asked_again": 0,
     }  # fmt: skip
-    (cost,) = costs(tmp_path)
+    (cost,) = costs(tmp_path, {})
     assert (cost.step, cost.name, cost.n_units) == ("judge", "mine/quick", N_ASKED)
     assert cost.usd == pytest.approx(manifest["account"]["usd"]) == pytest.approx(N_ASKED * USD)
     said = capsys.readouterr().out
