@@ -19,6 +19,7 @@ from lib.evaluate.compare import side
 from lib.evaluate.evaluation import Evaluation
 from lib.evaluate.people_page import make_items
 from lib.evaluate.runs import Run
+from lib.train.manifest import read_manifest
 from lib.train.rows import read_splits
 from tests.damage import DAMAGES, MENDED, harm
 from tests.data.test_stages import CONFIG, items
@@ -363,7 +364,7 @@ def test_people_and_comparisons_read_no_damaged_replies(evaluation):
     run = Run(
         name="mine",
         folder=Path("adapters/mine"),
-        manifest={"config": {"data": "small"}},
+        manifest=read_manifest(Path("adapters/mine/manifest.json")),
         history=[],
         reports={},
     )

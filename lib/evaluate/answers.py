@@ -29,6 +29,7 @@ from lib.model.adapters import ADAPTER_FILE, check_adapter, sha256_of, whole_ada
 from lib.model.generate import transformers_engine
 from lib.model.losses import FORGETTING_MARGIN, GENERAL_TEXTS, model_metrics
 from lib.model.openai_engine import openai_engine, refuse_unlike_quantization
+from lib.train.manifest import Manifest
 
 if TYPE_CHECKING:
     from lib.model.loading import Loaded
@@ -77,7 +78,7 @@ def plan_tasks(evaluation: Evaluation, arms: Mapping[str, Any]) -> list[Task]:
     examples: dict[str, list[Pair]] = {}
     if "fewshot" in evaluation.eval.systems:
         examples = _examples(evaluation, prompts)
-    prompt_of = {run: training(_folder(run))["config"]["prompt"] for run in evaluation.others}
+    prompt_of = {run: training(_folder(run)).config["prompt"] for run in evaluation.others}
     turns = conversations(evaluation.config.prompt, prompt_of, examples)
     return plan(evaluation.eval.systems, prompts, turns, arms, evaluation.eval.sampling)
 
@@ -128,25 +129,23 @@ def identities(evaluation: Evaluation) -> dict[str, Any]:
     return arms
 
 
-def _weights(config: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[Any]:
+def _weights(config: Mapping[str, Any], manifest: Manifest) -> list[Any]:
     """Names the base weights. A local base has no commit: the training's fingerprint stands for what was in it."""
     local = config["model"] == "tiny" or Path(config["model"]).exists()
-    commit = config.get("revision") or manifest.get(
-        "revision"
-    )  # the one that lib.model.loading.load_for_inference loads
-    return [config["model"], commit, config["quantization"], manifest.get("fingerprint") if local else None]
+    commit = config.get("revision") or manifest.revision  # which lib.model.loading.load_for_inference loads
+    return [config["model"], commit, config["quantization"], manifest.fingerprint if local else None]
 
 
-def _refuse_other_weights(run: str, evaluation: Evaluation, manifest: Mapping[str, Any]) -> None:
+def _refuse_other_weights(run: str, evaluation: Evaluation, manifest: Manifest) -> None:
     other = training(_folder(run))
-    own = [evaluation.config.model, evaluation.config.revision or manifest.get("revision")]
-    own += [evaluation.config.quantization, manifest.get("base_model")]
-    config = other.get("config") or {}
+    own = [evaluation.config.model, evaluation.config.revision or manifest.revision]
+    own += [evaluation.config.quantization, manifest.base_model]
+    config = other.config
     its = [
         config.get("model"),
-        config.get("revision") or other.get("revision"),
+        config.get("revision") or other.revision,
         config.get("quantization"),
-        other.get("base_model"),
+        other.base_model,
     ]
     if own != its:
         raise UserError(
@@ -167,7 +166,7 @@ def _fingerprints(evaluation: Evaluation, arms: Mapping[str, Any]) -> tuple[str,
     embedding = _embedding_model(evaluation) if has_fewshot else None
     prompts = [
         evaluation.config.prompt,
-        *[training(_folder(run))["config"]["prompt"] for run in evaluation.others],
+        *[training(_folder(run)).config["prompt"] for run in evaluation.others],
     ]
     replies = content_hash(own, embedding, arms, prompts, *files)
     metrics = content_hash(

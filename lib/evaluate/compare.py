@@ -15,6 +15,7 @@ from lib.base.seals import checked
 from lib.evaluate.runs import Run, said
 from lib.evidence.outcomes import outcomes
 from lib.evidence.paired import net_win_difference
+from lib.train.manifest import Manifest
 
 A, B = "tuned", "base"
 METRICS = [  # key of manifest.json, name, decimals
@@ -52,15 +53,15 @@ def compare_runs(runs: Sequence[Run], root: Path) -> dict[str, Any]:
 
 def config_difference(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
     """(key, its value in each run) for what differs, nested keys with dots; then data and base weights that differ behind equal names."""
-    flat = [_flat(run.manifest.get("config") or {}) for run in runs]
+    flat = [_flat(run.manifest.config) for run in runs]
     keys = dict.fromkeys(key for config in flat for key in config)
     rows = [(key, [config.get(key) for config in flat]) for key in keys]
-    hashes = [run.manifest.get("data_hashes") or {} for run in runs]
+    hashes = [run.manifest.data_hashes for run in runs]
     rows += [
         (f"content of {name}.jsonl", [str(each.get(name, "unknown"))[:12] for each in hashes])
         for name in ("train", "val")
     ]
-    rows.append(("revision of the base model", [run.manifest.get("revision") for run in runs]))
+    rows.append(("revision of the base model", [run.manifest.revision for run in runs]))
     return [
         (key, values)
         for key, values in rows
@@ -81,10 +82,10 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def metric_rows(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
     rows = []
     for key, name, digits in METRICS:
-        values = [run.manifest.get(key) for run in runs]
+        values = [getattr(run.manifest, key) for run in runs]
         if any(value is not None for value in values):
             rows.append((name, [_shown(value, digits) for value in values]))
-    rows.append(("alerts", [str(len(run.manifest.get("alerts") or [])) for run in runs]))
+    rows.append(("alerts", [str(len(run.manifest.alerts)) for run in runs]))
     return rows
 
 
@@ -127,7 +128,7 @@ def versus(one: Run, other: Run, root: Path) -> dict[str, Any]:
 
 def side(run: Run, evaluation: str, root: Path) -> dict[str, Any]:
     """What one evaluation holds of tuned against base."""
-    folder, config = run.folder / "eval" / evaluation, run.manifest.get("config") or {}
+    folder, config = run.folder / "eval" / evaluation, run.manifest.config
     prompts_file = checked(root / "data" / str(config.get("data")) / "processed" / "test_prompts.jsonl")
     prompts = read_jsonl(prompts_file, TestPrompt) if prompts_file.is_file() else []
     judgments = [
@@ -150,14 +151,14 @@ def side(run: Run, evaluation: str, root: Path) -> dict[str, Any]:
         "base": {tweet: texts.get((tweet, B), "") for tweet in answered},
         "judge": _judge(judgments, run.manifest),
         "weights": [
-            run.manifest.get("base_model"),
-            run.manifest.get("revision"),
+            run.manifest.base_model,
+            run.manifest.revision,
             *sorted({reply.quantization for reply in replies}),
         ],
     }
 
 
-def _judge(judgments: Sequence[Judgment], manifest: Mapping[str, Any]) -> str:
+def _judge(judgments: Sequence[Judgment], manifest: Manifest) -> str:
     """Model, orders and repeats. The offline stand-in is made of training pairs: other pairs, another judge."""
     models = sorted({row.model for row in judgments})
     orders, repeats = (
@@ -166,7 +167,7 @@ def _judge(judgments: Sequence[Judgment], manifest: Mapping[str, Any]) -> str:
     )
     told = f"{', '.join(models)}, {'both orders' if len(orders) == 2 else 'one order'}, {repeats} repeat{'s' * (repeats > 1)}"
     if any("stand-in" in model for model in models):
-        told += f", made of training pairs {str((manifest.get('data_hashes') or {}).get('train'))[:12]}"
+        told += f", made of training pairs {str(manifest.data_hashes.get('train'))[:12]}"
     return told
 
 

@@ -74,7 +74,7 @@ def observed_spread(root: Path, run: str, data: str, kind: str) -> dict[str, Any
     found = []
     for path in root.glob("adapters/*/eval/*/report.json"):
         folder = path.parent.parent.parent
-        config = training(folder).get("config") if (folder / "manifest.json").is_file() else None
+        config = training(folder).config if (folder / "manifest.json").is_file() else None
         report = read_report(path)
         headline = report.headline
         fits = (config or {}).get("data") == data and report.judge.kind == kind

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lib.base.config import config_name, load_config
 from lib.base.errors import UserError
-from lib.base.files import read_json, read_jsonl
+from lib.base.files import read_jsonl
 from lib.base.schema import Pair, Reply, TestPrompt
 from lib.base.seals import checked
 from lib.base.settings import EvalConfig, TrainConfig
+from lib.train.manifest import Manifest, read_manifest
 
 HUMAN = "human"
 OWN = ("base", "fewshot", "tuned", HUMAN)
@@ -65,7 +65,7 @@ class Evaluation:
         return read_jsonl(checked(self.folder / "replies.jsonl"), Reply)
 
 
-def training(folder: Path) -> dict[str, Any]:
+def training(folder: Path) -> Manifest:
     """The manifest of a finished training run. Raises UserError where adapters/<run> holds none."""
     path = folder / "manifest.json"
     if not path.is_file():
@@ -73,9 +73,9 @@ def training(folder: Path) -> dict[str, Any]:
             f"{path} does not exist: there is no finished run {folder.name}. "
             f"Run `make train RUN={folder.name}` first."
         )
-    return read_json(path)
+    return read_manifest(path)
 
 
 def adapter_sha256(folder: Path) -> str | None:
     """Names the adapter of a run; None where nothing was trained here (a server answers)."""
-    return training(folder).get("adapter_sha256") if (folder / "manifest.json").is_file() else None
+    return training(folder).adapter_sha256 if (folder / "manifest.json").is_file() else None

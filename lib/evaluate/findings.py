@@ -29,6 +29,7 @@ from lib.evidence.secondary import bradley_terry, equivalence, holm
 from lib.evidence.stats import Comparison, compare
 from lib.judge.comparisons import system_pairs
 from lib.judge.judges import judge_of
+from lib.train.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Files:
     failed: list[dict[str, Any]]
     prompts: dict[str, TestPrompt]
     train: list[Pair]
-    train_manifest: dict[str, Any]
+    train_manifest: Manifest
     model_metrics: ModelMetrics
     calibration: Calibration
     judge_manifest: JudgmentsManifest
@@ -86,7 +87,7 @@ def gather(
         raise UserError(
             f"{files.evaluation.folder / 'judgments.jsonl'} has no verdict on tuned against base. See judgments.failed.jsonl for the reasons."
         )
-    folder, gap = files.evaluation.folder, files.train_manifest.get("train_eval_gap")
+    folder, gap = files.evaluation.folder, files.train_manifest.train_eval_gap
     perplexity = (files.model_metrics.perplexity or {}).get("tuned")
     gate = evaluate_gate(headline, perplexity, gap, files.evaluation.eval.gate, fewshot)
     others = {f"{a} vs {b}": c for (a, b), c in found.items() if (a, b) != ("tuned", "base")}
@@ -119,8 +120,8 @@ def gather(
         people=_people(folder),
         cost=_cost(files),
         hashes={name: content_hash(folder / name) for name in ("replies.jsonl", "judgments.jsonl")}
-        | {"adapter": files.train_manifest.get("adapter_sha256")},
-        versions=files.train_manifest.get("versions", {}),
+        | {"adapter": files.train_manifest.adapter_sha256},
+        versions=files.train_manifest.versions,
         engine={"name": files.replies[0].engine, "quantization": files.replies[0].quantization},
     )
     return report, steps
@@ -227,6 +228,6 @@ def _cost(files: Files) -> dict[str, float]:
     """Dollars of each step that led here."""
     return {
         "collect": _usd(files.evaluation.processed.parent / "ledger.jsonl"),
-        "train": files.train_manifest.get("usd") or 0.0,
+        "train": files.train_manifest.usd or 0.0,
         "judge": _usd(files.evaluation.folder / "ledger.jsonl"),
     }

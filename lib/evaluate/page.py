@@ -86,8 +86,8 @@ def _samples(files: Files) -> list[dict[str, Any]]:
     path = checked(files.evaluation.processed / "val.jsonl")
     tweet_of = {pair.tweet_id: pair.tweet for pair in read_jsonl(path, Pair)} if path.is_file() else {}
     replies: dict[str, list[tuple[int, str]]] = {}
-    for sample in files.train_manifest.get("samples", []):
-        replies.setdefault(sample["tweet_id"], []).append((sample["epoch"], sample["reply"]))
+    for sample in files.train_manifest.samples:
+        replies.setdefault(sample.tweet_id, []).append((sample.epoch, sample.reply))
     return [
         {"tweet": tweet_of[tweet], "replies": rows} for tweet, rows in replies.items() if tweet in tweet_of
     ]

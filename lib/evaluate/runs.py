@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from lib.base.errors import UserError
-from lib.base.files import read_dicts, read_json
+from lib.base.files import read_dicts
 from lib.evaluate.evaluation import training
 from lib.evaluate.report import Report, read_report
 from lib.train.checkpoints import step_of, whole_checkpoints
+from lib.train.manifest import Manifest, Started
 
 Row = dict[str, Any]
 MAX_RUNS = 4  # in one comparison: as many colours as a plot has
@@ -26,31 +27,22 @@ def registry(root: Path) -> list[Row]:
 def run_row(folder: Path) -> Row:
     """What is known of one run. `state`: finished, unfinished (and the step it can go on from), or why there is nothing to show."""
     try:
-        manifest = _dict(folder / "manifest.json")
-        started = _dict(folder / "started.json")
+        manifest = training(folder) if (folder / "manifest.json").is_file() else None
+        started = Started.read(folder / "started.json") if (folder / "started.json").is_file() else None
         evaluations = _reports(folder)
     except UserError as error:
         return {"run": folder.name, "state": f"broken: {error}", "evaluations": {}}
-    config = manifest.get("config") or started.get("config") or {}
+    begun = manifest or started
+    config = begun.config if begun else {}
     keys = ("n_train", "eval_loss", "train_eval_gap", "seconds", "usd", "alerts")
     return {
         "run": folder.name,
         "state": "finished" if manifest else _unfinished(folder, bool(started)),
         **{key: config.get(key) for key in ("data", "model", "method", "learning_rate", "epochs")},
         "rank": (config.get("lora") or {}).get("rank"),
-        **{key: manifest.get(key) for key in keys},
+        **{key: getattr(manifest, key, None) for key in keys},
         "evaluations": evaluations,
     }
-
-
-def _dict(path: Path) -> Row:
-    """The JSON object in path, {} where there is no file. Raises UserError for anything else."""
-    if not path.is_file():
-        return {}
-    value = read_json(path)
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: expected a JSON object")
-    return value
 
 
 def _unfinished(folder: Path, is_started: bool) -> str:
@@ -135,7 +127,7 @@ class Run:
 
     name: str
     folder: Path
-    manifest: dict[str, Any]
+    manifest: Manifest
     history: list[dict[str, Any]]
     reports: dict[str, Report]
 

@@ -113,7 +113,7 @@ def test_other_data_behind_the_same_name_is_a_difference(root):
     folder = make_run(root, "v2", signs(2))
     runs = read_runs(["v1", "v2"], root)
     assert config_difference(runs) == []
-    manifest = runs[1].manifest | {"data_hashes": {"train": "c" * 64, "val": "b" * 64}}
+    manifest = runs[1].manifest.model_dump() | {"data_hashes": {"train": "c" * 64, "val": "b" * 64}}
     write_json(folder / "manifest.json", manifest)
     assert config_difference(read_runs(["v1", "v2"], root)) == [
         ("content of train.jsonl", ["a" * 12, "c" * 12])
@@ -176,7 +176,8 @@ def test_another_base_is_another_opponent(root):
     make_run(root, "v1", signs(1))
     folder = make_run(root, "v2", signs(2))
     write_json(
-        folder / "manifest.json", read_runs(["v1", "v2"], root)[1].manifest | {"base_model": "Qwen/Qwen3-4B"}
+        folder / "manifest.json",
+        read_runs(["v1", "v2"], root)[1].manifest.model_dump() | {"base_model": "Qwen/Qwen3-4B"},
     )
     assert "were compared with different bases" in versus(root)["sentence"]
 
@@ -188,7 +189,7 @@ def test_a_stand_in_of_other_training_pairs_is_another_judge(root):
     assert versus(root)["sentence"].endswith("; the judge is a stand-in.")
     write_json(
         folder / "manifest.json",
-        read_runs(["v1", "v2"], root)[1].manifest | {"data_hashes": {"train": "c" * 64}},
+        read_runs(["v1", "v2"], root)[1].manifest.model_dump() | {"data_hashes": {"train": "c" * 64}},
     )
     assert "had different judges" in versus(root)["sentence"]
 
