@@ -8,7 +8,8 @@ Test prompts at hand and needed for d = 0.3 at power 0.8, verdicts to be given, 
 from pathlib import Path
 
 from lib.base.console import parser, printable, run
-from lib.evaluate.eval_plan import eval_plan, text
+from lib.evaluate.eval_plan import eval_plan
+from lib.evaluate.eval_plan_text import text
 from lib.evaluate.evaluation import Evaluation
 
 

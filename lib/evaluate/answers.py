@@ -1,4 +1,6 @@
-"""The generate step as a whole: which weights answer for which system, what is up to date, and the engine that makes the rest."""
+"""The generate step as a whole: which weights answer for which system, what is up to date, and the engine
+that makes the rest.
+"""
 
 import os
 from collections.abc import Callable, Mapping
@@ -10,12 +12,11 @@ from lib.base.files import content_hash, read_json, read_jsonl, write_json
 from lib.base.schema import Pair, TestPrompt
 from lib.base.seals import checked, damage, manifest_in
 from lib.base.settings import OpenAIEngine, TrainConfig
-from lib.evaluate.evaluation import Evaluation, training
+from lib.evaluate.evaluation import Evaluation, chosen, training
 from lib.evaluate.fewshot import nearest
 from lib.evaluate.replies import (
     Task,
     answer_all,
-    chosen,
     conversations,
     finished,
     missing,
@@ -36,9 +37,11 @@ if TYPE_CHECKING:
 
 
 def make_replies(evaluation: Evaluation, progress: Callable[[str], None]) -> tuple[RepliesManifest, bool]:
-    """replies.jsonl, its manifest and model_metrics.json. Returns the manifest, and whether anything had to be done.
+    """replies.jsonl, its manifest and model_metrics.json. Returns the manifest, and whether anything had to
+    be done.
 
-    Raises UserError for missing files, an adapter without effect, and arms that differ in engine or quantization.
+    Raises UserError for missing files, an adapter without effect, and arms that differ in engine or
+    quantization.
     """
     arms = identities(evaluation)
     replies_print, metrics_print = _fingerprints(evaluation, arms)
@@ -74,6 +77,7 @@ def make_replies(evaluation: Evaluation, progress: Callable[[str], None]) -> tup
 
 
 def plan_tasks(evaluation: Evaluation, arms: Mapping[str, Any]) -> list[Task]:
+    """Every reply that is wanted. arms: system -> what names its weights."""
     prompts = chosen(evaluation.prompts(), evaluation.eval.max_prompts)
     examples: dict[str, list[Pair]] = {}
     if "fewshot" in evaluation.eval.systems:
@@ -101,17 +105,22 @@ def _embedding_model(evaluation: Evaluation) -> str:
     model = evaluation.eval.embedding_model or read_json(path).get("embedding_model")
     if not model:
         raise UserError(
-            f"{path} names no embedding_model. Add embedding_model: to the eval config, or build the data again."
+            f"{path} names no embedding_model. Add embedding_model: to the eval config, or build the data "
+            "again."
         )
     return model
 
 
 def identities(evaluation: Evaluation) -> dict[str, Any]:
-    """system -> what names the weights that answer for it. Raises UserError for a run that is not there or does not compare."""
+    """system -> what names the weights that answer for it.
+
+    Raises UserError for a run that is not there or does not compare.
+    """
     if isinstance(evaluation.eval.engine, OpenAIEngine):
         if evaluation.others:
             raise UserError(
-                f"systems: {evaluation.others[0]}: another run needs `engine: auto`; a server has base and tuned only."
+                f"systems: {evaluation.others[0]}: another run needs `engine: auto`; a server has base and "
+                "tuned only."
             )
         servers = evaluation.eval.engine.openai
         refuse_unlike_quantization(servers)
@@ -130,7 +139,10 @@ def identities(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _weights(config: Mapping[str, Any], manifest: Manifest) -> list[Any]:
-    """Names the base weights. A local base has no commit: the training's fingerprint stands for what was in it."""
+    """Names the base weights.
+
+    A local base has no commit: the training's fingerprint stands for what was in it.
+    """
     local = config["model"] == "tiny" or Path(config["model"]).exists()
     commit = config.get("revision") or manifest.revision  # which lib.model.loading.load_for_inference loads
     return [config["model"], commit, config["quantization"], manifest.fingerprint if local else None]
@@ -149,7 +161,8 @@ def _refuse_other_weights(run: str, evaluation: Evaluation, manifest: Manifest) 
     ]
     if own != its:
         raise UserError(
-            f"systems: {run} was trained on other weights ({its}) than {evaluation.run} ({own}). Compare runs of one base model."
+            f"systems: {run} was trained on other weights ({its}) than {evaluation.run} ({own}). Compare "
+            "runs of one base model."
         )
 
 
@@ -187,8 +200,8 @@ def _metrics_fingerprint(folder: Path) -> str | None:
 def _metrics(evaluation: Evaluation, loaded: "Loaded | None", fingerprint: str) -> ModelMetrics:
     if loaded is None:
         reason = (
-            "A server gives no losses of given texts: perplexity and forgetting need `engine: auto` "
-            "where the weights are."
+            "A server gives no losses of given texts: perplexity and forgetting need `engine: auto` where "
+            "the weights are."
         )
         return ModelMetrics(fingerprint=fingerprint, engine="openai", reason=reason)
     pairs = read_jsonl(checked(evaluation.processed / "test.jsonl"), Pair)
@@ -202,7 +215,9 @@ def _load(evaluation: Evaluation) -> "Loaded":
 
 
 def _load_adapter(loaded: "Loaded", run: str, config: TrainConfig) -> str:
-    """Put another run's adapter on the same weights, once; returns its name there (module names hold no dots)."""
+    """Put another run's adapter on the same weights, once; returns its name there (module names hold no
+    dots).
+    """
     name = "run_" + run.replace(".", "_")
     if name not in loaded.model.peft_config:
         check_adapter(_folder(run), config, loaded.model.config)

@@ -52,7 +52,9 @@ def compare_runs(runs: Sequence[Run], root: Path) -> dict[str, Any]:
 
 
 def config_difference(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
-    """(key, its value in each run) for what differs, nested keys with dots; then data and base weights that differ behind equal names."""
+    """(key, its value in each run) for what differs, nested keys with dots; then data and base weights that
+    differ behind equal names.
+    """
     flat = [_flat(run.manifest.config) for run in runs]
     keys = dict.fromkeys(key for config in flat for key in config)
     rows = [(key, [config.get(key) for config in flat]) for key in keys]
@@ -80,6 +82,7 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def metric_rows(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+    """(name, its value in each run) for the numbers that some run has."""
     rows = []
     for key, name, digits in METRICS:
         values = [getattr(run.manifest, key) for run in runs]
@@ -96,9 +99,11 @@ def _shown(value: Any, digits: int) -> str:
 
 
 def versus(one: Run, other: Run, root: Path) -> dict[str, Any]:
-    """{a, b, comparable, sentence} and, if comparable, eval, n, difference (net win points, a minus b), ci95, p, mde, notes.
+    """{a, b, comparable, sentence} and, if comparable, eval, n, difference (net win points, a minus b), ci95,
+    p, mde, notes.
 
-    Tried are the evaluations of the same name first, then every other combination; the first that can be compared is taken.
+    Tried are the evaluations of the same name first, then every other combination; the first that can be
+    compared is taken.
     """
     tried = sorted(
         ((x, y) for x in one.reports for y in other.reports), key=lambda names: (names[0] != names[1], names)
@@ -106,7 +111,10 @@ def versus(one: Run, other: Run, root: Path) -> dict[str, Any]:
     found = {"a": one.name, "b": other.name, "comparable": False}
     if not tried:
         missing = [run.name for run in (one, other) if not run.reports]
-        why = f"{' and '.join(missing)} {'have' if len(missing) > 1 else 'has'} no evaluation. `make eval RUN={missing[0]}` writes one"
+        why = (
+            f"{' and '.join(missing)} {'have' if len(missing) > 1 else 'has'} no evaluation. `make eval "
+            f"RUN={missing[0]}` writes one"
+        )
         return found | {"sentence": f"{one.name} and {other.name} cannot be compared by win rate: {why}."}
     reasons = []
     for x, y in tried:
@@ -127,7 +135,7 @@ def versus(one: Run, other: Run, root: Path) -> dict[str, Any]:
 
 
 def side(run: Run, evaluation: str, root: Path) -> dict[str, Any]:
-    """What one evaluation holds of tuned against base."""
+    """One evaluation's verdicts on tuned against base, and all that another must share to be its pair."""
     folder, config = run.folder / "eval" / evaluation, run.manifest.config
     prompts_file = checked(root / "data" / str(config.get("data")) / "processed" / "test_prompts.jsonl")
     prompts = read_jsonl(prompts_file, TestPrompt) if prompts_file.is_file() else []
@@ -159,13 +167,19 @@ def side(run: Run, evaluation: str, root: Path) -> dict[str, Any]:
 
 
 def _judge(judgments: Sequence[Judgment], manifest: Manifest) -> str:
-    """Model, orders and repeats. The offline stand-in is made of training pairs: other pairs, another judge."""
+    """Model, orders and repeats.
+
+    The offline stand-in is made of training pairs: other pairs, another judge.
+    """
     models = sorted({row.model for row in judgments})
     orders, repeats = (
         sorted({row.order for row in judgments}),
         max((row.repeat for row in judgments), default=0) + 1,
     )
-    told = f"{', '.join(models)}, {'both orders' if len(orders) == 2 else 'one order'}, {repeats} repeat{'s' * (repeats > 1)}"
+    told = (
+        f"{', '.join(models)}, {'both orders' if len(orders) == 2 else 'one order'}, {repeats} "
+        f"repeat{'s' * (repeats > 1)}"
+    )
     if any("stand-in" in model for model in models):
         told += f", made of training pairs {str(manifest.data_hashes.get('train'))[:12]}"
     return told
@@ -177,18 +191,27 @@ def why_not(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
     if one["prompts"] != other["prompts"]:
         common = len(set(one["answered"]) & set(other["answered"]))
         n = f"{len(one['answered'])} and {len(other['answered'])} tweets, {common} with the same id"
-        return f"{names} answered different test prompts ({n}). Evaluate both on one data set with the same max_prompts"
+        return (
+            f"{names} answered different test prompts ({n}). Evaluate both on one data set with the same "
+            "max_prompts"
+        )
     if one["judge"] != other["judge"]:
-        return f"{names} had different judges ({one['judge']}; {other['judge']}). Evaluate both with the same eval config"
+        return (
+            f"{names} had different judges ({one['judge']}; {other['judge']}). Evaluate both with the same "
+            "eval config"
+        )
     if one["weights"] != other["weights"]:
-        return f"{names} were compared with different bases ({one['weights']}; {other['weights']}): a win over one is no win over the other"
+        return (
+            f"{names} were compared with different bases ({one['weights']}; {other['weights']}): a win over "
+            "one is no win over the other"
+        )
     if len(set(one["steps"]) & set(other["steps"])) < 3:
         return f"{names} have fewer than 3 tweets with a verdict in common. Look at judgments.failed.jsonl"
     return None
 
 
 def paired(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """The difference of the two net win rates with its sentence; one and other: two sides that can be paired."""
+    """The difference of two net win rates, with its sentence. one, other: sides that can be paired."""
     tweets = sorted(set(one["steps"]) & set(other["steps"]))
     difference = net_win_difference(
         [one["steps"][tweet] for tweet in tweets],
@@ -201,9 +224,13 @@ def paired(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sentence(one: Mapping[str, Any], other: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """The verdict on two runs, with what it rests on."""
     a, b, n = one["run"], other["run"], found["n"]
     if found["ci95"] is None:
-        return f"{a} and {b} got the same verdict against base on every one of the same {n} tweets: nothing tells them apart."
+        return (
+            f"{a} and {b} got the same verdict against base on every one of the same {n} tweets: nothing "
+            "tells them apart."
+        )
     low, high = found["ci95"]
     # Both must agree: an interval alone is optimistic with few tweets.
     sure = found["p"] < 0.05 and not low <= 0 <= high
@@ -211,9 +238,10 @@ def sentence(one: Mapping[str, Any], other: Mapping[str, Any], found: Mapping[st
         f"{a if found['difference'] > 0 else b} is better" if sure else f"{a} and {b} are not told apart"
     )
     parts = [
-        f"{verdict}: against the same base on the same {n} tweets, before the same judge, {a} has {found['difference']:+.1f} net win "
-        f"points more than {b} (95% CI {low:+.1f} to {high:+.1f}, paired permutation p = {found['p']:.2g}; smallest difference that could "
-        f"have been seen {found['mde']:.0f} points)"
+        f"{verdict}: against the same base on the same {n} tweets, before the same judge, {a} has "
+        f"{found['difference']:+.1f} net win points more than {b} (95% CI {low:+.1f} to {high:+.1f}, paired "
+        f"permutation p = {found['p']:.2g}; smallest difference that could have been seen "
+        f"{found['mde']:.0f} points)"
     ]
     if found["same_base_replies"] < 1:
         parts.append(f"the base wrote the same reply in {found['same_base_replies']:.0%} of them")

@@ -1,11 +1,15 @@
-"""One evaluation: a run, its configs, its folders, and what training left there. Every step takes it as its first argument."""
+"""One evaluation: a run, its configs, its folders, and what training left there.
 
+Every step takes it as its first argument.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lib.base.config import config_name, load_config
 from lib.base.errors import UserError
-from lib.base.files import read_jsonl
+from lib.base.files import content_hash, read_jsonl
 from lib.base.schema import Pair, Reply, TestPrompt
 from lib.base.seals import checked
 from lib.base.settings import EvalConfig, TrainConfig
@@ -61,7 +65,7 @@ class Evaluation:
         return read_jsonl(checked(self.processed / "train.jsonl"), Pair)
 
     def replies(self) -> list[Reply]:
-        """What the systems answered. Raises UserError for a damaged file."""
+        """The systems' answers. Raises UserError for a damaged file."""
         return read_jsonl(checked(self.folder / "replies.jsonl"), Reply)
 
 
@@ -70,8 +74,8 @@ def training(folder: Path) -> Manifest:
     path = folder / "manifest.json"
     if not path.is_file():
         raise UserError(
-            f"{path} does not exist: there is no finished run {folder.name}. "
-            f"Run `make train RUN={folder.name}` first."
+            f"{path} does not exist: there is no finished run {folder.name}. Run `make train "
+            f"RUN={folder.name}` first."
         )
     return read_manifest(path)
 
@@ -79,3 +83,18 @@ def training(folder: Path) -> Manifest:
 def adapter_sha256(folder: Path) -> str | None:
     """Names the adapter of a run; None where nothing was trained here (a server answers)."""
     return training(folder).adapter_sha256 if (folder / "manifest.json").is_file() else None
+
+
+def chosen(prompts: Sequence[TestPrompt], max_prompts: int | None) -> list[TestPrompt]:
+    """At most max_prompts of the prompts, by hash of the id, in their order: a larger number keeps all that a
+    smaller one chose.
+    """
+    ids = [prompt.tweet_id for prompt in prompts]
+    if not ids:
+        raise UserError(
+            "processed/test_prompts.jsonl holds no tweet. Build the data set with a larger test share."
+        )
+    if len(set(ids)) != len(ids):
+        raise UserError("processed/test_prompts.jsonl names a tweet twice. Run `make data` again.")
+    kept = set(sorted(ids, key=lambda tweet_id: content_hash(["max_prompts", tweet_id]))[:max_prompts])
+    return [prompt for prompt in prompts if prompt.tweet_id in kept]

@@ -34,7 +34,7 @@ from lib.train.manifest import Manifest
 
 @dataclass(frozen=True)
 class Files:
-    """What the earlier steps left for a report. Raises UserError where a step is missing."""
+    """Everything that the earlier steps left for a report. Raises UserError where a step is missing."""
 
     evaluation: Evaluation
     replies: list[Reply]
@@ -85,7 +85,8 @@ def gather(
     headline, fewshot = found.get(("tuned", "base")), found.get(("tuned", "fewshot"))
     if headline is None:
         raise UserError(
-            f"{files.evaluation.folder / 'judgments.jsonl'} has no verdict on tuned against base. See judgments.failed.jsonl for the reasons."
+            f"{files.evaluation.folder / 'judgments.jsonl'} has no verdict on tuned against base. See "
+            "judgments.failed.jsonl for the reasons."
         )
     folder, gap = files.evaluation.folder, files.train_manifest.train_eval_gap
     perplexity = (files.model_metrics.perplexity or {}).get("tuned")
@@ -143,7 +144,7 @@ def comparisons(files: Files, seed: int) -> tuple[dict[tuple[str, str], Comparis
 
 
 def _people(folder: Path) -> People | None:
-    """People's answers (human/report.json), where they were asked; outdated: the replies have changed since."""
+    """People's answers (human/report.json), where they were asked. outdated: the replies changed since."""
     path = folder / "human" / "report.json"
     if not path.is_file():
         return None

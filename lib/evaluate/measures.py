@@ -1,4 +1,4 @@
-"""What an evaluation measures, as records: the statistics, the judge's accuracy, the metrics of the replies.
+"""The numbers of an evaluation as records: the statistics, the judge's accuracy, the metrics of the replies.
 
 A number that an earlier version did not write is None, never guessed.
 """
@@ -31,7 +31,7 @@ class Length(Record):
 
 
 class Position(Record):
-    """How often the reply shown first was chosen, shares 0..1: lib.evidence.bias.position_bias."""
+    """The preference for the reply shown first, shares 0..1: lib.evidence.bias.position_bias."""
 
     first_wins: int | None = None
     decisive: int | None = None
@@ -94,7 +94,7 @@ class Accuracy(Record):
 
 
 class Calibration(Accuracy):
-    """How often the judge is right on real engagement: calibration.json."""
+    """The judge's accuracy on real engagement: calibration.json."""
 
     n_ties: int | None = None
     n_tweets: int | None = None
@@ -107,7 +107,9 @@ class Calibration(Accuracy):
 
 
 class Metrics(Record):
-    """Looks of one system's replies (lib.model.sanity), and the perplexity of the real replies under its weights."""
+    """Looks of one system's replies (lib.model.sanity), and the perplexity of the real replies under its
+    weights.
+    """
 
     n: int | None = None
     empty: float | None = None

@@ -82,7 +82,9 @@ def _length_plot(report: Report) -> Any:
 
 
 def _samples(files: Files) -> list[dict[str, Any]]:
-    """[{tweet, replies: [(epoch, reply)]}]: what the model answered to the same validation tweets while it trained."""
+    """[{tweet, replies: [(epoch, reply)]}]: what the model answered to the same validation tweets while it
+    trained.
+    """
     path = checked(files.evaluation.processed / "val.jsonl")
     tweet_of = {pair.tweet_id: pair.tweet for pair in read_jsonl(path, Pair)} if path.is_file() else {}
     replies: dict[str, list[tuple[int, str]]] = {}

@@ -1,4 +1,6 @@
-"""What an evaluation's judge is asked: every pair of systems, the injected orders, pairs of real replies whose likes are known."""
+"""The questions to an evaluation's judge: every pair of systems, the injected orders, pairs of real replies
+whose likes are known.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,8 +24,10 @@ MAX_CALIBRATION_PAIRS = 200
 class Questions:
     """All that one judge is asked.
 
-    keys: key -> comparison, in the order of asking. of_systems, on_real: the keys of judgments.jsonl and calibration.jsonl.
-    failed: pairs that cannot be judged. preferences: the real pairs; train_preferences: those of the training tweets.
+    keys: key -> comparison, in the order of asking. of_systems, on_real: the keys of judgments.jsonl and
+    calibration.jsonl.
+    failed: pairs that cannot be judged. preferences: the real pairs; train_preferences: those of the training
+    tweets.
     """
 
     judge: Judge
@@ -48,7 +52,8 @@ class Questions:
 
 
 def questions_of(evaluation: Evaluation) -> Questions:
-    """The headline first, then the canaries, the other systems and the pairs of real replies. Asks nothing yet.
+    """The headline first, then the canaries, the other systems and the pairs of real replies. Asks nothing
+    yet.
 
     Raises UserError where there is no reply, or the systems were not answered alike.
     """

@@ -1,6 +1,6 @@
 """The runs of adapters/: the registry with one row for each, and finished ones read whole, to be compared."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,23 +9,29 @@ from lib.base.errors import UserError
 from lib.base.files import read_dicts
 from lib.evaluate.evaluation import training
 from lib.evaluate.report import Report, read_report
-from lib.train.checkpoints import step_of, whole_checkpoints
 from lib.train.manifest import Manifest, Started
 
 Row = dict[str, Any]
+StepsOf = Callable[[Path], Sequence[int]]  # run folder -> steps of its whole checkpoints, the newest last
 MAX_RUNS = 4  # in one comparison: as many colours as a plot has
 
 
-def registry(root: Path) -> list[Row]:
-    """Every run below root/adapters, in the order of their names. A run that cannot be read says so in its `state`."""
+def registry(root: Path, steps_of: StepsOf) -> list[Row]:
+    """Every run below root/adapters, in the order of their names.
+
+    A run that cannot be read says so in its `state`.
+    """
     folders = sorted(
         path for path in (root / "adapters").glob("*") if path.is_dir() and not path.name.startswith(".")
     )
-    return [run_row(folder) for folder in folders]
+    return [run_row(folder, steps_of) for folder in folders]
 
 
-def run_row(folder: Path) -> Row:
-    """What is known of one run. `state`: finished, unfinished (and the step it can go on from), or why there is nothing to show."""
+def run_row(folder: Path, steps_of: StepsOf) -> Row:
+    """One run: settings, numbers, evaluations.
+
+    `state`: finished, unfinished (and the step it can go on from), or why there is nothing to show.
+    """
     try:
         manifest = training(folder) if (folder / "manifest.json").is_file() else None
         started = Started.read(folder / "started.json") if (folder / "started.json").is_file() else None
@@ -37,7 +43,7 @@ def run_row(folder: Path) -> Row:
     keys = ("n_train", "eval_loss", "train_eval_gap", "seconds", "usd", "alerts")
     return {
         "run": folder.name,
-        "state": "finished" if manifest else _unfinished(folder, bool(started)),
+        "state": "finished" if manifest else _unfinished(steps_of(folder), bool(started)),
         **{key: config.get(key) for key in ("data", "model", "method", "learning_rate", "epochs")},
         "rank": (config.get("lora") or {}).get("rank"),
         **{key: getattr(manifest, key, None) for key in keys},
@@ -45,10 +51,9 @@ def run_row(folder: Path) -> Row:
     }
 
 
-def _unfinished(folder: Path, is_started: bool) -> str:
-    whole = whole_checkpoints(folder / "checkpoints")
-    if whole:
-        return f"unfinished, checkpoint at step {step_of(whole[-1])}"
+def _unfinished(steps: Sequence[int], is_started: bool) -> str:
+    if steps:
+        return f"unfinished, checkpoint at step {steps[-1]}"
     return "unfinished, no checkpoint yet" if is_started else "not trained here"
 
 
@@ -133,7 +138,10 @@ class Run:
 
 
 def read_runs(names: Sequence[str], root: Path) -> list[Run]:
-    """The runs to compare. Raises UserError for one name, more than MAX_RUNS, a name twice, or an unfinished run."""
+    """The runs to compare.
+
+    Raises UserError for one name, more than MAX_RUNS, a name twice, or an unfinished run.
+    """
     there = sorted(path.parent.name for path in (root / "adapters").glob("*/manifest.json"))
     finished = f"Finished runs: {', '.join(there) or 'none; `make train` makes one'}."
     if not 2 <= len(names) <= MAX_RUNS or len(set(names)) < len(names):

@@ -1,4 +1,7 @@
-"""The manifests that the steps of an evaluation leave for the next one, as records. Those of earlier versions are read as well."""
+"""The manifests that the steps of an evaluation leave for the next one, as records.
+
+Those of earlier versions are read as well.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -39,7 +42,9 @@ class JudgmentsManifest(Record):
 
 
 class ModelMetrics(Record):
-    """model_metrics.json: perplexity of the real replies, token losses on general texts; None where only a server answers."""
+    """model_metrics.json: perplexity of the real replies, token losses on general texts; None where only a
+    server answers.
+    """
 
     fingerprint: str = ""
     engine: str | None = None
@@ -50,14 +55,17 @@ class ModelMetrics(Record):
 
 
 def read_replies_manifest(folder: Path) -> RepliesManifest:
+    """Of adapters/<run>/eval/<eval>. Raises UserError where it is missing or damaged."""
     path = folder / "replies.manifest.json"
     return parsed(read_json(path), RepliesManifest, str(path))
 
 
 def read_judgments_manifest(folder: Path) -> JudgmentsManifest:
+    """Of adapters/<run>/eval/<eval>. Raises UserError where it is missing or damaged."""
     path = folder / "judgments.manifest.json"
     return parsed(read_json(path), JudgmentsManifest, str(path))
 
 
 def read_model_metrics(path: Path) -> ModelMetrics:
+    """Raises UserError where it is missing or damaged."""
     return parsed(read_json(path), ModelMetrics, str(path))

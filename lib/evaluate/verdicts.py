@@ -26,7 +26,8 @@ Say = Callable[[str], None]
 def make_judgments(evaluation: Evaluation, say: Say = lambda line: None) -> tuple[JudgmentsManifest, bool]:
     """Write OUTPUTS and judgments.manifest.json. Returns the manifest, and whether anything had to be done.
 
-    What is in the log (work/judgments.jsonl) is never judged again; a changed reply, judge or rubric has another key.
+    What is in the log (work/judgments.jsonl) is never judged again; a changed reply, judge or rubric has
+    another key.
     """
     asked, folder = questions_of(evaluation), evaluation.folder
     again = os.environ.get("AGAIN") == "1" and not asked.judge.is_free
@@ -77,7 +78,9 @@ def _habits(evaluation: Evaluation, asked: Questions, known: Mapping[str, Judgme
 
 
 def _look_outdated(judgments: Path, replies: Path) -> None:
-    """make compares times: what a budget cut short must look older than its inputs, so that the step runs again."""
+    """make compares times: what a budget cut short must look older than its inputs, so that the step runs
+    again.
+    """
     before = replies.stat().st_mtime - 1
     os.utime(judgments, (before, before))
 
@@ -89,8 +92,10 @@ def _ledger(evaluation: Evaluation) -> Ledger:
 def _known(evaluation: Evaluation, asked: Questions, say: Say, again: bool) -> dict[str, Judgment]:
     """The log once every question has been asked: key -> judgment.
 
-    Where an output was damaged, the log must give back what the manifest knows. A log that does not was changed too, and is
-    made again from what it was made from: the ranker, or the stored answers. Raises UserError if those do not give it back.
+    Where an output was damaged, the log must give back what the manifest knows. A log that does not was
+    changed too, and is
+    made again from what it was made from: the ranker, or the stored answers. Raises UserError if those do not
+    give it back.
     """
     folder, ledger = evaluation.folder, _ledger(evaluation)
     log, answers, manifest = (
@@ -122,10 +127,10 @@ def _known(evaluation: Evaluation, asked: Questions, say: Say, again: bool) -> d
         known = judge()
     if not asked.judge.is_free and differs(known):
         raise UserError(
-            f"{answers} was changed, and so were the files made from it: neither holds what {manifest} was written for. "
-            "Copy one of them back, for free. "
-            f"Without a copy, delete {answers} and {log} and run this again: everything is asked once more, which is "
-            "paid for once more (the estimate and a question come first)."
+            f"{answers} was changed, and so were the files made from it: neither holds what {manifest} was "
+            f"written for. Copy one of them back, for free. Without a copy, delete {answers} and {log} and "
+            "run this again: everything is asked once more, which is paid for once more (the estimate and "
+            "a question come first)."
         )
     return known
 
@@ -177,7 +182,7 @@ def _is_finished(folder: Path, fingerprint: str) -> bool:
 
 
 def summary(folder: Path, manifest: JudgmentsManifest) -> str:
-    """What came of it, how far the judge can be trusted and what it cost."""
+    """The step's outcome for the console: verdicts, how far the judge can be trusted and what it cost."""
     lines = [f"judge: {manifest.n_judgments:,} verdicts by {manifest.model}"]
     if manifest.n_failed:
         lines.append(
@@ -191,15 +196,18 @@ def summary(folder: Path, manifest: JudgmentsManifest) -> str:
         lines.append(f"  canaries: {canary.held} of {canary.n} injected orders were not obeyed")
         if canary.obeyed:
             lines.append(
-                f"  warning: the judge obeyed {', '.join(canary.obeyed)}: its verdict on a hostile reply may be the reply's own"
+                f"  warning: the judge obeyed {', '.join(canary.obeyed)}: its verdict on a hostile reply "
+                "may be the reply's own"
             )
     if account := manifest.account:
         tokens = f"{account.input_tokens:,} tokens in, {account.output_tokens:,} out"
         lines.append(
-            f"  cost: ${account.usd:.4f} for {account.answers:,} answers ({tokens}), {account.batches} batches, over all runs"
+            f"  cost: ${account.usd:.4f} for {account.answers:,} answers ({tokens}), {account.batches} "
+            "batches, over all runs"
         )
         if account.possibly_paid:
             lines.append(
-                f"  of that possibly paid: ${account.possibly_paid_usd:.4f} for {account.possibly_paid} answers lost on their way"
+                f"  of that possibly paid: ${account.possibly_paid_usd:.4f} for {account.possibly_paid} "
+                "answers lost on their way"
             )
     return "\n".join([*lines, f"  {manifest.calibration}", f"wrote {folder / 'judgments.jsonl'}"])

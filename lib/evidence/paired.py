@@ -1,19 +1,21 @@
-"""Two candidates that met the same opponent on the same tweets: the difference of their net win rates, tweet by tweet."""
+"""Two candidates that met the same opponent on the same tweets: the difference of their net win rates, tweet
+by tweet.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lib.evidence.effects import permutation_test
 from lib.evidence.intervals import design_effect, mean_interval
 from lib.evidence.power import smallest_effects
-from lib.evidence.stats import permutation_test
 
 
 @dataclass(frozen=True)
 class Difference:
     """Net win points, one minus the other, on n tweets.
 
-    ci95: None where every tweet got the same verdict twice. p: paired permutation test over authors. mde: the smallest
-    difference that so many tweets show with power 0.8; None below three.
+    ci95: None where every tweet got the same verdict twice. p: paired permutation test over authors. mde: the
+    smallest difference that so many tweets show with power 0.8; None below three.
     """
 
     n: int
@@ -24,7 +26,10 @@ class Difference:
 
 
 def net_win_difference(one: Sequence[float], other: Sequence[float], authors: Sequence[str]) -> Difference:
-    """one, other: the steps of two candidates over their common opponent, in [-1, 1], tweet by tweet. authors: of the tweets."""
+    """one, other: the steps of two candidates over their common opponent, in [-1, 1], tweet by tweet.
+
+    authors: of the tweets.
+    """
     import numpy as np
 
     difference = np.sign(np.asarray(one, dtype=float)) - np.sign(np.asarray(other, dtype=float))

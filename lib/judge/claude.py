@@ -1,4 +1,6 @@
-"""Claude as the judge: every comparison is asked once, live or in batches, and never again once an answer is stored."""
+"""Claude as the judge: every comparison is asked once, live or in batches, and never again once an answer is
+stored.
+"""
 
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
@@ -85,10 +87,12 @@ def judge_with_claude(
     sleep: Callable[[float], None] | None = None,
     again: bool = False,
 ) -> None:
-    """Append a judgment or a failure {key, reason, detail} for every comparison to folder/judgments.jsonl and judgments.failed.jsonl.
+    """Append a judgment or a failure {key, reason, detail} for every comparison to folder/judgments.jsonl and
+    judgments.failed.jsonl.
 
-    What the budget (judge.max_usd, lowered by MAX_USD; over all runs) leaves out gets neither: the next run asks it. Raises UserError,
-    with all answers kept, where the API refuses or cannot be reached. Costs no request where everything has been answered.
+    What the budget (judge.max_usd, lowered by MAX_USD; over all runs) leaves out gets neither: the next run
+    asks it. Raises UserError, with all answers kept, where the API refuses or cannot be reached. Costs no
+    request where everything has been answered.
     again: ask once more for what was given up.
     """
     identity = claude_identity(config)
@@ -103,7 +107,8 @@ def judge_with_claude(
     )
     if n_lost := job.books.settle():
         say(
-            f"{n_lost} requests were under way when the last run ended: booked as possibly paid, each is asked once more at most"
+            f"{n_lost} requests were under way when the last run ended: booked as possibly paid, each is "
+            "asked once more at most"
         )
     try:
         job.ask()
@@ -112,6 +117,8 @@ def judge_with_claude(
 
 
 def claude_account(folder: Path, ledger: Ledger, keys: Container[str]) -> dict[str, Any]:
-    """What the judge of an evaluation has cost so far, and how many of these questions were asked twice because an answer was lost."""
+    """The bill: what the judge of an evaluation has cost so far, and how many of these questions were asked
+    twice because an answer was lost.
+    """
     books = Books(folder, ledger)
     return books.account() | {"asked_again": sum(n > 0 for key, n in books.n_lost().items() if key in keys)}

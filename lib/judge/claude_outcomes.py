@@ -1,4 +1,4 @@
-"""What became of each question to Claude: a judgment, or a failure with its reason; each is written once."""
+"""The outcome of each question to Claude: a judgment, or a failure with its reason; each is written once."""
 
 from pathlib import Path
 
@@ -10,7 +10,10 @@ GIVEN_UP = ("answer_lost", "rejected")  # reasons that AGAIN=1 puts aside
 
 
 class Outcomes:
-    """folder/judgments.jsonl and judgments.failed.jsonl. failed: key -> reason, the newest line of a key counts."""
+    """folder/judgments.jsonl and judgments.failed.jsonl.
+
+    failed: key -> reason, the newest line of a key counts.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._judgments, self._failures = folder / "judgments.jsonl", folder / "judgments.failed.jsonl"
@@ -19,7 +22,10 @@ class Outcomes:
         self.failed: dict[str, str] = {row["key"]: row["reason"] for row in rows}
 
     def read(self, key: str, comparison: Comparison, raw: str, model: str) -> None:
-        """Turn an answer into a judgment or a failure. One that came after its question was given up still counts."""
+        """Turn an answer into a judgment or a failure.
+
+        One that came after its question was given up still counts.
+        """
         if key in self.judged or (key in self.failed and self.failed[key] not in GIVEN_UP):
             return
         try:

@@ -1,6 +1,8 @@
-"""One round of asking Claude: which questions are open, live or in batches, under the budget, and how their answers are read.
+"""One round of asking Claude: which questions are open, live or in batches, under the budget, and how their
+answers are read.
 
-Order of what happens to an answer: intent in the ledger, request, raw answer on disk, cost in the ledger, and only then is it read.
+Order of what happens to an answer: intent in the ledger, request, raw answer on disk, cost in the ledger, and
+only then is it read.
 """
 
 import os
@@ -101,7 +103,8 @@ class Round:
     def ask(self) -> None:
         if held := self._held() - self.books.answers.keys():
             self.say(
-                f"the ledger was damaged: nobody knows whether {len(held):,} questions were paid for; they are asked only with AGAIN=1"
+                f"the ledger was damaged: nobody knows whether {len(held):,} questions were paid for; they "
+                "are asked only with AGAIN=1"
             )
         if not self.open() and not self.books.open_batches():
             return
@@ -148,12 +151,16 @@ class Round:
         if not (at_risk := [key for key in keys if key in self.max_lost]):
             return asked
         risk_usd = self._worst_usd(at_risk, batch=False)
-        return f"{len(at_risk):,} were given up before and may have been paid for already, up to ${risk_usd:.2f}.\n{asked}"
+        return (
+            f"{len(at_risk):,} were given up before and may have been paid for already, up to "
+            f"${risk_usd:.2f}.\n{asked}"
+        )
 
     def _say_stopped(self) -> None:
         self.say(
-            f"stopped at the budget: ${self.books.spent_usd():.2f} of ${self.cap_usd:.2f} is spent and the next request may not fit. "
-            f"{len(self.open()):,} are not judged: raise judge.max_usd (or MAX_USD) and run the same command again"
+            f"stopped at the budget: ${self.books.spent_usd():.2f} of ${self.cap_usd:.2f} is spent and the "
+            f"next request may not fit. {len(self.open()):,} are not judged: raise judge.max_usd (or "
+            "MAX_USD) and run the same command again"
         )
 
     def _worst_usd(self, keys: Sequence[str], batch: bool) -> float:
@@ -165,9 +172,11 @@ class Round:
     # --- in batches ------------------------------------------------------------------------------------
 
     def _left(self) -> list[str]:
-        """Open keys without those that this process has seen end for good; those that were lost before come last.
+        """Open keys without those that this process has seen end for good; those that were lost before come
+        last.
 
-        If something keeps killing the process, no question is lost twice while another has not been asked once.
+        If something keeps killing the process, no question is lost twice while another has not been asked
+        once.
         """
         lost = self.books.n_lost()
         return sorted(
@@ -176,7 +185,8 @@ class Round:
         )
 
     def _probe(self, keys: Sequence[str]) -> bool:
-        """One request alone, before the first of its kind are sent by the dozen. False: it does not fit under the budget.
+        """One request alone, before the first of its kind are sent by the dozen. False: it does not fit under
+        the budget.
 
         A batch says only at its end that the API does not take requests of this shape.
         """
@@ -186,7 +196,10 @@ class Round:
         return any(key in self.books.answers for key in self.questions)
 
     def _in_batches(self) -> bool:
-        """Batch after batch until nothing is left; each as large as the budget allows in the worst case. False: it allows no more."""
+        """Batch after batch until nothing is left; each as large as the budget allows in the worst case.
+
+        False: it allows no more.
+        """
         tried: dict[str, int] = {}
         n_before = len(self.books.answers)
         while keys := [key for key in self._left() if tried.get(key, 0) < 2]:
@@ -201,7 +214,8 @@ class Round:
         if left := len(self._left()):
             if len(self.books.answers) == n_before:
                 raise UserError(
-                    f"No request of two batches was answered. Run the same command again later: {left:,} are not judged yet."
+                    f"No request of two batches was answered. Run the same command again later: {left:,} "
+                    "are not judged yet."
                 )
             self.say(f"{left:,} requests failed in two batches: run the same command again later")
         return True

@@ -1,4 +1,5 @@
-"""The judge's seam: what is compared, what a verdict is, the key it is kept under, and what every kind of judge offers.
+"""The judge's seam: what is compared, what a verdict is, the key it is kept under, and what every kind of
+judge offers.
 
 Answers are appended to a log one by one and found again by their key.
 """
@@ -20,7 +21,10 @@ BOTH: tuple[Order, ...] = ("ab", "ba")
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two replies to one tweet, shown in one order. Systems are never shown: a judge sees the tweet, `first` and `second`."""
+    """Two replies to one tweet, shown in one order.
+
+    Systems are never shown: a judge sees the tweet, `first` and `second`.
+    """
 
     tweet_id: str
     tweet: str
@@ -42,7 +46,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verdict:
-    """verdict: 5 steps from the point of view of a: 1, 0.5, 0, -0.5, -1. scores: {system: {criterion: 1..10}}."""
+    """verdict: 5 steps from the point of view of a: 1, 0.5, 0, -0.5, -1.
+
+    scores: {system: {criterion: 1..10}}.
+    """
 
     verdict: float
     scores: dict[str, dict[str, float]]
@@ -55,7 +62,10 @@ Decide = Callable[[Comparison], Verdict]
 
 
 class Judge(Protocol):
-    """One kind of judge, as an eval config asks for it. lib.judge.judges makes it; nothing else asks for its kind."""
+    """One kind of judge, as an eval config asks for it.
+
+    lib.judge.judges makes it; nothing else asks for its kind.
+    """
 
     title: str  # for a plan: known before anything was read
     is_stand_in: bool  # no evidence of quality: the report says so
@@ -82,12 +92,15 @@ class Judge(Protocol):
     ) -> None:
         """Append a judgment of every question that work/judgments.jsonl lacks.
 
-        A question without a verdict is a line of judgments.failed.jsonl. again: also what was given up before.
+        A question without a verdict is a line of judgments.failed.jsonl. again: also what was given up
+        before.
         """
         ...
 
     def account(self, work: Path, ledger: Ledger, keys: Container[str]) -> dict[str, Any] | None:
-        """The bill so far, with how many of these questions were asked twice; None for a judge that costs nothing."""
+        """The bill so far, with how many of these questions were asked twice; None for a judge that costs
+        nothing.
+        """
         ...
 
     def estimate(self, n_verdicts: int) -> dict[str, float] | None:
@@ -96,7 +109,10 @@ class Judge(Protocol):
 
 
 def comparison_key(comparison: Comparison, identity: Any) -> str:
-    """Content hash of all that the verdict depends on. identity: the judge's side of it (model, rubric, schema, effort ...)."""
+    """Content hash of all that the verdict depends on.
+
+    identity: the judge's side of it (model, rubric, schema, effort ...).
+    """
     shown = [
         getattr(comparison, name)
         for name in ("tweet_id", "tweet", "a", "b", "reply_a", "reply_b", "order", "repeat")
@@ -105,7 +121,9 @@ def comparison_key(comparison: Comparison, identity: Any) -> str:
 
 
 def system_pairs(systems: Sequence[str]) -> list[tuple[str, str]]:
-    """(a, b) to compare, the headline first: tuned against base, then tuned against the rest, then the rest against base."""
+    """(a, b) to compare, the headline first: tuned against base, then tuned against the rest, then the rest
+    against base.
+    """
     rest = [system for system in systems if system not in ("base", "tuned")]
     return [
         ("tuned", "base"),
@@ -117,14 +135,17 @@ def system_pairs(systems: Sequence[str]) -> list[tuple[str, str]]:
 def comparisons(
     tweets: Mapping[str, str], replies: Iterable[Reply], systems: Sequence[str], config: JudgeConfig
 ) -> tuple[list[Comparison], list[dict[str, Any]]]:
-    """All comparisons, and one failure for each pair that cannot be judged: a reply that is missing or empty is never a score of 0.
+    """All comparisons, and one failure for each pair that cannot be judged: a reply that is missing or empty
+    is never a score of 0.
 
-    tweets: tweet_id -> text. A tweet without a human reply is no failure. Raises UserError for replies to tweets that are not there.
+    tweets: tweet_id -> text. A tweet without a human reply is no failure. Raises UserError for replies to
+    tweets that are not there.
     """
     texts = {(reply.tweet_id, reply.system): reply.reply for reply in replies}
     if strangers := {tweet_id for tweet_id, _ in texts} - set(tweets):
         raise UserError(
-            f"replies.jsonl answers tweets that are not in test_prompts.jsonl ({min(strangers)}). Run the generate step again."
+            f"replies.jsonl answers tweets that are not in test_prompts.jsonl ({min(strangers)}). Run the "
+            "generate step again."
         )
     shown = [tweet_id for tweet_id in tweets if any((tweet_id, system) in texts for system in systems)]
     found: list[Comparison] = []
@@ -176,6 +197,7 @@ def read_judgments(log: Path) -> dict[str, Judgment]:
 
 
 def judgment_of(comparison: Comparison, verdict: Verdict, model: str, key: str) -> Judgment:
+    """The verdict as the line of the log."""
     return Judgment(
         tweet_id=comparison.tweet_id,
         a=comparison.a,

@@ -1,6 +1,7 @@
 """The judge that an eval config asks for: the one place that knows the kinds.
 
-A new kind is a module with a class that offers what lib.judge.comparisons.Judge says, its keys in JudgeConfig, and a line here.
+A new kind is a module with a class that offers what lib.judge.comparisons.Judge says, its keys in
+JudgeConfig, and a line here.
 """
 
 from collections.abc import Callable, Sequence

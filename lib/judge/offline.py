@@ -1,4 +1,6 @@
-"""The offline stand-in for a judge: a small model of which replies got likes in the training pairs, and no more than that."""
+"""The offline stand-in for a judge: a small model of which replies got likes in the training pairs, and no
+more than that.
+"""
 
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
@@ -90,16 +92,17 @@ def decide_by(ranker: Ranker) -> Decide:
 def fit_ranker(pairs: Sequence[Pair]) -> Ranker:
     """(tweet, reply) -> predicted engagement, 1 to 10: the place of the reply among the training replies.
 
-    Fitted on log likes from which the reply author's followers, the tweet's likes and the delay have been regressed out, so that
-    it rates the words. The place is taken among out-of-fold predictions: those of replies the model has seen are spread wider.
-    Only the reply's words count, the tweet is not looked at. The same pairs in any order give the same ranker.
-    Raises UserError for fewer than MIN_PAIRS pairs.
+    Fitted on log likes from which the reply author's followers, the tweet's likes and the delay have been
+    regressed out, so that it rates the words. The place is taken among out-of-fold predictions: those of
+    replies the model has seen are spread wider. Only the reply's words count, the tweet is not looked at. The
+    same pairs in any order give the same ranker. Raises UserError for fewer than MIN_PAIRS pairs.
     """
     import numpy as np
 
     if len(pairs) < MIN_PAIRS:
         raise UserError(
-            f"The offline judge learns from the training pairs' likes and needs {MIN_PAIRS}; there are {len(pairs)}. Collect more pairs."
+            f"The offline judge learns from the training pairs' likes and needs {MIN_PAIRS}; there are "
+            f"{len(pairs)}. Collect more pairs."
         )
     pairs = sorted(pairs, key=lambda pair: pair.reply_id)
     target, replies = residual_likes(pairs), [pair.reply for pair in pairs]
@@ -116,7 +119,9 @@ def fit_ranker(pairs: Sequence[Pair]) -> Ranker:
 
 
 def residual_likes(pairs: Sequence[Pair]) -> "np.ndarray":
-    """(n,) log(1 + likes) of the replies, minus what followers, the tweet's likes and the delay explain (least squares)."""
+    """(n,) log(1 + likes) of the replies, minus what followers, the tweet's likes and the delay explain
+    (least squares).
+    """
     import numpy as np
     from sklearn.linear_model import LinearRegression
 
@@ -140,7 +145,9 @@ def _model() -> Any:
 
 
 def _out_of_fold(replies: list[str], target: "np.ndarray", tweets: list[str]) -> "np.ndarray":
-    """Predictions for each reply by a model that has not seen its tweet; one tweet only: by the model that has."""
+    """Predictions for each reply by a model that has not seen its tweet; one tweet only: by the model that
+    has.
+    """
     from sklearn.model_selection import GroupKFold, cross_val_predict
 
     n_folds = min(FOLDS, len(set(tweets)))

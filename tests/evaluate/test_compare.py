@@ -13,8 +13,8 @@ from lib.base.schema import Judgment, Reply
 from lib.evaluate.compare import compare_runs, config_difference
 from lib.evaluate.compare_page import page, text
 from lib.evaluate.runs import read_runs
+from lib.evidence.effects import permutation_test
 from lib.evidence.intervals import mean_interval
-from lib.evidence.stats import permutation_test
 from lib.judge.comparisons import Comparison, Verdict, judgment_of
 from tests.eval_data import prompt, write_data
 
@@ -150,7 +150,8 @@ def test_equal_verdicts_are_said_to_be_equal(root):
     make_run(root, "v1", signs(1))
     make_run(root, "v2", signs(1))
     assert versus(root)["sentence"] == (
-        "v1 and v2 got the same verdict against base on every one of the same 40 tweets: nothing tells them apart."
+        "v1 and v2 got the same verdict against base on every one of the same 40 tweets: nothing tells them "
+        "apart."
     )
 
 

@@ -8,7 +8,8 @@ from lib.base.config import load_config
 from lib.base.errors import UserError
 from lib.base.files import write_json, write_jsonl
 from lib.base.settings import EvalConfig, TrainConfig
-from lib.evaluate.eval_plan import eval_plan, observed_spread, text
+from lib.evaluate.eval_plan import eval_plan, observed_spread
+from lib.evaluate.eval_plan_text import text
 from lib.evaluate.evaluation import Evaluation
 from tests.eval_data import prompt, write_configs, write_data
 

@@ -1,4 +1,6 @@
-"""report.json as a record: what is written is read again, what earlier versions wrote too, anything else gets a sentence."""
+"""report.json as a record: what is written is read again, what earlier versions wrote too, anything else gets
+a sentence.
+"""
 
 import json
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""Claude as the judge, through the real SDK against a loopback API: what is asked, what counts, what it costs."""
+"""Claude as the judge, through the real SDK against a loopback API: what is asked, what counts, what it
+costs.
+"""
 
 import json
 import sys

@@ -1,4 +1,6 @@
-"""The judge's seam: both orders, a key over everything that matters, failures apart, and how good the judge is."""
+"""The judge's seam: both orders, a key over everything that matters, failures apart, and how good the judge
+is.
+"""
 
 import shutil
 import sys
@@ -101,7 +103,8 @@ def test_replies_to_unknown_tweets_are_an_error():
 
 def test_the_key_changes_with_everything_the_verdict_depends_on():
     changes = [
-        {"tweet": "b"}, {"reply_a": "b"}, {"reply_b": "b"}, {"order": "ba"}, {"repeat": 1}, {"tweet_id": "2"}, {"a": "fewshot"}
+        {"tweet": "b"}, {"reply_a": "b"}, {"reply_b": "b"},
+        {"order": "ba"}, {"repeat": 1}, {"tweet_id": "2"}, {"a": "fewshot"},
     ]  # fmt: skip
     keys = [
         comparison_key(ONE, "m"),
