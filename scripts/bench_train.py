@@ -12,18 +12,9 @@ from typing import Any
 
 from lib.base.benchmarks import in_fresh_process, write_table
 from lib.base.console import parser, run
-from lib.train.bench_table import bench_page, lengths_of
-from lib.train.speed import (
-    ARMS,
-    MEMORY_ARMS,
-    QWEN3_8B,
-    SMALL,
-    Arm,
-    matmul_rate,
-    measure,
-    typical_lengths,
-    write_weights,
-)
+from lib.train.bench_table import bench_page
+from lib.train.random_model import QWEN3_8B, SMALL, lengths_of, typical_lengths, write_weights
+from lib.train.speed import ARMS, MEMORY_ARMS, Arm, matmul_rate, measure
 
 N_ROWS = 1_000
 

@@ -30,21 +30,27 @@ def tensor_shapes(path: Path) -> dict[str, list[int]]:
     if not path.is_file():
         raise UserError(f"{path} does not exist. Train the run first: `make train`.")
     try:
-        size = path.stat().st_size
-        with path.open("rb") as handle:
-            n_header = int.from_bytes(handle.read(8), "little")
-            if not 2 <= n_header <= min(MAX_HEADER, size):
-                raise ValueError("no header")
-            header = json.loads(handle.read(n_header))
+        text = safetensors_header(path)
+        header = json.loads(text)
         header.pop("__metadata__", None)
         ends = [tensor["data_offsets"][1] for tensor in header.values()]
-        if 8 + n_header + max(ends, default=0) != size:
+        if 8 + len(text) + max(ends, default=0) != path.stat().st_size:
             raise ValueError("cut short")
         return {name: tensor["shape"] for name, tensor in header.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path} is damaged ({error}). Train the run again, or copy the file again from where it was trained."
         ) from error
+
+
+def safetensors_header(path: Path) -> bytes:
+    """The JSON header of a safetensors file: 8 bytes say its length, behind it lie the numbers. Raises ValueError."""
+    size = path.stat().st_size
+    with path.open("rb") as handle:
+        n_header = int.from_bytes(handle.read(8), "little")
+        if not 2 <= n_header <= min(MAX_HEADER, size - 8):
+            raise ValueError("no header")
+        return handle.read(n_header)
 
 
 def check_adapter(folder: Path, config: TrainConfig, shape: Any) -> None:
@@ -79,11 +85,12 @@ def check_adapter(folder: Path, config: TrainConfig, shape: Any) -> None:
 def whole_adapter(manifest: Path) -> str:
     """sha256 of the weights beside a run's manifest. Raises UserError unless they are the ones that it was written for."""
     run, weights = manifest.parent, manifest.parent / ADAPTER_FILE
-    sha256 = sha256_of(weights)
-    if _field(manifest, "adapter_sha256") != sha256:
+    sha256 = sha256_of(weights) if weights.is_file() else None
+    if sha256 is None or _field(manifest, "adapter_sha256") != sha256:
+        wrong = f"is not the file that {manifest} was written for (another sha256)" if sha256 else "is missing"
         raise UserError(
-            f"{weights} is not the file that {manifest} was written for (another sha256). Copy it again from where it was trained, "
-            f"for free. Without a copy, delete {run} and train again: `make plan RUN={run.name}` says what that costs."
+            f"{weights} {wrong}. Copy it again from where it was trained, for free. Without a copy, delete {run} "
+            f"and train again: `make plan RUN={run.name}` says what that costs."
         )
     return sha256
 

@@ -1,12 +1,15 @@
-"""The model card: what the adapter is, what was measured and what was not. It holds no text of the data."""
+"""The model card: what the adapter is, what was measured and what was not. It holds no text of the data.
 
-from typing import Any
+What an older manifest or report does not say is said to be unknown, never guessed.
+"""
 
 from lib.base.settings import TrainConfig
+from lib.evaluate.measures import Accuracy, Calibration, Position
+from lib.evaluate.report import Report
 from lib.model.chat import messages
+from lib.train.manifest import Manifest
 
 TINY = "tiny"
-Report = dict[str, Any]  # report.json; absent numbers are said to be absent, never guessed
 
 STAND_IN = (
     "**The judge was an offline stand-in**: a small ranker fitted on the likes of the training replies, no language model and no person. "
@@ -24,24 +27,25 @@ what it was trained on, be wrong, or be rude. It is not for impersonation and no
 Apache-2.0, as the base model's."""
 
 
-def model_card(repo: str, config: TrainConfig, manifest: dict[str, Any], report: Report | None) -> str:
+def model_card(repo: str, config: TrainConfig, manifest: Manifest, report: Report | None) -> str:
     """README.md for the Hub: YAML metadata, then Markdown. The same inputs give the same text, to the byte."""
     sections = [_what(repo, config), _evaluation(report), _training(config, manifest)]
     if config.model != TINY:  # nobody else has its base
-        sections.append(_use(repo, config, config.revision or manifest.get("revision")))
+        sections.append(_use(repo, config, config.revision or manifest.revision))
     sections.append(LIMITS)
     return f"---\n{_metadata(repo, config, report)}\n---\n\n" + "\n\n".join(sections) + "\n"
 
 
 def is_stand_in(report: Report) -> bool:
-    return (report.get("judge") or {}).get("kind") != "claude"
+    """Whether the judge was no language model, so that its numbers are no evidence."""
+    return report.judge.kind != "claude"
 
 
 def _metadata(repo: str, config: TrainConfig, report: Report | None) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     results = None
-    if report and not is_stand_in(report) and isinstance(report.get("win_rate"), int | float):
+    if report and not is_stand_in(report) and report.win_rate is not None:
         results = [
             EvalResult(
                 task_type="text-generation",
@@ -49,7 +53,7 @@ def _metadata(repo: str, config: TrainConfig, report: Report | None) -> str:
                 dataset_name="held-out tweets",
                 metric_type="win_rate",
                 metric_name=f"win rate against the base model, {_n(report)} tweets, verdict: {_verdict(report)}",
-                metric_value=round(report["win_rate"], 4),
+                metric_value=round(report.win_rate, 4),
             )
         ]
     return ModelCardData(
@@ -92,65 +96,60 @@ def _evaluation(report: Report | None) -> str:
     if _verdict(report) == "underpowered":
         lines.append("Underpowered: too few tweets to tell. It is neither a success nor a failure.")
     lines.append(_table(("tuned against base, on held-out tweets", "value"), _numbers(report)))
-    criteria = (report.get("gate") or {}).get("criteria") or []
-    if criteria:
+    if report.gate.criteria:
         rows = [
-            (f"`{c.get('name')}`", _number(c.get("value")), _number(c.get("threshold")), _yes(c.get("pass")))
-            for c in criteria
+            (f"`{c.name}`", _number(c.value), _number(c.threshold), "yes" if c.passed else "no")
+            for c in report.gate.criteria
         ]
         lines.append(_table(("criterion of the gate", "value", "threshold", "met"), rows))
     return "\n\n".join(lines)
 
 
 def _numbers(report: Report) -> list[tuple[str, str]]:
-    judge, mde = report.get("judge") or {}, report.get("mde")
-    smallest = (
-        mde if isinstance(mde, dict) else {**((report.get("headline") or {}).get("mde") or {}), "d": mde}
-    )
+    judge, smallest = report.judge, report.headline.mde if report.headline else {}
     return [
         ("tweets", _n(report)),
         (
             "net win, points (wins - losses) / tweets, 95% interval",
-            f"{_number(report.get('net_win'))} {_interval(report.get('ci95'))}",
+            f"{_number(report.net_win)} {_interval(report.ci95)}",
         ),
-        ("win rate, a tie counts half", _number(report.get("win_rate"))),
-        ("Wilcoxon signed rank, p", _number(report.get("wilcoxon_p"), 3)),
-        ("Mann-Whitney U, p", _number(report.get("mannwhitney_p"), 3)),
-        ("Cohen's d", _number(report.get("cohens_d"))),
-        ("smallest d these tweets show with power 0.8", _number(smallest.get("d"))),
+        ("win rate, a tie counts half", _number(report.win_rate)),
+        ("Wilcoxon signed rank, p", _number(report.wilcoxon_p, 3)),
+        ("Mann-Whitney U, p", _number(report.mannwhitney_p, 3)),
+        ("Cohen's d", _number(report.cohens_d)),
+        ("smallest d these tweets show with power 0.8", _number(report.mde)),
         ("smallest net win these tweets show with power 0.8, points", _number(smallest.get("net_win"))),
         (
             "judge",
-            f"{'offline stand-in' if is_stand_in(report) else 'Claude'}, `{judge.get('model') or 'unnamed'}`",
+            f"{'offline stand-in' if is_stand_in(report) else 'Claude'}, `{judge.model or 'unnamed'}`",
         ),
-        ("judge's accuracy on real engagement", _calibration(judge.get("calibration"))),
-        ("judge's position bias", _position(judge.get("position_bias"))),
+        ("judge's accuracy on real engagement", _calibration(judge.calibration)),
+        ("judge's position bias", _position(judge.position_bias)),
     ]
 
 
-def _position(bias: Any) -> str:
-    if not isinstance(bias, dict) or "first_chosen" not in bias:
-        return _first_number(bias)
-    if bias["first_chosen"] is None:
+def _position(bias: Position | None) -> str:
+    if bias is None or bias.first_chosen is None:
         return "not measured"
-    return f"chose the reply shown first in {_number(bias['first_chosen'])} of the decided comparisons"
+    return f"chose the reply shown first in {_number(bias.first_chosen)} of the decided comparisons"
 
 
-def _calibration(calibration: Any) -> str:
-    if not isinstance(calibration, dict) or calibration.get("accuracy") is None:
+def _calibration(calibration: Calibration | None) -> str:
+    if calibration is None or calibration.accuracy is None:
         return "not measured"
-    known = f"{_number(calibration['accuracy'])} {_interval(calibration.get('ci95'))} on {calibration.get('n', 'an unknown number of')} pairs"
-    if calibration.get("status"):
-        known += f" ({calibration['status']})"
-    baselines = calibration.get("baselines")
-    if isinstance(baselines, dict) and baselines:
-        known += "; baselines: " + ", ".join(
-            f"{str(name).replace('_', ' ')} {_first_number(value)}" for name, value in baselines.items()
-        )
-    return known
+    n_pairs = "an unknown number of" if calibration.n is None else calibration.n
+    known = f"{_number(calibration.accuracy)} {_interval(calibration.ci95)} on {n_pairs} pairs"
+    if calibration.status:
+        known += f" ({calibration.status})"
+    baselines = [_baseline(name, found) for name, found in calibration.baselines.items()]
+    return known + ("; baselines: " + ", ".join(baselines) if baselines else "")
 
 
-def _training(config: TrainConfig, manifest: dict[str, Any]) -> str:
+def _baseline(name: str, found: Accuracy | None) -> str:
+    return f"{name.replace('_', ' ')} {_number(found.accuracy if found else None)}"
+
+
+def _training(config: TrainConfig, manifest: Manifest) -> str:
     lora = config.lora
     rows = [
         (
@@ -160,7 +159,7 @@ def _training(config: TrainConfig, manifest: dict[str, Any]) -> str:
         ("base weights while training", "4-bit NF4" if config.quantization == "nf4" else "not quantised"),
         (
             "pairs (train / validation)",
-            f"{manifest.get('n_train', 'unknown')} / {manifest.get('n_val', 'unknown')}",
+            " / ".join("unknown" if n is None else str(n) for n in (manifest.n_train, manifest.n_val)),
         ),
         (
             "learning rate, schedule, epochs, batch",
@@ -168,9 +167,9 @@ def _training(config: TrainConfig, manifest: dict[str, Any]) -> str:
         ),
         (
             "train / validation loss",
-            f"{_number(manifest.get('train_loss'), 3)} / {_number(manifest.get('eval_loss'), 3)}",
+            f"{_number(manifest.train_loss, 3)} / {_number(manifest.eval_loss, 3)}",
         ),
-        ("validation perplexity", _number(manifest.get("perplexity"))),
+        ("validation perplexity", _number(manifest.perplexity)),
         ("seed", str(config.seed)),
     ]
     return "## Training\n\n" + _table(("setting", "value"), rows)
@@ -209,44 +208,19 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def _n(report: Report) -> str:
-    n = report.get("n_prompts")
-    return f"{n:,}" if isinstance(n, int) else "an unknown number of"
+    return "an unknown number of" if report.n_prompts is None else f"{report.n_prompts:,}"
 
 
 def _verdict(report: Report) -> str:
-    return str((report.get("gate") or {}).get("verdict") or "none")
+    return report.gate.verdict or "none"
 
 
-def _number(value: Any, digits: int = 2) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+def _number(value: float | None, digits: int = 2) -> str:
+    if value is None:
         return "not measured"
     smallest = 10**-digits
     return f"< {smallest:g}" if digits > 2 and 0 <= value < smallest else f"{value:.{digits}f}"
 
 
-def _first_number(value: Any) -> str:
-    """A number, or the first one of a record such as {rate, ci95, n}."""
-    if isinstance(value, dict):
-        value = next(
-            (
-                inner
-                for inner in value.values()
-                if isinstance(inner, int | float) and not isinstance(inner, bool)
-            ),
-            None,
-        )
-    return _number(value)
-
-
-def _yes(flag: Any) -> str:
-    return "yes" if flag else "no"
-
-
-def _interval(bounds: Any) -> str:
-    if (
-        isinstance(bounds, list | tuple)
-        and len(bounds) == 2
-        and all(isinstance(bound, int | float) for bound in bounds)
-    ):
-        return f"[{bounds[0]:.2f}, {bounds[1]:.2f}]"
-    return ""
+def _interval(bounds: tuple[float, float] | None) -> str:
+    return f"[{bounds[0]:.2f}, {bounds[1]:.2f}]" if bounds else ""

@@ -8,16 +8,18 @@ from typing import Any
 from lib.base.errors import UserError
 from lib.base.files import lock, read_json, write_json, write_text
 from lib.base.settings import SamplingConfig, TrainConfig
-from lib.model.adapters import sha256_of
+from lib.evaluate.report import Report, read_report
+from lib.model.adapters import ADAPTER_FILE, sha256_of
 from lib.publish.card import TINY, model_card
 from lib.publish.dist_leaks import known_of, refuse_leaks, refuse_link
 from lib.publish.weights_file import check_weights
+from lib.train.manifest import Manifest, read_manifest
 
-ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+ADAPTER_CONFIG = "adapter_config.json"
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 ALLOWED = frozenset(
     {
-        ADAPTER,
+        ADAPTER_FILE,
         ADAPTER_CONFIG,
         *TOKENIZER,
         "README.md",
@@ -79,12 +81,12 @@ def _fill(
     config: TrainConfig,
     repo: str,
     sampling: SamplingConfig | None,
-    manifest: dict[str, Any],
-    report: dict[str, Any] | None,
+    manifest: Manifest,
+    report: Report | None,
 ) -> None:
-    _copy(run / ADAPTER, dist / ADAPTER)
+    _copy(run / ADAPTER_FILE, dist / ADAPTER_FILE)
     adapter_config = _adapter_config(run / ADAPTER_CONFIG, config, manifest)
-    check_weights(dist / ADAPTER, manifest.get("adapter_sha256"), adapter_config["r"])
+    check_weights(dist / ADAPTER_FILE, manifest.adapter_sha256, adapter_config["r"])
     write_json(dist / ADAPTER_CONFIG, adapter_config)
     _copy_tokenizer(run, dist)
     _copy(_license(), dist / "LICENSE")
@@ -95,10 +97,9 @@ def _fill(
             {"do_sample": sampling.temperature > 0, **sampling.model_dump(exclude={"seed"})},
         )
     if report is not None:
-        write_json(
-            dist / "eval" / "summary.json",
-            {key: _aggregates(report[key]) for key in SUMMARY if key in report},
-        )
+        said = report.as_written()
+        summary = {key: _aggregates(said[key]) for key in SUMMARY if key in said}
+        write_json(dist / "eval" / "summary.json", summary)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -130,35 +131,34 @@ def dist_files(dist: Path) -> dict[str, dict[str, Any]]:
     return files
 
 
-def _manifest(run: Path, config: TrainConfig) -> dict[str, Any]:
-    if not (run / ADAPTER).is_file():
+def _manifest(run: Path, config: TrainConfig) -> Manifest:
+    if not (run / ADAPTER_FILE).is_file():
         raise UserError(f"{run} has no trained adapter: run `make train RUN={run.name}`.")
     if not (run / "manifest.json").is_file():
         raise UserError(
             f"{run} has no manifest.json, so its training did not finish: run `make train RUN={run.name}`."
         )
-    manifest = read_json(run / "manifest.json")
-    if manifest.get("model", config.model) != config.model:
+    manifest = read_manifest(run / "manifest.json")
+    if manifest.model not in (None, config.model):
         raise UserError(
-            f"{run} was trained on {manifest['model']}, its config now says {config.model}. Restore it, or train again."
+            f"{run} was trained on {manifest.model}, its config now says {config.model}. Restore it, or train again."
         )
     return manifest
 
 
-def _report(run: Path, config: TrainConfig, manifest: dict[str, Any]) -> dict[str, Any] | None:
+def _report(run: Path, config: TrainConfig, manifest: Manifest) -> Report | None:
     path = run / "eval" / config.eval / "report.json"
     if not path.is_file():
         return None
-    report = read_json(path)
-    judged = (report.get("hashes") or {}).get("adapter") or manifest.get("adapter_sha256")
-    if judged != manifest.get("adapter_sha256"):
+    report = read_report(path)
+    if (report.hashes.get("adapter") or manifest.adapter_sha256) != manifest.adapter_sha256:
         raise UserError(
-            f"{path} is about an older adapter than {run / ADAPTER}. Run `make eval RUN={run.name}`, or delete the report."
+            f"{path} is about an older adapter than {run / ADAPTER_FILE}. Run `make eval RUN={run.name}`, or delete the report."
         )
     return report
 
 
-def _adapter_config(path: Path, config: TrainConfig, manifest: dict[str, Any]) -> dict[str, Any]:
+def _adapter_config(path: Path, config: TrainConfig, manifest: Manifest) -> dict[str, Any]:
     """PEFT's own, with the base model's public name and revision instead of whatever folder it was loaded from."""
     values = read_json(path)
     odd = [
@@ -172,7 +172,7 @@ def _adapter_config(path: Path, config: TrainConfig, manifest: dict[str, Any]) -
         )
     if not isinstance(values.get("r"), int):
         raise UserError(f"{path}: r, the rank, is missing. Train or copy it again.")
-    revision = config.revision or manifest.get("revision")
+    revision = config.revision or manifest.revision
     named = {
         "base_model_name_or_path": config.model,
         "revision": revision,

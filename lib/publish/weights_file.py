@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.base.errors import UserError
-from lib.model.adapters import sha256_of
+from lib.model.adapters import safetensors_header, sha256_of
 
 LORA_NAME = re.compile(r"base_model\.model\.(?:\w+\.)+lora_[AB]\.weight")
 SIZES = {"F32": 4, "F16": 2, "BF16": 2}  # bytes a number
@@ -39,17 +39,10 @@ def texts_in_weights(path: Path) -> Iterator[str]:
     """All that can be read in the file: its header's text, and legible runs among its numbers."""
     import numpy as np
 
-    content = _bytes(path)
-    n_header = int.from_bytes(content[:8].tobytes(), "little")
-    yield content[8 : 8 + n_header].tobytes().decode("utf-8", "replace")
-    numbers = np.ascontiguousarray(content[8 + n_header :]).data
+    header = safetensors_header(path)
+    yield header.decode("utf-8", "replace")
+    numbers = np.memmap(path, dtype=np.uint8, mode="r")[8 + len(header) :].data
     yield from (match.group().decode("ascii") for match in LEGIBLE.finditer(numbers))
-
-
-def _bytes(path: Path) -> Any:
-    import numpy as np
-
-    return np.memmap(path, dtype=np.uint8, mode="r") if path.stat().st_size else np.zeros(0, np.uint8)
 
 
 class _Object(list):
@@ -62,19 +55,16 @@ def _pairs(value: Any) -> _Object:
 
 def _content(path: Path) -> tuple[_Object, Any]:
     """The header and the bytes behind it."""
-    content = _bytes(path)
-    n_header = int.from_bytes(content[:8].tobytes(), "little")
-    header = None
-    if 0 < n_header <= len(content) - 8:
-        try:
-            header = json.loads(
-                content[8 : 8 + n_header].tobytes().decode("utf-8"), object_pairs_hook=_Object
-            )
-        except (ValueError, RecursionError):
-            header = None
+    import numpy as np
+
+    try:
+        text = safetensors_header(path)
+        header = json.loads(text, object_pairs_hook=_Object)
+    except (ValueError, RecursionError):
+        header = None
     if not isinstance(header, _Object):
         raise UserError(f"{path.name} is not a whole safetensors file. Train or copy it again.")
-    return header, content[8 + n_header :]
+    return header, np.memmap(path, dtype=np.uint8, mode="r")[8 + len(text) :]
 
 
 def _check_tensor(file: str, name: str, pairs: Any, data: Any, rank: int) -> tuple[int, int]:

@@ -1,26 +1,16 @@
 """The page that scripts/bench_train.py writes: the table, what the goals are, and what of it this machine could not measure."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from lib.base.benchmarks import machine_line, markdown_table
-from lib.base.config import load_config
-from lib.base.settings import TrainConfig
-from lib.model.base_model import load_tokenizer
-from lib.train.rows import IGNORED, read_splits, token_rows
-from lib.train.speed import Arm, matmul_parameters
+from lib.train.provenance import versions
+from lib.train.random_model import matmul_parameters
+from lib.train.speed import Arm
 
 Result = dict[str, float] | str  # the numbers, or why there are none
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "unsloth")
 HEADER = ["", "arm", "tokens/s", "times (a)", "of the floor", "peak GB", "first step, s"]
-
-
-def lengths_of(path: Path) -> list[tuple[int, int]]:
-    """(prompt, reply) tokens of a run's training rows."""
-    config = load_config(path, TrainConfig)
-    rows = token_rows(config, read_splits(config)["train"], load_tokenizer(config))
-    return [(row["labels"].count(IGNORED), len(row["labels"]) - row["labels"].count(IGNORED)) for row in rows]
 
 
 def bench_page(
@@ -113,6 +103,4 @@ def _goal(text: str, value: float | None, shown: str, met: Any) -> str:
 
 
 def _installed() -> list[str]:
-    from lib.train.provenance import versions
-
     return [package for package in PACKAGES if package in versions()]

@@ -11,8 +11,10 @@ from typing import Any
 
 from lib.base.errors import UserError
 from lib.base.settings import TrainConfig
-from lib.model.adapters import ADAPTER, ADAPTER_FILE, REFERENCE, fill_adapter, sha256_of
+from lib.model.adapters import ADAPTER, ADAPTER_FILE, REFERENCE, fill_adapter, whole_adapter
 from lib.train.fingerprint import data_hashes, start_of
+from lib.train.job import Batch, Job
+from lib.train.manifest import BeforeAfter, Manifest
 from lib.train.preference_rows import (
     Parts,
     answers,
@@ -26,8 +28,7 @@ from lib.train.preference_rows import (
     with_mismatched,
 )
 from lib.train.rows import Splits, token_rows
-from lib.train.schedule import Schedule
-from lib.train.sft import Batch, shared_arguments
+from lib.train.sft import shared_arguments
 
 # Beside the preference loss the likelihood of the chosen reply: without it DPO may lower both, the rejected one only more
 # (Pang et al. 2024, arXiv:2404.19733).
@@ -47,7 +48,7 @@ SHARED_LORA = ("rank", "alpha", "target_modules")
 def check_start(config: TrainConfig) -> None:
     """Raise UserError unless init_adapter is a finished supervised run of the same model, prompt, LoRA shape and data."""
     start, folder = start_of(config), Path("adapters") / str(config.init_adapter)
-    before, now = start["config"], config.model_dump(mode="json")
+    before, now = start.config, config.model_dump(mode="json")
     if before["method"] != "sft":
         raise UserError(
             f"init_adapter: {folder} was trained with method: {before['method']}. Name a run with method: sft."
@@ -64,16 +65,12 @@ def check_start(config: TrainConfig) -> None:
             f"write `extends: {config.init_adapter}` and leave these keys out."
         )
     hashes = data_hashes(config)
-    if any(start["data_hashes"].get(name) != hashes[name] for name in ("train", "val")):
+    if any(start.data_hashes.get(name) != hashes[name] for name in ("train", "val")):
         raise UserError(
             f"init_adapter: data/{config.data} has changed since {folder} was trained, so that it may have learned what is held out now. "
             f"Train it again under a new name (`make train RUN=<name>`), then name that one."
         )
-    weights = folder / ADAPTER_FILE
-    if not weights.is_file() or sha256_of(weights) != start["adapter_sha256"]:
-        raise UserError(
-            f"{weights} is missing or was changed after training. Copy it back, or train {config.init_adapter} again."
-        )
+    whole_adapter(folder / "manifest.json")
 
 
 def preference_rows(config: TrainConfig, splits: Splits, tokenizer: Any) -> dict[str, list[dict[str, Any]]]:
@@ -104,20 +101,12 @@ def weights_of(parts: Parts) -> tuple[float, float]:
     return (max(1.0, bad / good), max(1.0, good / bad))
 
 
-def preference_trainer(
-    config: TrainConfig,
-    run: str,
-    folder: Path,
-    plan: Schedule,
-    batch: Batch,
-    backend: str,
-    device: str,
-    eval_on_start: bool,
-) -> tuple[type, Any]:
+def preference_trainer(job: Job, eval_on_start: bool) -> tuple[type, Any]:
     """(trainer class, its arguments). The class takes our token ids as they are: TRL's own would also train on the template's newline."""
     import trl
 
-    if config.method == "kto" and batch.size < 2:
+    config = job.config
+    if config.method == "kto" and job.batch.size < 2:
         raise UserError(
             "method: kto needs two rows or more in a micro-batch, to see how far the model has drifted. Raise micro_batch."
         )
@@ -130,7 +119,7 @@ def preference_trainer(
             return dataset
 
     return Trainer, arguments(
-        **shared_arguments(config, run, folder, plan, batch, device, eval_on_start),
+        **shared_arguments(job, eval_on_start),
         **_own_arguments(config),
         beta=config.beta,
         disable_dropout=True,  # the reference has none either: at the start both say the same
@@ -198,7 +187,7 @@ class SameAtStart:
 
 
 def preference_fields(config: TrainConfig, history: Sequence[dict[str, Any]], best: int) -> dict[str, Any]:
-    """What the manifest says about a preference run. Accuracy: share of validation pairs; None before training, where all tie."""
+    """The manifest's fields of a preference run. Accuracy: share of validation pairs; None before training, where all tie."""
     preferences = read_preferences(config)
     evals = {entry["step"]: entry for entry in history if "eval_loss" in entry}
     before, after = evals.get(0, {}), evals[best]
@@ -207,26 +196,23 @@ def preference_fields(config: TrainConfig, history: Sequence[dict[str, Any]], be
     return {
         "method": config.method,
         "init_adapter": config.init_adapter,
-        "init_adapter_sha256": start_of(config)["adapter_sha256"],
+        "init_adapter_sha256": start_of(config).adapter_sha256,
         "n_preferences": len(preferences),
         "n_contradictory_replies": n_replies - n_unpaired if config.method == "kto" else 0,
-        "reward_margin": {
-            "before": before.get("eval_rewards/margins"),
-            "after": after.get("eval_rewards/margins"),
-        },
-        "reward_accuracy": {"before": None, "after": after.get("eval_rewards/accuracies")},
+        "reward_margin": BeforeAfter(
+            before=before.get("eval_rewards/margins"), after=after.get("eval_rewards/margins")
+        ),
+        "reward_accuracy": BeforeAfter(before=None, after=after.get("eval_rewards/accuracies")),
     }
 
 
-def rewards_line(manifest: dict[str, Any]) -> str:
-    """margin 0.00 -> 0.41, the liked reply is preferred in 64% of the validation pairs (from adapters/qwen3-8b)"""
-    margin, accuracy = manifest["reward_margin"], manifest["reward_accuracy"]["after"]
+def rewards_line(manifest: Manifest) -> str:
+    """margin +0.00 -> +0.41, the liked reply is preferred in 64% of the validation pairs (from adapters/qwen3-8b)"""
+    margin, accuracy = manifest.reward_margin, manifest.reward_accuracy.after
     told = (
         f", the liked reply is preferred in {accuracy:.0%} of the validation pairs"
         if accuracy is not None
         else ""
     )
-    values = " -> ".join(
-        "?" if margin[when] is None else f"{margin[when]:+.2f}" for when in ("before", "after")
-    )
-    return f"margin {values}{told} (from adapters/{manifest['init_adapter']})"
+    values = " -> ".join("?" if at is None else f"{at:+.2f}" for at in (margin.before, margin.after))
+    return f"margin {values}{told} (from adapters/{manifest.init_adapter})"

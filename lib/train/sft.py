@@ -1,25 +1,14 @@
 """Supervised training as TRL takes it: every hyper-parameter written out, so that Unsloth's other defaults change nothing."""
 
 import os
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from lib.base.errors import UserError
 from lib.base.settings import TrainConfig
 from lib.train.gpus import vram_gb
-from lib.train.schedule import Schedule
+from lib.train.job import Batch, Job
 
 MIN_MICRO_BATCH = 4  # below it, recomputing activations costs less than more and smaller batches
-
-
-@dataclass(frozen=True)
-class Batch:
-    """size: rows per forward pass. accumulation: passes per optimiser step. checkpointing: activations are computed twice."""
-
-    size: int
-    accumulation: int
-    checkpointing: bool
 
 
 def batch_of(config: TrainConfig, longest: int, device: str) -> Batch:
@@ -69,51 +58,34 @@ def free_gb(device: str) -> float | None:
     return torch.mps.recommended_max_memory() / 1e9 if device == "mps" else None
 
 
-def sft_trainer(
-    config: TrainConfig,
-    run: str,
-    folder: Path,
-    plan: Schedule,
-    batch: Batch,
-    backend: str,
-    device: str,
-    eval_on_start: bool,
-) -> tuple[type, Any]:
-    """(SFTTrainer, its arguments). folder: where the checkpoints go. eval_on_start: measure the base model first."""
+def sft_trainer(job: Job, eval_on_start: bool) -> tuple[type, Any]:
+    """(SFTTrainer, its arguments). eval_on_start: measure the base model first."""
     from trl import SFTConfig, SFTTrainer
 
     return (
         SFTTrainer,
         SFTConfig(
-            **shared_arguments(config, run, folder, plan, batch, device, eval_on_start),
+            **shared_arguments(job, eval_on_start),
             packing=False,
             loss_type="chunked_nll",  # no logits of the prompt's tokens, which are not learned
             dataset_num_proc=1,  # the rows are tokenised: a pool of processes would take longer to start than to look through them
             train_sampling_strategy="random",
             # Rows end to end instead of padded. Unsloth chooses by itself; on a CPU padding costs little.
-            **({} if backend == "unsloth" else {"padding_free": device.startswith("cuda")}),
+            **({} if job.backend == "unsloth" else {"padding_free": job.device.startswith("cuda")}),
         ),
     )
 
 
-def shared_arguments(
-    config: TrainConfig,
-    run: str,
-    folder: Path,
-    plan: Schedule,
-    batch: Batch,
-    device: str,
-    eval_on_start: bool,
-) -> dict[str, Any]:
-    """What supervised training and preference tuning have in common."""
-    on_gpu = device.startswith("cuda")
+def shared_arguments(job: Job, eval_on_start: bool) -> dict[str, Any]:
+    """Arguments that supervised training and preference tuning have in common."""
+    config, batch = job.config, job.batch
     return {
-        "output_dir": str(folder),
-        "run_name": run,
+        "output_dir": str(job.checkpoints),
+        "run_name": job.run,
         "num_train_epochs": config.epochs,
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": config.scheduler,
-        "warmup_steps": round(config.warmup * plan.steps),
+        "warmup_steps": round(config.warmup * job.plan.steps),
         "weight_decay": config.weight_decay,
         "optim": "adamw_torch",
         "adam_beta1": 0.9,
@@ -126,9 +98,9 @@ def shared_arguments(
         "gradient_accumulation_steps": batch.accumulation,
         "gradient_checkpointing": batch.checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False},
-        "bf16": on_gpu,
+        "bf16": job.device.startswith("cuda"),
         "fp16": False,
-        "use_cpu": device == "cpu",
+        "use_cpu": job.device == "cpu",
         "seed": config.seed,
         "data_seed": config.seed,
         # The rows are tokenised and fit: a max_length here would cut them without a word.
@@ -137,11 +109,11 @@ def shared_arguments(
         "dataloader_num_workers": 0,
         "dataloader_drop_last": False,
         "eval_strategy": "steps",
-        "eval_steps": plan.eval_every,
+        "eval_steps": job.plan.eval_every,
         "eval_on_start": eval_on_start,
         "prediction_loss_only": True,
         "save_strategy": "steps",
-        "save_steps": plan.eval_every,
+        "save_steps": job.plan.eval_every,
         "save_total_limit": None,  # lib.train.callbacks.KeepBest
         "load_best_model_at_end": False,  # the best checkpoint's file is copied out instead
         "logging_strategy": "steps",

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from lib.base.config import MAX_CHARS, load_config
+from lib.base.costs import budget_usd
 from lib.base.errors import UserError
 from lib.base.files import lock, read_dicts, read_json, write_json, write_text
 from lib.base.settings import TrainConfig
 from lib.base.text_files import read_text
-from lib.judge.claude_estimate import budget_usd
 from lib.train.fingerprint import up_to_date
 from lib.train.gpus import GPUS, minutes
+from lib.train.manifest import read_manifest
 from lib.train.plan import row_tokens
 from lib.train.rows import read_splits
 from lib.train.schedule import cannot_fire, schedule
@@ -115,12 +116,12 @@ def expected_usd(one: Planned, planned: Sequence[Planned]) -> float:
     splits = read_splits(one.config)
     steps = schedule(one.config, len(splits["train"])).steps
     done = [
-        read_json(other.folder / "manifest.json")
+        read_manifest(other.folder / "manifest.json")
         for other in planned
         if (other.folder / "manifest.json").is_file()
     ]
     if done:
-        training = max(manifest["seconds"] / manifest["steps"] for manifest in done) * steps / 60
+        training = max(manifest.seconds / manifest.steps for manifest in done) * steps / 60
     else:
         gpu = min(GPUS, key=lambda gpu: abs(gpu.usd_per_hour - one.config.usd_per_hour))
         n_tokens = (
@@ -154,16 +155,16 @@ def _result(one: Planned, known: dict[str, Any]) -> dict[str, Any]:
         lines = read_dicts(metrics, torn_tail=True) if metrics.is_file() else []
         begun_usd = lines[-1]["seconds"] / 3600 * one.config.usd_per_hour if lines else 0.0
         return {**result, "usd": round(max(result["usd"], begun_usd), 4)}
-    manifest = read_json(one.folder / "manifest.json")
-    numbers = ("eval_loss", "train_loss", "train_eval_gap", "best_step", "steps", "seconds", "alerts")
+    manifest = read_manifest(one.folder / "manifest.json")
+    numbers = {"eval_loss", "train_loss", "train_eval_gap", "best_step", "steps", "seconds", "alerts"}
     replies = [reply["tuned"] for reply in read_json(one.folder / "validation.json")["replies"]]
     return {
         **result,
         "state": "finished",
         "reason": "",
-        "usd": round(max(result["usd"], manifest["usd"]), 4),
-        **{key: manifest[key] for key in numbers},
-        "quality": quality(replies, manifest["memorisation"]["tuned"]),
+        "usd": round(max(result["usd"], manifest.usd), 4),
+        **manifest.model_dump(include=numbers),
+        "quality": quality(replies, manifest.memorisation.tuned),
     }
 
 

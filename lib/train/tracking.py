@@ -20,6 +20,7 @@ from lib.base.settings import TrainConfig
 from lib.model.adapters import ADAPTER_FILE
 from lib.train.distributed import first_decides
 from lib.train.fingerprint import fingerprint_of
+from lib.train.manifest import Manifest
 
 PROJECT = "tweet-replies"
 PACKAGES = {"wandb": "wandb", "trackio": "trackio", "tensorboard": "tensorboard"}
@@ -151,18 +152,15 @@ def _wandb(config: TrainConfig, run: str, folder: Path) -> Tracker:
         settings=wandb.Settings(console="off", silent=True, **private),
     )
 
-    def finish(manifest: dict[str, Any], folder: Path) -> None:
+    def finish(manifest: Manifest, folder: Path) -> None:
         columns = ["step", "epoch", "tweet_id", "reply"]
-        rows = [[sample[name] for name in columns] for sample in manifest["samples"]]
+        rows = [[getattr(sample, name) for name in columns] for sample in manifest.samples]
         session.log({"samples": wandb.Table(columns=columns, data=rows)})
         session.summary.update(
-            {
-                name: manifest[name]
-                for name in ("best_step", "eval_loss", "train_eval_gap", "perplexity", "alerts")
-            }
+            manifest.model_dump(include={"best_step", "eval_loss", "train_eval_gap", "perplexity", "alerts"})
         )
         artifact = wandb.Artifact(
-            f"adapter-{run}", type="model", metadata={"base_model": manifest["base_model"]}
+            f"adapter-{run}", type="model", metadata={"base_model": manifest.base_model}
         )
         for name in (ADAPTER_FILE, "adapter_config.json"):
             artifact.add_file(str(folder / name))
@@ -206,10 +204,10 @@ def _tensorboard(config: TrainConfig, run: str, folder: Path) -> Tracker:
         for name, value in _numbers(line).items():
             writers[0].add_scalar(name, value, line["step"])
 
-    def finish(manifest: dict[str, Any], folder: Path) -> None:
-        for sample in manifest["samples"]:
+    def finish(manifest: Manifest, folder: Path) -> None:
+        for sample in manifest.samples:
             for writer in writers:
-                writer.add_text(f"reply/{sample['tweet_id']}", _as_code(sample["reply"]), sample["step"])
+                writer.add_text(f"reply/{sample.tweet_id}", _as_code(sample.reply), sample.step)
 
     def close() -> None:
         for writer in writers:

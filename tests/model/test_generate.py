@@ -14,9 +14,9 @@ from lib.base.errors import UserError
 from lib.base.files import read_json, read_jsonl, write_json
 from lib.base.schema import Reply
 from lib.base.settings import SamplingConfig
+from lib.evaluate.evaluation import chosen
 from lib.evaluate.replies import (
     answer_all,
-    chosen,
     conversations,
     finished,
     plan,
@@ -219,7 +219,7 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_file(tmp_path):
     assert (tmp_path / "a" / "replies.jsonl").read_bytes() == (tmp_path / "b" / "replies.jsonl").read_bytes()
     assert calls == [("base", 5), ("tuned", 5)]
     assert again == [("base", 3), ("tuned", 4)]
-    assert whole["n"] == {"base": 5, "tuned": 5, "human": 4} and whole["leaks"] == {
+    assert whole.n == {"base": 5, "tuned": 5, "human": 4} and whole.leaks == {
         "base": 5,
         "tuned": 5,
         "human": 0,

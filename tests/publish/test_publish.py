@@ -6,11 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 import yaml
 
+from lib.base.files import read_json
+from lib.model.adapters import sha256_of
+from tests.older_run import older_manifest, older_report
 from tests.small_model import small_peft
 from tests.stubs.hub_server import TOKEN, hub_server
 
@@ -28,13 +32,6 @@ FILES = [
 EVALUATED = sorted([*FILES, "eval/summary.json", "generation_config.json"])
 TWEET = "the quick brown ferret stole my favourite umbrella again on tuesday morning"
 ARGUMENTS = ["--config", "configs/train-tiny.yaml", "--repo", REPO]
-REPORT = {
-    "n_prompts": 40, "systems": ["base", "tuned"], "win_rate": 0.55, "net_win": 10.0, "ci95": [-8.0, 27.5], "wilcoxon_p": 0.21,
-    "mannwhitney_p": 0.3, "cohens_d": 0.18, "mde": {"d": 0.45, "net_win": 33.0},
-    "judge": {"kind": "offline", "model": "ranker", "calibration": {"accuracy": 0.58, "ci95": [0.5, 0.66], "n": 150}},
-    "gate": {"verdict": "underpowered", "sentence": "It says no.", "criteria": []},
-    "examples": [{"tweet": TWEET}],
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -78,18 +75,22 @@ def _write(path, text):
 
 
 def _seal(run, **fields):
-    """manifest.json, as training writes it last."""
-    sha256 = hashlib.sha256((run / "adapter_model.safetensors").read_bytes()).hexdigest()
-    manifest = {
-        "model": "tiny",
-        "adapter_sha256": sha256,
-        "n_train": 160,
-        "n_val": 20,
-        "train_loss": 2.1,
-        "eval_loss": 2.5,
-        "perplexity": 12.2,
-    }
-    _write(run / "manifest.json", json.dumps({**manifest, **fields}))
+    """A real run's manifest, for the adapter that is here."""
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = older_manifest(Path(folder))
+    here = {"adapter_sha256": sha256_of(run / "adapter_model.safetensors"), **fields}
+    manifest.model_copy(update=here).write(run / "manifest.json")
+
+
+def _evaluate(run, **fields):
+    """A real evaluation's report, for the adapter that is here, with texts in it that must stay here."""
+    report = older_report()
+    hashes = {**report["hashes"], "adapter": read_json(run / "manifest.json")["adapter_sha256"]}
+    report["gate"]["sentence"] = TWEET
+    _write(
+        run / "eval/offline/report.json",
+        json.dumps({**report, "hashes": hashes, "examples": [{"tweet": TWEET}], **fields}),
+    )
 
 
 @pytest.fixture
@@ -182,16 +183,18 @@ def test_without_an_evaluation_the_card_says_so(project, hub, publish):
 
 
 def test_an_evaluation_goes_up_as_numbers_and_never_as_texts(project, hub, publish):
-    _write(project / "adapters/tiny/eval/offline/report.json", json.dumps(REPORT))
+    _evaluate(project / "adapters/tiny")
     code, said = publish(hub)
     assert code == 0, said
     assert hub.committed == [EVALUATED]
     summary = json.loads(hub.repos[REPO].files["eval/summary.json"])
-    assert (summary["n_prompts"], summary["ci95"], summary["gate"]["verdict"]) == (
-        40,
-        [-8.0, 27.5],
-        "underpowered",
-    )
+    report = older_report()
+    for name in ("n_prompts", "systems", "win_rate", "ci95", "mde", "wilcoxon_p", "cohens_d"):
+        assert summary[name] == report[name], name
+    assert summary["metrics"]["tuned"]["perplexity"] == report["metrics"]["tuned"]["perplexity"]
+    assert [row["pass"] for row in summary["gate"]["criteria"]] == [
+        row["pass"] for row in report["gate"]["criteria"]
+    ]
     assert "examples" not in summary
     assert "sentence" not in summary["gate"]
     assert "offline stand-in" in hub.repos[REPO].files["README.md"].decode()
@@ -209,7 +212,7 @@ def test_a_second_run_sends_nothing_and_says_so(project, hub, publish):
 
 def test_a_change_sends_only_what_changed_under_a_new_tag(project, hub, publish):
     publish(hub)
-    _write(project / "adapters/tiny/eval/offline/report.json", json.dumps(REPORT))
+    _evaluate(project / "adapters/tiny")
     code, said = publish(hub)
     assert code == 0, said
     assert hub.committed[1] == ["README.md", "eval/summary.json", "generation_config.json"]
@@ -296,7 +299,7 @@ def test_a_tag_that_another_publisher_made_meanwhile_is_taken_over(project, hub,
 
 def test_two_commits_never_share_a_tag_also_without_the_receipt(project, hub, publish):
     _lose_the_receipt(project, hub, publish)
-    _write(project / "adapters/tiny/eval/offline/report.json", json.dumps(REPORT))
+    _evaluate(project / "adapters/tiny")
     assert publish(hub)[0] == 0
     tags = hub.repos[REPO].tags
     assert list(tags) == ["v1", "v2"]
@@ -490,7 +493,7 @@ def _dora(run):
 
 
 def _stale(run):
-    _write(run / "eval/offline/report.json", json.dumps({**REPORT, "hashes": {"adapter": "0" * 64}}))
+    _evaluate(run, hashes={"adapter": "0" * 64})
 
 
 @pytest.mark.parametrize("damage, sentence", [

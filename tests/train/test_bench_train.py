@@ -8,21 +8,19 @@ import pytest
 
 from lib.base.errors import UserError
 from lib.base.settings import TrainConfig
-from lib.train.bench_table import bench_page, goals, lengths_of
+from lib.train.bench_table import bench_page, goals
 from lib.train.gpus import QWEN3_8B as SIZES
 from lib.train.metrics_log import counting
-from lib.train.speed import (
-    ARMS,
-    MEMORY_ARMS,
+from lib.train.random_model import (
     QWEN3_8B,
     SMALL,
-    Meter,
+    lengths_of,
     matmul_parameters,
-    measure,
     random_rows,
     typical_lengths,
     write_weights,
 )
+from lib.train.speed import ARMS, MEMORY_ARMS, Meter, measure
 
 ROOT = Path(__file__).parents[2]
 MINI = SMALL | {"num_hidden_layers": 1}
@@ -77,7 +75,9 @@ def test_an_arm_trains_and_is_measured(weights, arm):
 def test_two_epochs_are_measured_with_their_evaluations_and_checkpoints(weights):
     measured = measure(B, MINI, LENGTHS, None, weights)
     assert measured["seconds"] > 0
-    saved = sorted(int(path.name.split("-")[1]) for path in (weights / "b").glob("checkpoint-*"))
+    saved = sorted(
+        int(path.name.split("-")[1]) for path in (weights / "b" / "checkpoints").glob("checkpoint-*")
+    )
     assert saved == list(range(1, 11))  # 72 rows, 5 steps an epoch, ten evaluations
 
 
