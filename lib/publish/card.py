@@ -12,15 +12,17 @@ from lib.train.manifest import Manifest
 TINY = "tiny"
 
 STAND_IN = (
-    "**The judge was an offline stand-in**: a small ranker fitted on the likes of the training replies, no language model and no person. "
-    "These numbers show that the pipeline runs. They are no evidence that the replies are better."
+    "**The judge was an offline stand-in**: a small ranker fitted on the likes of the training replies, no "
+    "language model and no person. These numbers show that the pipeline runs. They are no evidence that the "
+    "replies are better."
 )
 
 LIMITS = """## Data and limits
 
-Trained on replies that got likes, collected by the adapter's author. The data is not distributed, and no text of it stands here.
-Likes reward what is quick, agreeable or sharp, which is not the same as true or kind. The adapter may imitate the style of persons, repeat
-what it was trained on, be wrong, or be rude. It is not for impersonation and not for automated replying. Not affiliated with X.
+Trained on replies that got likes, collected by the adapter's author. The data is not distributed, and no text
+of it stands here. Likes reward what is quick, agreeable or sharp, which is not the same as true or kind. The
+adapter may imitate the style of persons, repeat what it was trained on, be wrong, or be rude. It is not for
+impersonation and not for automated replying. Not affiliated with X.
 
 ## Licence
 
@@ -28,7 +30,10 @@ Apache-2.0, as the base model's."""
 
 
 def model_card(repo: str, config: TrainConfig, manifest: Manifest, report: Report | None) -> str:
-    """README.md for the Hub: YAML metadata, then Markdown. The same inputs give the same text, to the byte."""
+    """README.md for the Hub: YAML metadata, then Markdown.
+
+    The same inputs give the same text, to the byte.
+    """
     sections = [_what(repo, config), _evaluation(report), _training(config, manifest)]
     if config.model != TINY:  # nobody else has its base
         sections.append(_use(repo, config, config.revision or manifest.revision))
@@ -37,7 +42,7 @@ def model_card(repo: str, config: TrainConfig, manifest: Manifest, report: Repor
 
 
 def is_stand_in(report: Report) -> bool:
-    """Whether the judge was no language model, so that its numbers are no evidence."""
+    """True if the judge was no language model, so that its numbers are no evidence."""
     return report.judge.kind != "claude"
 
 
@@ -52,7 +57,8 @@ def _metadata(repo: str, config: TrainConfig, report: Report | None) -> str:
                 dataset_type="private",
                 dataset_name="held-out tweets",
                 metric_type="win_rate",
-                metric_name=f"win rate against the base model, {_n(report)} tweets, verdict: {_verdict(report)}",
+                metric_name=f"win rate against the base model, {_n(report)} tweets, "
+                f"verdict: {_verdict(report)}",
                 metric_value=round(report.win_rate, 4),
             )
         ]
@@ -76,13 +82,13 @@ def _metadata(repo: str, config: TrainConfig, report: Report | None) -> str:
 
 def _what(repo: str, config: TrainConfig) -> str:
     text = (
-        f"# {repo.partition('/')[2]}\n\nA LoRA adapter for `{config.model}` that replies to posts on X (Twitter). "
-        "It is not a model of its own: it needs the base model's weights."
+        f"# {repo.partition('/')[2]}\n\nA LoRA adapter for `{config.model}` that replies to posts on X "
+        "(Twitter). It is not a model of its own: it needs the base model's weights."
     )
     if config.model == TINY:
         text += (
-            "\n\n**A test artefact.** Its base model is built on the spot by the pipeline's quickstart and exists nowhere else. "
-            "It shows that every step works; it does not write good replies."
+            "\n\n**A test artefact.** Its base model is built on the spot by the pipeline's quickstart and "
+            "exists nowhere else. It shows that every step works; it does not write good replies."
         )
     return text
 
@@ -154,7 +160,10 @@ def _training(config: TrainConfig, manifest: Manifest) -> str:
     rows = [
         (
             "method",
-            f"{config.method}, LoRA rank {lora.rank}, alpha {lora.alpha}, dropout {lora.dropout} on {', '.join(lora.target_modules)}",
+            (
+                f"{config.method}, LoRA rank {lora.rank}, alpha {lora.alpha}, dropout {lora.dropout} on "
+                f"{', '.join(lora.target_modules)}"
+            ),
         ),
         ("base weights while training", "4-bit NF4" if config.quantization == "nf4" else "not quantised"),
         (
@@ -178,6 +187,7 @@ def _training(config: TrainConfig, manifest: Manifest) -> str:
 def _use(repo: str, config: TrainConfig, commit: str | None) -> str:
     content = messages(config.prompt, "TWEET")[0]["content"]
     revision = f", revision={commit!r}" if commit else ""
+    rank = max(16, config.lora.rank)
     return f"""## Use
 
 ```python
@@ -196,7 +206,7 @@ print(tokenizer.decode(reply[0, inputs["input_ids"].shape[1]:], skip_special_tok
 ```
 
 Keep `enable_thinking=False`: the adapter was trained without thinking. vLLM serves it with
-`vllm serve {config.model} --enable-lora --max-lora-rank {max(16, config.lora.rank)} --lora-modules tuned={repo}`."""
+`vllm serve {config.model} --enable-lora --max-lora-rank {rank} --lora-modules tuned={repo}`."""
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

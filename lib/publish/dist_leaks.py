@@ -1,4 +1,4 @@
-"""The last look at dist/ before it leaves: every file is read, whatever its encoding, or refused; nothing found may stay in it."""
+"""The last look at dist/ before it leaves: every file is read, whatever its encoding, or refused."""
 
 import codecs
 import functools
@@ -33,7 +33,8 @@ TEXT_FIELDS = ("tweet", "reply", "human_reply", "chosen", "rejected")
 # What to do about a finding, by the file it is in.
 SOURCES = {
     "README.md": "The card is made of the run's config, manifest and report: take it out there.",
-    "eval/summary.json": "It is made of the evaluation's report.json: evaluate again with names that tell nothing.",
+    "eval/summary.json": "It is made of the evaluation's report.json: evaluate again with names that "
+    "tell nothing.",
     "LICENSE": "Restore the project's own LICENSE.",
     "generation_config.json": "It is made of the eval config: take it out there.",
 }
@@ -41,7 +42,7 @@ COPIED = "It is a copy of the run's own file: restore that from the base model, 
 
 
 def refuse_leaks(folder: Path, known: Known) -> None:
-    """Raises UserError naming file, line and kind of everything in the folder that must not be published, or that cannot be read."""
+    """Raises UserError naming file, line and kind of all in the folder that is secret or cannot be read."""
     leaks: list[Leak] = []
     for path in sorted(folder.rglob("*")):
         refuse_link(path)
@@ -60,7 +61,10 @@ def refuse_leaks(folder: Path, known: Known) -> None:
         raise UserError(
             "\n".join(
                 [
-                    f"Not published: these must not leave this machine. Remove them from {folder.parent} first.",
+                    (
+                        f"Not published: these must not leave this machine. Remove them from {folder.parent} "
+                        "first."
+                    ),
                     *shown,
                     *more,
                     *advice,
@@ -70,7 +74,7 @@ def refuse_leaks(folder: Path, known: Known) -> None:
 
 
 def weights_leaks(name: str, path: Path, known: Known) -> list[Leak]:
-    """What the header of a safetensors file says (metadata, names of tensors), and what can be read among its numbers."""
+    """Leaks in a safetensors file: in its header (metadata, names of tensors), legible among its numbers."""
     header, *runs = texts_in_weights(path)
     numbers = [leak for run in runs for leak in scan(f"{name} (numbers)", run, known, noise=True)]
     return [*scan(f"{name} {HEADER}", header, known), *numbers]
@@ -83,7 +87,7 @@ def refuse_link(path: Path) -> None:
 
 
 def known_of(data: Path, repo: str) -> Known:
-    """What is secret about this machine and the data set in folder `data`. repo: its words are public by the person's own choice."""
+    """The secrets of this machine and of the data set in `data`. repo: its words are public by choice."""
     folder = data / "processed"
     rows = [row for path in sorted(folder.glob("*.jsonl")) for row in read_dicts(checked(path))]
     texts = {str(row[key]) for row in rows for key in TEXT_FIELDS if row.get(key)}
@@ -124,7 +128,7 @@ def _named(rows: Iterable[Any]) -> Iterator[tuple[str, Any]]:
 
 @functools.cache
 def _public_words() -> frozenset[str]:
-    """Words that this project, its licence and Qwen3's template use: in a file they are words, even where an author bears one as a name."""
+    """Words of this project, its licence and Qwen3's template: no handles, even where an author bears one."""
     from jinja2 import defaults
 
     own = [path.read_text(encoding="utf-8") for path in Path(__file__).parents[1].rglob("*.py")]
@@ -145,10 +149,14 @@ def _public_words() -> frozenset[str]:
 
 
 def _texts(path: Path) -> list[str]:
-    """The text of a file, and of the YAML values in it. Raises UserError for what cannot be read as what its name says."""
+    """The text of a file, and of the YAML values in it.
+
+    Raises UserError for what cannot be read as what its name says.
+    """
     if not path.name.endswith(TEXTS):
         raise UserError(
-            f"{path} is of a kind that cannot be checked. Only {', '.join(TEXTS)} and the weights are published."
+            f"{path} is of a kind that cannot be checked. Only {', '.join(TEXTS)} and the weights are "
+            "published."
         )
     content = path.read_bytes()
     if len(content) > MAX_TEXT_BYTES:
@@ -160,11 +168,13 @@ def _texts(path: Path) -> list[str]:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{path} is not text ({error.reason} at byte {error.start}), so it cannot be checked. Copy it again."
+            f"{path} is not text ({error.reason} at byte {error.start}), so it cannot be checked. Copy it "
+            "again."
         ) from error
     if control := CONTROL.search(text):
         raise UserError(
-            f"{path} holds the control character {control.group()!r}, so it is not the text it should be. Copy it again."
+            f"{path} holds the control character {control.group()!r}, so it is not the text it should be. "
+            "Copy it again."
         )
     if path.suffix == ".json":
         _check_json(path, text)

@@ -1,4 +1,4 @@
-"""What must not leave this machine, found in what a text means: keys, people, ids, paths, and pieces of the training texts."""
+"""Leaks in a text, in any of its readings: keys, people, ids, paths, and pieces of the training texts."""
 
 import functools
 import json
@@ -27,29 +27,39 @@ KEYS = {
     "a GitLab token": r"(?<![A-Za-z0-9])gl(?:pat|ptt|dt|rt|cbt|soat)-[\w-]{20,}",
     "an AWS key": r"(?<![A-Za-z0-9])(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}\b"
     r"|(?i:aws\w*|secret_?access)[\w\s\"':=.-]{0,40}(?<![A-Za-z0-9/+=])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])",
-    "a Google key": r"(?<![A-Za-z0-9])AIza[\w-]{35}|(?<![A-Za-z0-9])GOCSPX-[\w-]{20,}|(?<![A-Za-z0-9])ya29\.[\w-]{20,}",
-    "a Slack token": r"(?<![A-Za-z0-9])xox[a-z]-[\w.-]{10,}|(?<![A-Za-z0-9])xapp-[\w-]{10,}|\bhooks\.slack\.com/services/[\w/]{20,}",
-    "a Stripe key": r"(?<![A-Za-z0-9])(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{10,}|(?<![A-Za-z0-9])whsec_[A-Za-z0-9+/]{16,}",
+    "a Google key": r"(?<![A-Za-z0-9])(?:AIza[\w-]{35}|GOCSPX-[\w-]{20,}|ya29\.[\w-]{20,})",
+    "a Slack token": r"(?<![A-Za-z0-9])(?:xox[a-z]-[\w.-]{10,}|xapp-[\w-]{10,})"
+    r"|\bhooks\.slack\.com/services/[\w/]{20,}",
+    "a Stripe key": r"(?<![A-Za-z0-9])"
+    r"(?:(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{10,}|whsec_[A-Za-z0-9+/]{16,})",
     "a key of a model provider": r"(?<![A-Za-z0-9])(?:gsk|r8|pplx|xai|nvapi|fw|csk|tgp_v1)[_-][\w-]{30,}",
     "a package registry's token": r"(?<![A-Za-z0-9])npm_[A-Za-z0-9]{30,}|\bpypi-[\w-]{40,}",
-    "a key of a service": r"(?<![A-Za-z0-9])(?:SG\.[\w-]{16,}\.[\w-]{16,}|dop_v1_[0-9a-f]{32,}|\d{8,10}:AA[\w-]{33}"
+    "a key of a service": r"(?<![A-Za-z0-9])"
+    r"(?:SG\.[\w-]{16,}\.[\w-]{16,}|dop_v1_[0-9a-f]{32,}|\d{8,10}:AA[\w-]{33}"
     r"|AAAA[A-Za-z0-9%]{60,}|AccountKey=[\w+/=]{40,})",
     "a signed token (JWT)": r"(?<![A-Za-z0-9])eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*",
     # W&B keys are 40 hex digits, as commits are: only the name beside them tells.
-    "a Weights & Biases key": r"(?<![A-Za-z0-9])wandb_v1_\w{20,}|(?i:wandb[\w\s\"':=-]{0,40}\b[0-9a-f]{40}\b)",
+    "a Weights & Biases key": r"(?<![A-Za-z0-9])wandb_v1_\w{20,}"
+    r"|(?i:wandb[\w\s\"':=-]{0,40}\b[0-9a-f]{40}\b)",
     "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY",
-    "a password in an address": r"(?<![A-Za-z0-9])[a-z][a-z0-9+.-]{1,20}://[^\s/:@\"'<>]{1,80}:[^\s/@\"'<>]{3,200}@",
-    "a value named as a secret": r"(?i:(?:api|access|auth|secret|private)[_ -]?(?:key|token)|_token|_secret|_key|password|passwd)"
+    "a password in an address": r"(?<![A-Za-z0-9])"
+    r"[a-z][a-z0-9+.-]{1,20}://[^\s/:@\"'<>]{1,80}:[^\s/@\"'<>]{3,200}@",
+    "a value named as a secret": r"(?i:"
+    r"(?:api|access|auth|secret|private)[_ -]?(?:key|token)|_token|_secret|_key|password|passwd)"
     r"[\"']?\s{0,3}[:=]\s{0,3}[\"']?(?=[\w/+-]*\d)(?=[\w/+-]*[A-Za-z])[\w/+-]{20,}",
 }
 PEOPLE = {
     "an e-mail address": r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,8}\.[A-Za-z]{2,}",
     "an @handle": r"(?<![\w@./+-])@[A-Za-z0-9_]{1,15}\b",
-    "a link to a post or profile": r"(?i:(?<![\w.-])(?:(?:www\.|mobile\.|m\.)?(?:x|twitter)\.com|t\.co|nitter\.\w+)/\w+)",
-    "an id of a post": r"(?i:(?<![A-Za-z])(?:status|tweet|post|reply|conversation)\w*\W{1,8}(?:id\W{1,3})?)\d{15,19}\b",
-    "a path in somebody's home": r"(?<![\w.])/(?:(?:Users|home)/[^/\s\"']+|root/)|\b[A-Za-z]:(?:\\{1,2}|/)Users(?:\\{1,2}|/)"
+    "a link to a post or profile": r"(?i:"
+    r"(?<![\w.-])(?:(?:www\.|mobile\.|m\.)?(?:x|twitter)\.com|t\.co|nitter\.\w+)/\w+)",
+    "an id of a post": r"(?i:"
+    r"(?<![A-Za-z])(?:status|tweet|post|reply|conversation)\w*\W{1,8}(?:id\W{1,3})?)\d{15,19}\b",
+    "a path in somebody's home": r"(?<![\w.])/(?:(?:Users|home)/[^/\s\"']+|root/)"
+    r"|\b[A-Za-z]:(?:\\{1,2}|/)Users(?:\\{1,2}|/)"
     r"|(?<![\w~/])~\w*/[\w.]",
-    "a path of this kind of machine": r"(?<![\w.])/(?:workspace|tmp|private|var/\w+|mnt|Volumes|content|srv|data|opt|media|scratch"
+    "a path of this kind of machine": r"(?<![\w.])/"
+    r"(?:workspace|tmp|private|var/\w+|mnt|Volumes|content|srv|data|opt|media|scratch"
     r"|nfs|dev/shm|kaggle|models?|checkpoints|datasets|storage|net|gpfs|lustre|runpod-volume|teamspace|notebooks)/[\w.-]"
     r"|(?<![\w./])\.{1,2}/\w|(?<![\w?])[A-Z]:(?:\\{1,2}|/)[\w.]|\bfile:/+[\w.~]",
 }
@@ -69,7 +79,7 @@ AUTHOR, POST = "the handle of an author in the data", "an id of a post in the da
 
 @dataclass(frozen=True)
 class Leak:
-    """Where something was found, what kind of thing, and its first letters; never the thing itself."""
+    """A finding: where, what kind of thing, and its first letters; never the thing itself."""
 
     file: str
     line: int
@@ -82,9 +92,10 @@ class Leak:
 
 @dataclass(frozen=True)
 class Known:
-    """What is secret here and now. runs: every run of MIN_RUN words of the training texts. secrets: keys and paths of this machine.
+    """The secrets of here and now.
 
-    handles, ids: of the data set's authors and posts; handles in small letters, without those that are ordinary words.
+    runs: every run of MIN_RUN words of the training texts. secrets: keys and paths of this machine.
+    handles, ids: of the data set's authors and posts; handles in small letters, without ordinary words.
     """
 
     runs: frozenset[str] = field(default_factory=frozenset, repr=False)
@@ -103,7 +114,7 @@ class Known:
 
 
 def word_runs(texts: Iterable[str]) -> frozenset[str]:
-    """Every run of MIN_RUN consecutive words in any of the texts, in small letters, one space between words."""
+    """Every run of MIN_RUN consecutive words of the texts, in small letters, one space between words."""
     words = (WORD.findall(view.text.casefold()) for text in texts for view in readings(text).spelled)
     return frozenset(
         " ".join(some[start : start + MIN_RUN]) for some in words for start in range(len(some) - MIN_RUN + 1)
@@ -111,7 +122,7 @@ def word_runs(texts: Iterable[str]) -> frozenset[str]:
 
 
 def scan(file: str, text: str, known: Known, noise: bool = False) -> list[Leak]:
-    """Everything in text that must not be published, in the order of the lines. noise: among numbers, chance makes some handles."""
+    """All of text that must not be published, by line. noise: among numbers, chance makes some handles."""
     found: dict[tuple[int, str], str] = {}
     for line, part, as_written, common in _parts(file, text):
         for at, kind, value in _found(part, known, as_written, common or noise):
@@ -120,7 +131,7 @@ def scan(file: str, text: str, known: Known, noise: bool = False) -> list[Leak]:
 
 
 def _parts(file: str, text: str) -> Iterator[tuple[int, str, bool, bool]]:
-    """(line, text, whether its lines are the file's, whether it is a vocabulary's entry) of the whole and of each JSON string in it.
+    """(line, text, are its lines the file's, is it a vocabulary's entry) of the whole and each JSON string.
 
     A tokenizer's vocabulary is a list of common pieces of text: "@media" is one, and nobody's handle.
     """
@@ -226,7 +237,7 @@ def _own(view: View, known: Known) -> Iterator[tuple[int, str, str]]:
 
 
 def _runs(view: View, known: Known) -> Iterator[tuple[int, str, str]]:
-    """Runs of words of the training texts, wherever line breaks, markup and punctuation stand in and between the words."""
+    """Runs of words of the training texts, whatever line breaks, markup and punctuation stand in them."""
     letters = [
         (letter, at)
         for at, character in enumerate(view.text)
