@@ -14,7 +14,8 @@ from lib.base.settings import SamplingConfig, TrainConfig
 from lib.evaluate.report import Report, read_report
 from lib.model.adapters import ADAPTER_FILE, sha256_of
 from lib.publish.card import TINY, model_card
-from lib.publish.dist_leaks import known_of, refuse_leaks, refuse_link
+from lib.publish.dist_leaks import refuse_leaks, refuse_link
+from lib.publish.known import known_of
 from lib.publish.weights_file import check_weights
 from lib.train.manifest import Manifest, read_manifest
 

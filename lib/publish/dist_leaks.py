@@ -1,21 +1,15 @@
 """The last look at dist/ before it leaves: every file is read, whatever its encoding, or refused."""
 
 import codecs
-import functools
 import json
 import re
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from lib.base.credentials import known_secrets
 from lib.base.errors import UserError
-from lib.base.files import read_dicts
-from lib.base.seals import checked
-from lib.model.tiny import qwen3_template
-from lib.publish.leaks import HEADER, MIN_HANDLE_CHARS, Known, Leak, scan, word_runs
+from lib.publish.known import Known
+from lib.publish.leaks import HEADER, Leak, scan
 from lib.publish.weights_file import texts_in_weights
 
 MAX_TEXT_BYTES = 64_000_000  # the largest tokenizer.json of a known model has 34 MB
@@ -29,7 +23,6 @@ BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
 }
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")  # in no text; archives and pictures are full of them
-TEXT_FIELDS = ("tweet", "reply", "human_reply", "chosen", "rejected")
 # What to do about a finding, by the file it is in.
 SOURCES = {
     "README.md": "The card is made of the run's config, manifest and report: take it out there.",
@@ -84,68 +77,6 @@ def refuse_link(path: Path) -> None:
     """Raises UserError for a link: what it leads to is not of this folder, and may change after the check."""
     if path.is_symlink() or (path.is_file() and path.stat().st_nlink > 1):
         raise UserError(f"{path} is a link. Only files of its own are published: put a copy in its place.")
-
-
-def known_of(data: Path, repo: str) -> Known:
-    """The secrets of this machine and of the data set in `data`. repo: its words are public by choice."""
-    folder = data / "processed"
-    rows = [row for path in sorted(folder.glob("*.jsonl")) for row in read_dicts(checked(path))]
-    texts = {str(row[key]) for row in rows for key in TEXT_FIELDS if row.get(key)}
-    if not texts:
-        raise UserError(
-            f"{folder} holds no texts, so nobody can tell whether the adapter's files repeat any. "
-            f"Copy the folder back, or run `make data DATA={data.name}`."
-        )
-    rows += [row for path in sorted((data / "interim").glob("*.jsonl")) for row in read_dicts(checked(path))]
-    named = list(_named(rows))
-    handles = {
-        str(value).strip().lstrip("@").casefold().strip("_")
-        for key, value in named
-        if key.endswith("_author")
-    }
-    ordinary = {word.casefold().strip("_") for word in [*_public_words(), *re.findall(r"\w+", repo)]}
-    here = {str(Path.cwd()), str(Path.home())} - {"/"}
-    return Known(
-        runs=word_runs(texts),
-        secrets=known_secrets() | here,
-        handles=frozenset(
-            name
-            for name in handles - ordinary
-            if len(name) >= MIN_HANDLE_CHARS and not re.fullmatch(r"\d{1,7}", name)
-        ),
-        ids=frozenset(str(value) for key, value in named if key == "id" or key.endswith("_id")),
-    )
-
-
-def _named(rows: Iterable[Any]) -> Iterator[tuple[str, Any]]:
-    """Every (key, value) of the rows and of what they hold: a rejection holds its pair."""
-    for row in rows:
-        for key, value in row.items():
-            yield key, value
-            if isinstance(value, dict):
-                yield from _named([value])
-
-
-@functools.cache
-def _public_words() -> frozenset[str]:
-    """Words of this project, its licence and Qwen3's template: no handles, even where an author bears one."""
-    from jinja2 import defaults
-
-    own = [path.read_text(encoding="utf-8") for path in Path(__file__).parents[1].rglob("*.py")]
-    licence = Path(__file__).parents[2] / "LICENSE"
-    texts = [*own, licence.read_text(encoding="utf-8") if licence.is_file() else "", qwen3_template()]
-    jinja = [
-        defaults.DEFAULT_FILTERS,
-        defaults.DEFAULT_TESTS,
-        defaults.DEFAULT_NAMESPACE,
-        dir(str),
-        dir(list),
-        dir(dict),
-    ]
-    return frozenset(
-        [word for text in texts for word in re.findall(r"\w+", text)]
-        + [word for words in jinja for word in words]
-    )
 
 
 def _texts(path: Path) -> list[str]:

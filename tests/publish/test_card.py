@@ -7,7 +7,8 @@ from lib.base.files import write_json
 from lib.base.settings import TrainConfig
 from lib.evaluate.report import Gate, Judge, Report, read_report
 from lib.publish.card import model_card
-from lib.publish.leaks import Known, scan
+from lib.publish.known import Known
+from lib.publish.leaks import scan
 from lib.train.manifest import Manifest
 from tests.older_run import older_manifest, older_report
 

@@ -12,7 +12,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.publish.leaks import Known, Leak, scan, word_runs
+from lib.publish.known import Known, word_runs
+from lib.publish.leaks import Leak, scan
 
 NOTHING = Known()
 
