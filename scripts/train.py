@@ -1,6 +1,5 @@
-"""Train a run, or go on with one that was interrupted.
-
-A finished run of the same config and data is left as it is.
+"""Train a run, or go on with one that was interrupted. A finished run of the same config and data is left as
+it is.
 
     python -m scripts.train --config configs/train-tiny.yaml
     accelerate launch --multi_gpu --num_processes 2 -m scripts.train --config configs/train-qwen3-8b.yaml
@@ -58,8 +57,10 @@ def report(manifest: Manifest, folder: Path) -> str:
         f"train: {manifest.n_train:,} rows, {manifest.steps:,} steps in {manifest.seconds / 60:.1f} min"
         f" on {manifest.gpu or manifest.device} with {manifest.backend} ({manifest.backend_reason})",
         f"  eval loss        {losses}",
-        f"  best             {manifest.eval_loss:.3f} at step {manifest.best_step}, perplexity "
-        f"{manifest.perplexity:.1f}",
+        (
+            f"  best             {manifest.eval_loss:.3f} at step {manifest.best_step}, perplexity "
+            f"{manifest.perplexity:.1f}"
+        ),
         f"  train/eval gap   {manifest.train_eval_gap:+.3f}",
         *([f"  rewards          {rewards_line(manifest)}"] if manifest.reward_margin else []),
         f"  by heart         {memorisation_line(manifest.memorisation)}",

@@ -1,4 +1,5 @@
-"""The account of what every paid step cost, from the ledgers and the training runs; the budget that MAX_USD lowers."""
+"""The account of what every paid step cost, from the ledgers and the training runs; the budget that
+MAX_USD lowers."""
 
 import math
 from collections import defaultdict
@@ -14,7 +15,8 @@ LEDGERS = ("data/*/ledger.jsonl", "adapters/*/ledger.jsonl", "adapters/*/eval/*/
 
 @dataclass
 class Cost:
-    """One step of one set or run. n_open: units begun and not booked yet, open_usd: what they may cost at most."""
+    """One step of one set or run. n_open: units begun and not booked yet, open_usd: what they may cost at
+    most."""
 
     step: str
     name: str
@@ -71,7 +73,8 @@ def table(found: list[Cost]) -> str:
     """A row per step and name, the total below. Raises UserError where nothing has been paid for yet."""
     if not found:
         raise UserError(
-            "Nothing has been paid for here: there is no ledger in data/ or adapters/. `make data` would be the first to cost."
+            "Nothing has been paid for here: there is no ledger in data/ or adapters/. `make data` would be "
+            "the first to cost."
         )
     rows = [
         ("step", "set or run", "units", "usd"),

@@ -1,4 +1,4 @@
-"""Whether a run folder belongs to this config and this data: by content, so that a moved timestamp never costs a training."""
+"""Fingerprints of runs: which config and data a folder belongs to, by content and never by timestamp."""
 
 import os
 from pathlib import Path
@@ -49,7 +49,7 @@ def start_of(config: TrainConfig) -> Manifest:
 
 
 def up_to_date(folder: Path, config: TrainConfig) -> bool:
-    """Whether the run is finished for exactly this config and data; then its manifest is made the newest file, for make.
+    """True if the run is finished for exactly this config and data; its manifest is touched, for make.
 
     Raises UserError if the folder holds another run under this name. Needs no torch.
     """
@@ -61,8 +61,11 @@ def up_to_date(folder: Path, config: TrainConfig) -> bool:
 
 
 def refuse_another_run(folder: Path, config: TrainConfig) -> None:
-    """Raise UserError if the folder holds a run, finished or begun, of another config or other data, or a changed adapter."""
-    advice = f"Train under a new name (copy the config to configs/train-<name>.yaml), or move {folder} away to train it anew."
+    """Raise UserError if the folder holds a run of another config or other data, or a changed adapter."""
+    advice = (
+        f"Train under a new name (copy the config to configs/train-<name>.yaml), or move {folder} away to "
+        "train it anew."
+    )
     for record, name, what in (
         (Manifest, "manifest.json", "was trained"),
         (Started, "started.json", "was begun"),

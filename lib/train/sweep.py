@@ -1,4 +1,4 @@
-"""Trains the variants of a sweep one after another: finished ones are left alone, and none is begun that the budget may not cover."""
+"""The variants of a sweep, trained one after another: none twice, none that the budget may not cover."""
 
 import os
 import signal
@@ -54,10 +54,10 @@ class Planned:
 
 
 def sweep(name: str, config: SweepConfig, train: Train) -> dict[str, Any]:
-    """Train what is not finished, and write adapters/sweep-<name>.json after every run. Returns what it holds.
+    """Train what is not finished; write adapters/sweep-<name>.json after every run. Returns what it holds.
 
-    Killed anywhere, the same command goes on: a run's own folder says how far it is. Raises UserError before anything is trained if
-    a variant cannot work.
+    Killed anywhere, the same command goes on: a run's own folder says how far it is. Raises UserError before
+    anything is trained if a variant cannot work.
     """
     path = Path("adapters") / f"sweep-{name}.json"
     limit_usd = budget_usd(config.max_usd, os.environ.get("MAX_USD"))
@@ -70,7 +70,10 @@ def sweep(name: str, config: SweepConfig, train: Train) -> dict[str, Any]:
                 continue
             spent, expected = sum(result["usd"] for result in results.values()), expected_usd(one, planned)
             if spent + expected > limit_usd:
-                reason = f"${spent:.2f} are spent and this one may cost ${expected:.2f}, which passes max_usd ${limit_usd:.2f}"
+                reason = (
+                    f"${spent:.2f} are spent and this one may cost ${expected:.2f}, which passes max_usd "
+                    f"${limit_usd:.2f}"
+                )
                 results[one.run] |= {"state": "not run", "reason": reason}
                 continue
             start = time.monotonic()
@@ -112,7 +115,7 @@ def plan(name: str, config: SweepConfig) -> list[Planned]:
 
 
 def expected_usd(one: Planned, planned: Sequence[Planned]) -> float:
-    """Cautious cost of a variant: from the finished ones' seconds per step, or else from the arithmetic of `make plan`."""
+    """Cautious cost of a variant, from the finished ones' seconds a step, or else as `make plan` reckons."""
     splits = read_splits(one.config)
     steps = schedule(one.config, len(splits["train"])).steps
     done = [
@@ -136,7 +139,7 @@ def expected_usd(one: Planned, planned: Sequence[Planned]) -> float:
 
 
 def _result(one: Planned, known: dict[str, Any]) -> dict[str, Any]:
-    """What is known about a variant: {run, changes, state, reason, usd}, and once it is finished its numbers."""
+    """A variant so far: {run, changes, state, reason, usd}, and once it is finished its numbers."""
     result = {
         "run": one.run,
         "changes": one.changes,
@@ -185,7 +188,10 @@ def _summary(
 
 
 def train_apart(run: str) -> tuple[int, str]:
-    """`python -m scripts.train` in a process of its own, whose memory is free afterwards. What it says is passed on."""
+    """`python -m scripts.train` in a process of its own, whose memory is free afterwards.
+
+    What it says is passed on.
+    """
     command = [sys.executable, "-m", "scripts.train", "--config", f"configs/train-{run}.yaml"]
     print(f"sweep: {run}", file=sys.stderr, flush=True)
     with subprocess.Popen(

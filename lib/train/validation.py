@@ -1,4 +1,4 @@
-"""A finished run's answers to validation tweets, base and tuned: is it learned by heart, and how does it write?"""
+"""A finished run's answers to validation tweets, base and tuned: learned by heart, and written how?"""
 
 import time
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ def validation_tweets(job: Job) -> dict[str, str]:
 
 
 def validation_certainty(model: Any, job: Job) -> dict[str, float]:
-    """Entropy and accuracy of the first N_CERTAIN validation replies, for a trainer that does not compute them."""
+    """Entropy and accuracy of the first N_CERTAIN validation replies, for trainers without (Unsloth)."""
     from lib.model.losses import certainty
 
     rows = [
@@ -60,7 +60,7 @@ def validation_certainty(model: Any, job: Job) -> dict[str, float]:
 
 
 class LastAnswers:
-    """When the last step is done, and the model still in memory: validation.json, from the best checkpoint."""
+    """validation.json, from the best checkpoint, when the last step is done and the model still in memory."""
 
     def __init__(self, job: Job, model: Any, is_over: Any) -> None:
         self.job, self.model, self.is_over = job, model, is_over
@@ -72,7 +72,7 @@ class LastAnswers:
 
 
 def answer_validation(job: Job, best: int, model: Any) -> dict[str, Any]:
-    """Write validation.json: {step, perplexity (None for sft, which has its loss), replies: [{tweet_id, base, tuned}]}.
+    """Write validation.json: {step, perplexity, replies: [{tweet_id, base, tuned}]}. For sft no perplexity.
 
     Up to N_TWEETS tweets, and no batch is begun after MAX_SECONDS.
     """
@@ -96,7 +96,10 @@ def answer_validation(job: Job, best: int, model: Any) -> dict[str, Any]:
 
 
 def _perplexity(job: Job, model: Any) -> float | None:
-    """Of the human validation replies. The loss of preferences is no likelihood, so dpo and kto have to measure it."""
+    """Of the human validation replies.
+
+    The loss of preferences is no likelihood, so dpo and kto have to measure it.
+    """
     if job.config.method == "sft":
         return None
     from lib.model.losses import perplexity
@@ -108,7 +111,7 @@ def _perplexity(job: Job, model: Any) -> float | None:
 
 
 def answered_validation(job: Job, best: int) -> dict[str, Any]:
-    """validation.json of checkpoint best; made with a newly loaded model where the run was killed before it was written."""
+    """validation.json of checkpoint best; made with a newly loaded model where a kill came before it."""
     path = job.folder / "validation.json"
     found = read_json(path) if path.is_file() else {}
     if found.get("step") == best:
@@ -131,4 +134,7 @@ def memorisation_line(found: Memorisation) -> str:
     base, tuned = (
         "nothing written" if share is None else f"{share:.0%}" for share in (found.base, found.tuned)
     )
-    return f"copies {found.words}+ words of a training reply: tuned {tuned}, base {base} ({found.n} validation tweets)"
+    return (
+        f"copies {found.words}+ words of a training reply: tuned {tuned}, base {base} ({found.n} validation "
+        "tweets)"
+    )

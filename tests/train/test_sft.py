@@ -1,4 +1,4 @@
-"""How the effective batch is cut: the largest micro-batch that fits, without recomputing activations where that can be."""
+"""lib/train/sft.py: how the effective batch is cut into micro-batches for a GPU, and among several of them."""
 
 import pytest
 

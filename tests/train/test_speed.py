@@ -1,4 +1,5 @@
-"""The training benchmark: what it runs, what it counts, and that it does not claim what it has not measured."""
+"""The training benchmark: what it runs, what it counts, and that it does not claim what it has not
+measured."""
 
 import subprocess
 import sys
@@ -101,8 +102,8 @@ def test_an_arm_that_cannot_run_here_is_named_with_the_reason(workspace):
         {"gpu": None, "tflops": 0.1}, SMALL, LENGTHS, 4, {A: result(100.0), D: str(refused.value)}, None
     )
     assert (
-        "| d | Unsloth, our settings (16 x 1, no checkpointing) | not run: backend: unsloth cannot run here: no CUDA GPU"
-        in page
+        "| d | Unsloth, our settings (16 x 1, no checkpointing) | not run: backend: unsloth cannot run here: "
+        "no CUDA GPU" in page
     )
 
 
@@ -127,8 +128,8 @@ def test_a_page_from_a_gpu_holds_each_goal_with_its_figure():
     )
     floor = 700e12 / (6 * matmul_parameters(QWEN3_8B))
     assert (
-        f"| d | Unsloth, our settings (16 x 1, no checkpointing) | 3,100 | 3.10 | {3100 / floor:.0%} | 9.1 | 2.5 |"
-        in page
+        f"| d | Unsloth, our settings (16 x 1, no checkpointing) | 3,100 | 3.10 | {3100 / floor:.0%} | 9.1 | "
+        "2.5 |" in page
     )
     assert "at least 3 times as fast as (a): 3.10 times, met" in page
     assert "at least 1.25 times as fast as (c): 1.24 times, not met" in page
