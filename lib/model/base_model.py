@@ -9,7 +9,8 @@ from typing import Any
 from lib.base.errors import UserError
 from lib.base.files import read_json
 from lib.base.settings import TrainConfig
-from lib.model.tiny import ensure_tiny
+from lib.model.chat import with_padding
+from lib.model.tiny import ensure_tiny, tiny_folder
 
 TINY = "tiny"
 
@@ -35,7 +36,29 @@ def load_tokenizer(config: TrainConfig) -> Any:
     from transformers import AutoTokenizer
 
     with missing_model(config):
-        return AutoTokenizer.from_pretrained(source_of(config), revision=config.revision)
+        return with_padding(AutoTokenizer.from_pretrained(source_of(config), revision=config.revision))
+
+
+def local_tokenizer(config: TrainConfig) -> Any | None:
+    """The same tokenizer if it is on this machine, else None. `tiny` is not built for it."""
+    folder = local_folder(config, "tokenizer.json", "tokenizer_config.json")
+    if folder is None:
+        return None
+    from transformers import AutoTokenizer
+
+    with missing_model(config):
+        return with_padding(AutoTokenizer.from_pretrained(folder))
+
+
+def local_folder(config: TrainConfig, *names: str) -> Path | None:
+    """The folder on this machine in which the model's files of these names lie; None unless all are there."""
+    if config.model == TINY or Path(config.model).is_dir():
+        folder = tiny_folder() if config.model == TINY else Path(config.model)
+        return folder if all((folder / name).is_file() for name in names) else None
+    from huggingface_hub import try_to_load_from_cache
+
+    found = [try_to_load_from_cache(config.model, name, revision=config.revision) for name in names]
+    return Path(found[0]).parent if all(isinstance(path, str) for path in found) else None
 
 
 def load_shape(config: TrainConfig) -> Any:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from lib.base.errors import UserError
 from lib.base.settings import SamplingConfig
-from lib.model.chat import Messages, control_tokens, without_control_tokens
-from lib.model.streaming import encode
+from lib.data.control_tokens import control_tokens, without_control_tokens
+from lib.model.chat import Chat, Messages, chat_of
 
 if TYPE_CHECKING:
     import torch
@@ -82,18 +82,17 @@ def generate(
     adapter: str = ADAPTER,
 ) -> Iterator[Generated]:
     """One reply per conversation, in order. Raises UserError for a conversation that does not fit the model."""
+    chat = chat_of(loaded.tokenizer)
+    ends = end_ids(loaded.model, chat)
     for start in range(0, len(conversations), batch):
         began = time.monotonic()
         rows = conversations[start : start + batch]
-        with arm(
-            loaded, tuned, adapter
-        ):  # per batch: between two yields the model may be used for the other arm
-            written = _write(loaded, rows, sampling)
+        with arm(loaded, tuned, adapter):  # per batch: between two yields the model may be the other arm
+            written = _write(loaded, chat, rows, sampling)
         seconds = (time.monotonic() - began) / len(rows)
         for ids in written:
-            text, n_leaks = clean_reply(
-                loaded.tokenizer.decode(_until_end(ids, end_ids(loaded)), skip_special_tokens=False)
-            )
+            said = ids[:-1] if ids and ids[-1] in ends else ids
+            text, n_leaks = clean_reply(loaded.tokenizer.decode(said, skip_special_tokens=False), chat)
             yield Generated(text, len(ids), seconds, n_leaks)
 
 
@@ -114,11 +113,14 @@ def arm(loaded: "Loaded", tuned: bool, adapter: str = ADAPTER) -> Iterator[Any]:
             loaded.model.set_adapter(ADAPTER)
 
 
-def _write(loaded: "Loaded", conversations: Sequence[Messages], sampling: SamplingConfig) -> list[list[int]]:
+def _write(
+    loaded: "Loaded", chat: Chat, conversations: Sequence[Messages], sampling: SamplingConfig
+) -> list[list[int]]:
     """New token ids per row, the end token included, padding not."""
     import torch
 
-    ids, mask = left_padded([encode(loaded.tokenizer, turns) for turns in conversations], loaded)
+    prompts = [chat.prompt(turns) for turns in conversations]
+    ids, mask = left_padded(prompts, loaded.tokenizer, loaded.device)
     longest = getattr(loaded.model.config, "max_position_embeddings", None)
     if longest and ids.shape[1] + sampling.max_new_tokens > longest:
         raise UserError(
@@ -130,27 +132,29 @@ def _write(loaded: "Loaded", conversations: Sequence[Messages], sampling: Sampli
         output = loaded.model.generate(
             input_ids=ids,
             attention_mask=mask,
-            generation_config=_generation_config(loaded, sampling),
-            logits_processor=_sampler(sampling, seeds, ids.shape[1]),
+            generation_config=generation_config(loaded, chat, sampling),
+            logits_processor=sampler(sampling, seeds, ids.shape[1]),
         )
-    ends = end_ids(loaded)
+    ends = end_ids(loaded.model, chat)
     rows = output[:, ids.shape[1] :].tolist()
     stops = [next((n + 1 for n, token in enumerate(row) if token in ends), len(row)) for row in rows]
     return [row[:stop] for row, stop in zip(rows, stops, strict=True)]
 
 
-def left_padded(rows: Sequence[Sequence[int]], loaded: "Loaded") -> "tuple[torch.Tensor, torch.Tensor]":
-    """(ids, mask), both (n, longest). A decoder continues from the last column, so the padding stands on the left."""
+def left_padded(
+    rows: Sequence[Sequence[int]], tokenizer: Any, device: Any
+) -> "tuple[torch.Tensor, torch.Tensor]":
+    """(ids, mask), both (n, longest). A decoder goes on from the last column, so the padding stands on the left."""
     import torch
 
-    width, pad = max(map(len, rows)), loaded.tokenizer.pad_token_id
-    filler = pad if pad is not None else loaded.tokenizer.eos_token_id or 0
-    ids = torch.tensor([[filler] * (width - len(row)) + list(row) for row in rows], device=loaded.device)
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=loaded.device)
+    width, pad = max(map(len, rows)), tokenizer.pad_token_id
+    filler = pad if pad is not None else tokenizer.eos_token_id or 0
+    ids = torch.tensor([[filler] * (width - len(row)) + list(row) for row in rows], device=device)
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
     return ids, mask
 
 
-def _sampler(sampling: SamplingConfig, seeds: Sequence[int], prompt_width: int) -> "list[Any]":
+def sampler(sampling: SamplingConfig, seeds: Sequence[int], prompt_width: int) -> "list[Any]":
     """Temperature, top-k, top-p, then one draw per row and step by inverse CDF.
 
     generate(do_sample=True) draws all rows from one stream, so a row's reply would depend on its neighbours. Here row i draws
@@ -187,11 +191,11 @@ def _sampler(sampling: SamplingConfig, seeds: Sequence[int], prompt_width: int) 
     return LogitsProcessorList([*warpers, Draw()])
 
 
-def _generation_config(loaded: "Loaded", sampling: SamplingConfig) -> Any:
+def generation_config(loaded: "Loaded", chat: Chat, sampling: SamplingConfig) -> Any:
+    """The draw is the sampler's; the model's own defaults (Qwen3: top_k 20, temperature 0.6) are off by name."""
     from transformers import GenerationConfig
 
-    # The sampler above has already chosen. The model's own defaults (Qwen3: top_k 20, temperature 0.6) are switched off by name.
-    ends, pad = sorted(end_ids(loaded)), loaded.tokenizer.pad_token_id
+    ends, pad = sorted(end_ids(loaded.model, chat)), loaded.tokenizer.pad_token_id
     return GenerationConfig(
         max_new_tokens=sampling.max_new_tokens,
         do_sample=False,
@@ -199,20 +203,16 @@ def _generation_config(loaded: "Loaded", sampling: SamplingConfig) -> Any:
         top_k=50,
         top_p=1.0,
         repetition_penalty=1.0,
-        eos_token_id=ends or None,
+        eos_token_id=ends,
         pad_token_id=pad if pad is not None else ends[0],
     )
 
 
-def end_ids(loaded: "Loaded") -> set[int]:
-    """Every token that ends a reply: the tokenizer's and those of the model's generation config (Qwen3 has two)."""
-    of_model = getattr(getattr(loaded.model, "generation_config", None), "eos_token_id", None)
-    ends = [loaded.tokenizer.eos_token_id, *(of_model if isinstance(of_model, list) else [of_model])]
-    return {token for token in ends if token is not None}
-
-
-def _until_end(ids: list[int], ends: set[int]) -> list[int]:
-    return ids[:-1] if ids and ids[-1] in ends else ids
+def end_ids(model: Any, chat: Chat) -> set[int]:
+    """Every token that ends a reply: the template's, the tokenizer's, and the generation config's (Qwen3 has two)."""
+    of_model = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    own = of_model if isinstance(of_model, list) else [of_model]
+    return {token for token in (chat.end_id, chat.tokenizer.eos_token_id, *own) if token is not None}
 
 
 def row_seed(seed: int, conversation: Messages) -> int:
@@ -221,13 +221,21 @@ def row_seed(seed: int, conversation: Messages) -> int:
     return int.from_bytes(hashlib.sha256(content).digest()[:4]) >> 1
 
 
-def clean_reply(text: str) -> tuple[str, int]:
-    """The reply alone, and how many think blocks and control tokens were taken out of it. Unfinished thought is no reply."""
+def clean_reply(text: str, chat: Chat | None = None) -> tuple[str, int]:
+    """(the reply alone, how many think blocks and control tokens were taken out of it). Unfinished thought is no reply.
+
+    chat: whose tokenizer's own control tokens count too; None: a server wrote the text.
+    """
     text = text.encode("utf-8", "replace").decode("utf-8")  # a server may send half a surrogate pair
     text, n_leaks = THINK.subn("", text)
     if "</think>" in text:  # the block was opened in the prompt
         text, n_leaks = text.rpartition("</think>")[2], n_leaks + 1
-    return without_control_tokens(text).strip(), n_leaks + len(control_tokens(text))
+    n_leaks += len(control_tokens(text))
+    text = without_control_tokens(text)
+    if chat:
+        n_leaks += len(chat.own.findall(text))
+        text = chat.plain(text)
+    return text.strip(), n_leaks
 
 
 def refuse_inactive_adapter(loaded: "Loaded", adapter: str) -> None:
@@ -243,6 +251,6 @@ def refuse_inactive_adapter(loaded: "Loaded", adapter: str) -> None:
 def _next_token_logits(loaded: "Loaded", tuned: bool, adapter: str) -> "torch.Tensor":
     import torch
 
-    ids = torch.tensor([encode(loaded.tokenizer, FIXED_PROMPT)], device=loaded.device)
+    ids = torch.tensor([chat_of(loaded.tokenizer).prompt(FIXED_PROMPT)], device=loaded.device)
     with arm(loaded, tuned, adapter) as model, torch.inference_mode():
         return model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, -1].float()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.base.schema import Pair
-from lib.model.chat import CHAT_KWARGS, messages, without_control_tokens
+from lib.model.chat import Chat, chat_of, halves, messages
 from lib.model.generate import ADAPTER, arm
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def perplexity(
     loaded: "Loaded", pairs: Sequence[Pair], prompt: str, tuned: bool, adapter: str = ADAPTER
 ) -> float | None:
     """exp of the mean loss over all tokens of all replies, the tokens that training fell on. None for no pairs."""
-    losses = token_losses(loaded, [_completion_row(loaded, pair, prompt) for pair in pairs], tuned, adapter)
+    chat = chat_of(loaded.tokenizer)
+    losses = token_losses(loaded, [_completion_row(chat, pair, prompt) for pair in pairs], tuned, adapter)
     n_tokens = sum(n for _, n in losses)
     return math.exp(min(sum(total for total, _ in losses) / n_tokens, 700)) if n_tokens else None
 
@@ -64,19 +65,10 @@ def general_texts() -> list[str]:
     ]
 
 
-def _completion_row(loaded: "Loaded", pair: Pair, prompt: str) -> Row:
-    """Prompt and reply as the template writes them for training: the empty think block is prompt, reply and end token are not."""
-    turns = messages(prompt, without_control_tokens(pair.tweet))
-    answer = {"role": "assistant", "content": without_control_tokens(pair.reply)}
-    given = loaded.tokenizer.apply_chat_template(
-        turns, add_generation_prompt=True, tokenize=False, **CHAT_KWARGS
-    )
-    whole = loaded.tokenizer.apply_chat_template([*turns, answer], tokenize=False, **CHAT_KWARGS)
-    if not whole.startswith(given):
-        raise ValueError("the chat template renders an answered prompt differently from an unanswered one")
-    given_ids = loaded.tokenizer(given, add_special_tokens=False)["input_ids"]
-    reply_ids = loaded.tokenizer(whole[len(given) :], add_special_tokens=False)["input_ids"]
-    return given_ids + reply_ids, len(given_ids)
+def _completion_row(chat: Chat, pair: Pair, prompt: str) -> Row:
+    """The row that training would read."""
+    row = chat.row(messages(prompt, chat.plain(pair.tweet)), chat.plain(pair.reply))
+    return row["input_ids"], len(halves(row)[0])
 
 
 def token_losses(

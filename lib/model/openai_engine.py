@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from lib.base.errors import UserError
 from lib.base.settings import ArmConfig, SamplingConfig
-from lib.model.chat import CHAT_KWARGS, Messages, without_control_tokens
+from lib.data.control_tokens import without_control_tokens
+from lib.model.chat import Messages, template_options
 from lib.model.generate import FIXED_PROMPT, Answers, Engine, Generated, clean_reply, row_seed
 
 if TYPE_CHECKING:
@@ -106,11 +107,11 @@ class Arm:
             "top_p": sampling.top_p,
             "top_k": sampling.top_k or None,
             "seed": row_seed(sampling.seed, conversation),
-            "chat_template_kwargs": CHAT_KWARGS,
+            "chat_template_kwargs": template_options(),
         }
         body |= extra | self.config.extra_body
         if isinstance(body["chat_template_kwargs"], Mapping):
-            body["chat_template_kwargs"] = CHAT_KWARGS | dict(body["chat_template_kwargs"])
+            body["chat_template_kwargs"] = template_options(body["chat_template_kwargs"])
         answer = self.request(
             "POST", "/chat/completions", {key: value for key, value in body.items() if value is not None}
         )

@@ -17,9 +17,10 @@ from typing import Any
 from lib.base.errors import UserError
 from lib.base.files import content_hash, lock, sync_folder, write_json
 from lib.base.settings import SplitConfig, TrainConfig
+from lib.data.control_tokens import without_control_tokens
 from lib.data.splits import split_of
 from lib.data.text import clean_tweet
-from lib.model.chat import CHAT_KWARGS, messages, without_control_tokens
+from lib.model.chat import messages, rendered
 
 CORPUS = Path("data/sample/raw/items.jsonl")
 VERSION = 1  # goes up when the recipe below changes in a way that SETTINGS does not show
@@ -76,18 +77,22 @@ def ensure_tiny() -> Path:
 
     Raises UserError if the bundled sample is missing.
     """
-    root = _root()
-    folder = root / "data" / "cache" / f"tiny-{tiny_hash()[:16]}"
+    folder = tiny_folder()
     while not (folder / "manifest.json").is_file():
         try:
             with lock(folder.with_name(folder.name + ".lock")):
                 if not (folder / "manifest.json").is_file():
-                    _build(root / CORPUS, folder)
+                    _build(_root() / CORPUS, folder)
         except UserError as error:
             if "in use by another run" not in str(error):
                 raise
             time.sleep(0.5)  # another process is building it
     return folder
+
+
+def tiny_folder() -> Path:
+    """Where ensure_tiny builds it, there or not."""
+    return _root() / "data" / "cache" / f"tiny-{tiny_hash()[:16]}"
 
 
 def tiny_hash() -> str:
@@ -158,17 +163,7 @@ def _build(corpus: Path, folder: Path) -> None:
 
 
 def _train_tokenizer(texts: list[str]) -> Any:
-    from tokenizers import (
-        AddedToken,
-        Regex,
-        Tokenizer,
-        decoders,
-        models,
-        normalizers,
-        pre_tokenizers,
-        trainers,
-    )
-    from transformers import PreTrainedTokenizerFast
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
     raw = Tokenizer(models.BPE())
     raw.normalizer = normalizers.NFC()
@@ -185,6 +180,20 @@ def _train_tokenizer(texts: list[str]) -> Any:
         show_progress=False,
     )
     raw.train_from_iterator([*texts, TrainConfig(data="sample").prompt], trainer)
+    return _as_qwen3(raw)
+
+
+def qwen3_without_words() -> Any:
+    """A tokenizer of control tokens and chat template alone: shows how Qwen3 writes a chat where its own is not here."""
+    from tokenizers import Tokenizer, models
+
+    return _as_qwen3(Tokenizer(models.BPE()))
+
+
+def _as_qwen3(raw: Any) -> Any:
+    from tokenizers import AddedToken
+    from transformers import PreTrainedTokenizerFast
+
     raw.add_tokens(
         [AddedToken(token, special=special, normalized=False) for token, special in ADDED_TOKENS.items()]
     )
@@ -279,9 +288,7 @@ def _documents(tokenizer: Any, texts: list[str]) -> list[list[int]]:
     for number, text in enumerate(texts):
         other = texts[(number + len(texts) // 2) % len(texts)]
         chat = [*messages(prompt, other), {"role": "assistant", "content": text}]
-        documents.append(
-            tokenizer(tokenizer.apply_chat_template(chat, tokenize=False, **CHAT_KWARGS))["input_ids"]
-        )
+        documents.append(tokenizer(rendered(tokenizer, chat))["input_ids"])
     return documents
 
 

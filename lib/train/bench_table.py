@@ -8,7 +8,8 @@ from lib.base.benchmarks import machine_line, markdown_table
 from lib.base.config import load_config
 from lib.base.settings import TrainConfig
 from lib.model.base_model import load_tokenizer
-from lib.train.rows import IGNORED, read_splits, token_rows
+from lib.model.chat import IGNORED
+from lib.train.rows import read_splits, token_rows
 from lib.train.speed import Arm, matmul_parameters
 
 Result = dict[str, float] | str  # the numbers, or why there are none

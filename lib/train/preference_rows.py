@@ -10,8 +10,9 @@ from lib.base.files import read_jsonl
 from lib.base.schema import Pair, Preference
 from lib.base.seals import checked
 from lib.base.settings import TrainConfig
-from lib.train.preflight import Check, HasTokens, controlled, leakage, no_tokenizer, padding, too_long
-from lib.train.rows import IGNORED, Row, one_answer, prompts_apart, token_row
+from lib.model.chat import Row, chat_of, halves
+from lib.train.preflight import Check, controlled, leakage, no_tokenizer, padding, too_long, trainable
+from lib.train.rows import one_answer, prompts_apart, token_row
 from lib.train.schedule import cannot_fire, schedule
 
 VAL_SHARE = 0.1
@@ -76,8 +77,8 @@ def _hash(text: str) -> bytes:
 
 def dpo_row(chosen: Row, rejected: Row) -> Row:
     """{prompt_ids, chosen_ids, rejected_ids} from the two rows of supervised training."""
-    prompt, answer = _halves(chosen)
-    return {"prompt_ids": prompt, "chosen_ids": answer, "rejected_ids": _halves(rejected)[1]}
+    prompt, answer = halves(chosen)
+    return {"prompt_ids": prompt, "chosen_ids": answer, "rejected_ids": halves(rejected)[1]}
 
 
 def kto_rows(preferences: Sequence[Preference], prompt: str, tokenizer: Any) -> list[dict[str, Any]]:
@@ -87,9 +88,9 @@ def kto_rows(preferences: Sequence[Preference], prompt: str, tokenizer: Any) -> 
         [*((answer, True) for answer in good), *((answer, False) for answer in bad)],
         key=lambda pair: _hash(pair[0].id),
     )
-    rows = []
+    rows, chat = [], chat_of(tokenizer)
     for answer, label in labelled:
-        question, reply = _halves(token_row(prompt, answer, tokenizer))
+        question, reply = halves(token_row(prompt, answer, chat))
         rows.append({"prompt_ids": question, "completion_ids": reply, "label": label})
     return rows
 
@@ -102,11 +103,6 @@ def with_mismatched(rows: Sequence[dict[str, Any]], size: int) -> list[dict[str,
         for batch in batches
         for place, row in enumerate(batch)
     ]
-
-
-def _halves(row: Row) -> tuple[list[int], list[int]]:
-    n_given = row["labels"].count(IGNORED)
-    return row["input_ids"][:n_given], row["input_ids"][n_given:]
 
 
 def n_tokens(row: Mapping[str, Any]) -> int:
@@ -136,7 +132,7 @@ def preference_checks(
     test: Sequence[Pair],
     tokens: Mapping[str, Sequence[int]],
     rows: Sequence[tuple[Answer, Row]] | None,
-    tokenizer: HasTokens | None,
+    tokenizer: Any | None,
 ) -> list[Check]:
     """What must hold before weights are loaded.
 
@@ -166,6 +162,7 @@ def preference_checks(
         Check("no control token in a preference", controlled(shown)),
         Check("every reply fits max_length", too_long(config, shown, tokens)),
         padding(config, tokenizer),
+        trainable(config),
         Check(turns, unknown=no_tokenizer(config))
         if rows is None
         else Check(turns, one_answer(rows, tokenizer)),

@@ -2,21 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
+from lib.base.errors import UserError
 from lib.base.schema import Pair
 from lib.base.settings import TrainConfig
-from lib.model.chat import control_tokens
+from lib.data.control_tokens import control_tokens
+from lib.model.chat import chat_of
+from lib.model.shapes import local_config, refuse_missing_targets, shape_from, shape_of
 from lib.train.schedule import cannot_fire, schedule
 
 N_NAMED = 3
-
-
-class HasTokens(Protocol):
-    """A tokenizer, of transformers or of lib.model.local_tokenizer."""
-
-    eos_token: str | None
-    pad_token: str | None
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,7 @@ def checks(
     config: TrainConfig,
     splits: Mapping[str, Sequence[Pair]],
     n_tokens: Mapping[str, Sequence[int]],
-    tokenizer: HasTokens | None,
+    tokenizer: Any | None,
 ) -> list[Check]:
     """The checks of a supervised run that need no token ids.
 
@@ -50,6 +46,7 @@ def checks(
         Check("no control token in a text", controlled(splits)),
         Check("every row fits max_length", too_long(config, splits, n_tokens)),
         padding(config, tokenizer),
+        trainable(config),
     ]
 
 
@@ -103,19 +100,33 @@ def too_long(
     return f"{len(long)} rows are longer than max_length {config.max_length}: {named}. Set max_length to {longest} or drop them in review."
 
 
-def padding(config: TrainConfig, tokenizer: HasTokens | None) -> Check:
+def padding(config: TrainConfig, tokenizer: Any | None) -> Check:
     """With one token for both, the end is masked as padding and the model never learns to stop."""
     name = "padding is not the end token"
     if tokenizer is None:
         return Check(name, unknown=no_tokenizer(config))
+    end = chat_of(tokenizer).end
+    advice = "Set the tokenizer's pad_token to one that is not the end token, for Qwen3 <|endoftext|>."
     if tokenizer.pad_token is None:
-        return Check(
-            name,
-            "the tokenizer has no padding token. Set one that is not the end token, for Qwen3 <|endoftext|>.",
-        )
-    if tokenizer.pad_token == tokenizer.eos_token:
-        problem = f"padding and end are the same token ({tokenizer.eos_token}): the end would be masked and the model would never stop. "
-        return Check(name, problem + "Set the tokenizer's pad_token to another one, for Qwen3 <|endoftext|>.")
+        return Check(name, f"the tokenizer has no padding token. {advice}")
+    if tokenizer.pad_token == end:
+        problem = f"padding and end are the same token ({end}): the end would be masked"
+        return Check(name, f"{problem} and the model would never stop. {advice}")
+    return Check(name)
+
+
+def trainable(config: TrainConfig) -> Check:
+    """The model has sizes and layers that the adapter and the estimates are made for."""
+    name = "the model has the layers that are trained"
+    try:
+        found = local_config(config)
+        if found is not None:
+            shape_from(found, config.model)
+            refuse_missing_targets(found, config)
+        elif shape_of(config) is None:
+            return Check(name, unknown=f"the config of {config.model} is not on this machine")
+    except UserError as error:
+        return Check(name, str(error))
     return Check(name)
 
 

@@ -15,10 +15,10 @@ from lib.base.benchmarks import peak_memory_mb
 from lib.base.settings import ALL_LINEAR, TrainConfig
 from lib.model.adapters import adapter_to_fp32
 from lib.model.base_model import TINY, load_tokenizer
+from lib.model.chat import IGNORED
 from lib.model.loading import load_model_for_training, prepare_libraries, resolve_backend
 from lib.train.callbacks import as_callback
 from lib.train.metrics_log import counting
-from lib.train.rows import IGNORED
 from lib.train.schedule import schedule
 from lib.train.sft import Batch, sft_trainer
 

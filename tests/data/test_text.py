@@ -21,7 +21,7 @@ from lib.data.text import (
     reply_length,
     unescaped,
 )
-from lib.model.chat import control_tokens
+from lib.data.control_tokens import control_tokens
 
 FAMILY = "👨‍👩‍👧‍👦"
 ENGLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
