@@ -1,4 +1,6 @@
-"""The base model: which commit of it, on which device, how precisely held; its tokenizer and its sizes, without its weights."""
+"""The base model: which commit of it, on which device, how precisely held; its tokenizer and its sizes,
+without its weights.
+"""
 
 import contextlib
 import os
@@ -70,12 +72,16 @@ def load_shape(config: TrainConfig) -> Any:
 
 
 def commit_of(config: TrainConfig) -> str | None:
-    """The commit of the base model that is loaded for config, also where it names none; None for a folder on this machine."""
+    """The commit of the base model that is loaded for config, also where it names none; None for a folder on
+    this machine.
+    """
     return config.revision or getattr(load_shape(config), "_commit_hash", None)
 
 
 def pinned(config: TrainConfig, *records: Path) -> TrainConfig:
-    """config with the base model's commit that it or the first of the records (a run's manifest.json or started.json) names."""
+    """config with the base model's commit that it or the first of the records (a run's manifest.json or
+    started.json) names.
+    """
     known = [read_json(record) for record in records if config.revision is None and record.is_file()]
     named = [one["revision"] for one in known if isinstance(one, dict) and one.get("revision")]
     return config.model_copy(update={"revision": named[0]}) if named else config

@@ -1,6 +1,7 @@
 """The chat format: a conversation as the model's own template writes it, to tokens and labels.
 
-Training, losses, generation, the plan's preview and preference tuning all come here: nothing else knows a template.
+Training, losses, generation, the plan's preview and preference tuning all come here: nothing else knows a
+template.
 """
 
 import re
@@ -17,19 +18,22 @@ Row = dict[str, list[int]]  # input_ids, labels
 
 IGNORED = -100  # torch's cross-entropy skips this label
 
-# Models with a switch think aloud unless told not to; with it off Qwen3's template puts an empty think block at the
-# END OF THE PROMPT, so that the loss never falls on it. Training, evaluation and demo say the same, base and tuned
-# alike; a template without the switch ignores it.
+# Models with a switch think aloud unless told not to; with it off Qwen3's template puts an empty think block
+# at the END OF THE PROMPT, so that the loss never falls on it. Training, evaluation and demo say the same,
+# base and tuned alike; a template without the switch ignores it.
 CHAT_KWARGS = {"enable_thinking": False}
 
-# What a template must leave as it is: case, white space inside, quotes, signs that HTML escapes, other scripts.
+# What a template must leave as it is: case, white space inside, quotes, signs that HTML escapes, other
+# scripts.
 QUESTION = "Aa  <  & \"b\" 'c'\n\n{{ d }} é 🙂 zZ?"
 ANSWER = "Ee  >  & \"f\" 'g'\n\n{{ h }} ö 🙃 yY!"
 DATE = "a day that no calendar has"
 
 
 def messages(prompt: str, tweet: str, examples: Sequence[Pair] = ()) -> Messages:
-    """The conversation that asks for a reply to tweet; examples become earlier turns. prompt holds {tweet} once."""
+    """The conversation that asks for a reply to tweet; examples become earlier turns. prompt holds {tweet}
+    once.
+    """
     turns: Messages = []
     for pair in examples:
         turns.append({"role": "user", "content": prompt.replace("{tweet}", pair.tweet)})
@@ -60,9 +64,10 @@ def rendered(tokenizer: Any, conversation: Messages, is_prompt: bool = False, **
 class Chat:
     """One tokenizer's chat format.
 
-    close: what the template writes after an answer, up to and with the end token; tail: what it writes after that,
-    which no answer contains. end: the token that ends an answer. control: ids of all control tokens.
-    frame: those of a chat of one question and one answer, in order. own: the tokenizer's control tokens as text.
+    close: what the template writes after an answer, up to and with the end token; tail: what it writes after
+    that, which no answer contains. end: the token that ends an answer. control: ids of all control tokens.
+    frame: those of a chat of one question and one answer, in order. own: the tokenizer's control tokens as
+    text.
     """
 
     tokenizer: Any
@@ -75,7 +80,8 @@ class Chat:
     own: re.Pattern[str]
 
     def parts(self, conversation: Messages, reply: str) -> tuple[str, str]:
-        """(the chat up to the answer, empty think block included; reply and end token, which alone are learned).
+        """(the chat up to the answer, empty think block included; reply and end token, which alone are
+        learned).
 
         Raises UserError for a reply that the template does not write as it is.
         """
@@ -83,16 +89,19 @@ class Chat:
         whole = rendered(self.tokenizer, [*conversation, {"role": "assistant", "content": reply}])
         answer = whole.removeprefix(given).removesuffix(self.close + self.tail)
         if whole != given + answer + self.close + self.tail or answer.strip() != reply.strip():
+            named = control_tokens(reply)[:1]
+            why = f" (control token {named[0]})" if named else ""
             raise UserError(
-                f"The chat template of {_name(self.tokenizer)} does not write this reply as it is: {reply[:80]!r}. "
-                "Remove the pair (`make review`)."
+                f"The chat template of {_name(self.tokenizer)} does not write this reply as it is{why}: "
+                f"{reply[:80]!r}. Remove the pair (`make data` does)."
             )
         return given, answer + self.close
 
     def row(self, conversation: Messages, reply: str) -> Row:
         """Token ids, and labels that hold reply and end token and nothing else.
 
-        Prompt and reply are encoded apart: the model is trained on exactly the tokens it is given when it answers.
+        Prompt and reply are encoded apart: the model is trained on exactly the tokens it is given when it
+        answers.
         """
         question, answer = (self.ids(part) for part in self.parts(conversation, reply))
         return {"input_ids": question + answer, "labels": [IGNORED] * len(question) + answer}
@@ -119,7 +128,9 @@ class Chat:
         return text
 
     def is_one_answer(self, row: Row) -> bool:
-        """Whether the row is one question and one answer as the tokenizer sees it: no text has become control."""
+        """Whether the row is one question and one answer as the tokenizer sees it: no text has become
+        control.
+        """
         learned = halves(row)[1]
         return (
             tuple(self._control_of(row["input_ids"])) == self.frame
@@ -180,12 +191,17 @@ def chat_of(tokenizer: Any) -> Chat:
 
 
 def _own_tokens(tokenizer: Any) -> dict[str, int]:
-    """text -> id of the tokens that are matched before a text is cut into words. Runs of spaces are no control."""
+    """text -> id of the tokens that are matched before a text is cut into words.
+
+    Runs of spaces are no control.
+    """
     return {token: number for token, number in tokenizer.get_added_vocab().items() if token.strip()}
 
 
 def with_padding(tokenizer: Any) -> Any:
-    """The tokenizer; where it names no padding, a token that no text uses becomes it (Llama 3 has many, named reserved)."""
+    """The tokenizer; where it names no padding, a token that no text uses becomes it (Llama 3 has many, named
+    reserved).
+    """
     if tokenizer.pad_token is None:
         spare = sorted(_own_tokens(tokenizer), key=lambda token: _own_tokens(tokenizer)[token])
         for word in ("pad", "reserved", "unused", "unk"):
@@ -197,7 +213,8 @@ def with_padding(tokenizer: Any) -> Any:
 
 def _refused(tokenizer: Any, why: str) -> UserError:
     return UserError(
-        f"The chat template of {_name(tokenizer)} {why}. Choose another chat model (model: in the train config)."
+        f"The chat template of {_name(tokenizer)} {why}. Choose another chat model (model: in the train "
+        "config)."
     )
 
 

@@ -1,4 +1,4 @@
-"""Texts beside other texts: recited from training, repeated from one reply to the next, near to the real reply."""
+"""Texts beside other texts: recited from training, repeated among replies, near to the real reply."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,7 +38,7 @@ def copied_share(texts: Sequence[str], learned: set[tuple[str, ...]]) -> float |
 
 
 def distinct(texts: Sequence[str], n: int) -> float | None:
-    """Different n-grams of words over all n-grams, of all texts together (Li et al. 2016, arXiv:1510.03055)."""
+    """Different n-grams of words over all n-grams of all texts (Li et al. 2016, arXiv:1510.03055)."""
     found = [gram for text in texts for gram in grams(text.casefold().split(), n)]
     return share(len(set(found)), len(found))
 

@@ -22,8 +22,10 @@ TOXIC = 0.3  # the data filter's own bound
 _I_AM = r"\bi(?:'|’)?m (?:just |so |really )?"
 _CANNOT = r"\bi (?:can(?:'|’)?t|cannot|can not|am unable to|(?:'|’)m unable to|won(?:'|’)?t)"
 REFUSAL = re.compile(
-    rf"\bas an? (?:ai|artificial intelligence|language model|large language model)\b|{_I_AM}an? (?:ai|language model)\b"
-    rf"|{_CANNOT} (?:help with|assist|comply|fulfil|generate|create|provide|write) |{_I_AM}sorry,? but (?:i|as)\b"
+    rf"\bas an? (?:ai|artificial intelligence|language model|large language model)\b|{_I_AM}an? "
+    r"(?:ai|language model)\b"
+    rf"|{_CANNOT} (?:help with|assist|comply|fulfil|generate|create|provide|write) |{_I_AM}sorry,? but "
+    r"(?:i|as)\b"
     r"|\bagainst my (?:guidelines|programming)\b",
     re.IGNORECASE,
 )
@@ -41,10 +43,14 @@ def sanity(
     leaks: Mapping[str, int] | None = None,
     language: str = "en",
 ) -> dict[str, dict[str, Any]]:
-    """system -> metrics. Shares are 0..1 of the replies that are not empty (`empty`: of all); None where there is nothing to measure.
+    """system -> metrics.
 
-    leaks: system -> think blocks and control tokens that were taken out when the replies were made. score_toxicity None: not measured.
-    `overlap_with_human` (ROUGE-L, chrF against the real reply) is sanity only: a good reply need not be the one that was written.
+    Shares are 0..1 of the replies that are not empty (`empty`: of all); None where there is nothing to
+    measure.
+
+    leaks: system -> think blocks and control tokens that were taken out when the replies were made.
+    score_toxicity None: not measured. `overlap_with_human` (ROUGE-L, chrF against the real reply) is sanity
+    only: a good reply need not be the one that was written.
     """
     by_system: dict[str, list[Reply]] = {}
     for reply in replies:

@@ -10,8 +10,10 @@ from lib.model.base_model import local_folder, missing_model
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a decoder whose layers hold the seven projections. intermediate: width of the MLP. tied: one
-    matrix is both embedding and head."""
+    """The sizes of a decoder whose layers hold the seven projections.
+
+    intermediate: width of the MLP. tied: one matrix is both embedding and head.
+    """
 
     layers: int
     hidden: int
@@ -65,7 +67,8 @@ EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_intermed
 
 
 def shape_of(config: TrainConfig) -> Shape | None:
-    """The sizes of the config's model, from this machine alone; None where neither its files nor KNOWN have them.
+    """The sizes of the config's model, from this machine alone; None where neither its files nor KNOWN have
+    them.
 
     Raises UserError for a model that this project cannot train.
     """
@@ -85,10 +88,14 @@ def local_config(config: TrainConfig) -> Any | None:
 
 
 def shape_from(found: Any, model: str) -> Shape:
-    """found: a config of transformers. Raises UserError for a mixture of experts and for a model of another build."""
+    """found: a config of transformers.
+
+    Raises UserError for a mixture of experts and for a model of another build.
+    """
     if any(getattr(found, name, None) for name in EXPERTS):
         raise UserError(
-            f"model: {model} is a mixture of experts, which this project does not train. Choose a dense model."
+            f"model: {model} is a mixture of experts, which this project does not train. Choose a dense "
+            "model."
         )
     missing = [name for name in SIZES if not isinstance(getattr(found, name, None), int)]
     if missing:
@@ -110,7 +117,10 @@ def shape_from(found: Any, model: str) -> Shape:
 
 
 def refuse_missing_targets(found: Any, config: TrainConfig) -> None:
-    """Raise UserError unless every layer of the model has every target of the adapter. Builds it without weights."""
+    """Raise UserError unless every layer of the model has every target of the adapter.
+
+    Builds it without weights.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 

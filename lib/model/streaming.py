@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from lib.base.errors import UserError
 from lib.base.settings import SamplingConfig
 from lib.model.chat import Chat, Messages, chat_of
-from lib.model.generate import clean_reply, end_ids, generation_config, row_seed, sampler
+from lib.model.generate import clean_reply
+from lib.model.sampling import end_ids, generation_config, row_seed, sampler
 
 if TYPE_CHECKING:
     from lib.model.loading import Loaded
@@ -17,18 +18,20 @@ if TYPE_CHECKING:
 # PEFT gives every row of a batch its own adapter; "__base__" is its name for none.
 ROWS = ["__base__", "default"]
 
-# PEFT hangs its per-row hooks on the shared modules: a second generation at the same time would run through them too.
+# PEFT hangs its per-row hooks on the shared modules: a second generation at the same time would run through
+# them too.
 _one_at_a_time = threading.Lock()
 
 
 def stream_pair(
     loaded: "Loaded", conversation: Messages, sampling: SamplingConfig
 ) -> Iterator[tuple[str, str]]:
-    """Yield (base reply so far, tuned reply so far) after every token; the last pair is the two whole replies.
+    """Yield (base reply so far, tuned reply so far) after every token; the last pair is the two whole
+    replies.
 
-    Both rows go through the model in one batch, so they start together and share the weights. Closing the iterator
-    stops the generation at its next token. Raises UserError if the prompt does not fit or holds control tokens,
-    and whatever the generating thread raised.
+    Both rows go through the model in one batch, so they start together and share the weights. Closing the
+    iterator stops the generation at its next token. Raises UserError if the prompt does not fit or holds
+    control tokens, and whatever the generating thread raised.
     """
     chat = chat_of(loaded.tokenizer)
     ids = chat.prompt(conversation)
@@ -40,7 +43,7 @@ def stream_pair(
     rows = _Rows(loaded, chat)
     seed = row_seed(sampling.seed, conversation)  # both rows draw the numbers that an evaluation would draw
     drawn = {
-        "generation_config": generation_config(loaded, chat, sampling),
+        "generation_config": generation_config(loaded.model, chat, sampling),
         "logits_processor": sampler(sampling, [seed] * len(ROWS), len(ids)),
     }
     with _generation(loaded, ids, drawn) as steps:
@@ -75,7 +78,9 @@ class _Rows:
 
 @contextlib.contextmanager
 def _generation(loaded: "Loaded", ids: list[int], drawn: dict[str, Any]) -> Iterator[Iterator[list[int]]]:
-    """model.generate in a thread: the body gets an iterator over its steps, and leaving the body ends the thread."""
+    """model.generate in a thread: the body gets an iterator over its steps, and leaving the body ends the
+    thread.
+    """
     steps: queue.Queue[list[int] | BaseException | None] = queue.Queue()
     stop = threading.Event()
 

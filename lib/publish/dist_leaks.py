@@ -14,7 +14,7 @@ from lib.base.credentials import known_secrets
 from lib.base.errors import UserError
 from lib.base.files import read_dicts
 from lib.base.seals import checked
-from lib.model.tiny import qwen3_template
+from lib.model.qwen3 import qwen3_template
 from lib.publish.leaks import HEADER, MIN_HANDLE_CHARS, Known, Leak, scan, word_runs
 from lib.publish.weights_file import texts_in_weights
 

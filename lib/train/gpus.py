@@ -1,4 +1,5 @@
-"""Memory, time and price of training on rented GPUs: arithmetic from the model's shape and a dated price table.
+"""Memory, time and price of training on rented GPUs: arithmetic from the model's shape and a dated price
+table.
 
 Estimates, all of them.
 """
@@ -12,7 +13,9 @@ PRICES_DATE = "November 2026"
 
 @dataclass(frozen=True)
 class Gpu:
-    """memory_gb: nominal. tflops: dense bf16, from the maker's data sheet. usd_per_hour: on-demand, RunPod secure cloud."""
+    """memory_gb: nominal. tflops: dense bf16, from the maker's data sheet. usd_per_hour: on-demand, RunPod
+    secure cloud.
+    """
 
     name: str
     memory_gb: int
@@ -32,7 +35,8 @@ GPUS = (
 
 # 4 bits, and 0.127 bits of doubly quantised constants (Dettmers et al. 2023, arXiv:2305.14314)
 NF4_BYTES = 0.5159
-# Kept of every input and output of a projection for the backward pass, without checkpointing: 6.3 MB a token for Qwen3-8B.
+# Kept of every input and output of a projection for the backward pass, without checkpointing: 6.3 MB a token
+# for Qwen3-8B.
 ACTIVATION_BYTES = 6.3e6 / (36 * 75_776)
 CONTEXT_GB = 1.0  # CUDA context, workspace, fragmentation
 SECONDS_PER_MICRO_BATCH = (0.12, 0.4)  # launching the kernels: what dominates on short rows, whatever the GPU
@@ -70,7 +74,7 @@ def vram_gb(
 def minutes(
     gpu: Gpu, shape: Shape, n_tokens: float, n_micro_batches: float, checkpointing: bool
 ) -> tuple[float, float]:
-    """Training time after loading, best and cautious. n_tokens: all epochs and evaluations, padding included."""
+    """(best, cautious) time after loading. n_tokens: all epochs and evaluations, padding included."""
     params = shape.linear_params + shape.head_params
     flops = n_tokens * params * (6 if checkpointing else 4)  # frozen weights have no gradient of their own
     low, high = (

@@ -1,4 +1,6 @@
-"""Memory, minutes and dollars of a run, as the plan prints them: the arithmetic of lib.train.gpus on its rows."""
+"""Memory, minutes and dollars of a run, as the plan prints them: the arithmetic of lib.train.gpus on its
+rows.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -54,7 +56,8 @@ def costs(config: TrainConfig, shape: Shape, tokens: Tokens) -> str:
     """Minutes and dollars on every GPU that the model fits."""
     row, nf4, targets = _longest_mean(tokens), config.quantization == "nf4", tuple(config.lora.target_modules)
     lines = [
-        f"minutes and dollars (estimate; RunPod prices of {PRICES_DATE}; set-up and download are paid for too)"
+        f"minutes and dollars (estimate; RunPod prices of {PRICES_DATE}; set-up and download are paid for "
+        "too)"
     ]
     lines.append(f"  {'':<12}{'$/h':>6}{'fits':>9}{'training, min':>16}{'in all, min':>15}{'in all, $':>14}")
     for gpu in GPUS:
@@ -83,11 +86,13 @@ def faster(config: TrainConfig, tokens: Tokens) -> str:
     if isinstance(config.micro_batch, int) and config.micro_batch < config.effective_batch:
         rest = config.effective_batch // config.micro_batch
         advice.append(
-            f"micro_batch: auto instead of {config.micro_batch}: the same mathematics in {rest} times fewer launches"
+            f"micro_batch: auto instead of {config.micro_batch}: the same mathematics in {rest} times fewer "
+            "launches"
         )
     if config.gradient_checkpointing is True:
         advice.append(
-            "gradient_checkpointing: auto: rows this short fit without it, and it costs about a fifth of the speed"
+            "gradient_checkpointing: auto: rows this short fit without it, and it costs about a fifth of the "
+            "speed"
         )
     if config.quantization == "nf4":
         advice.append(

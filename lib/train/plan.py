@@ -14,8 +14,8 @@ from lib.base.schema import Pair, Preference
 from lib.base.seals import checked
 from lib.base.settings import TrainConfig
 from lib.model.chat import Row, chat_of, halves, messages
+from lib.model.qwen3 import qwen3_without_words
 from lib.model.shapes import shape_of
-from lib.model.tiny import qwen3_without_words
 from lib.train.needs import Tokens, costs, faster, memory
 from lib.train.preference_rows import Answer, answers, parts_of, preference_checks, read_preferences, unpaired
 from lib.train.preference_tuning import check_start
@@ -31,7 +31,7 @@ WORD = re.compile(r"[^\W\d_]+|\d|[^\w\s]+|\s*\n+")
 def row_tokens(
     config: TrainConfig, pairs: Sequence[Pair], rows: Sequence[Row] | None
 ) -> list[tuple[int, int]]:
-    """(prompt, reply) tokens of each row, end token included; estimated from the words where rows are None."""
+    """(prompt, reply) tokens of each row, end token included; estimated from words where rows are None."""
     if rows is not None:
         return [(len(given), len(learned)) for given, learned in map(halves, rows)]
     prompt_tokens = _estimate(config.prompt.replace("{tweet}", ""))
@@ -41,7 +41,9 @@ def row_tokens(
 
 
 def _estimate(text: str) -> int:
-    """About the tokens that Qwen3's tokenizer makes of text: one per common word, more for long ones and for other scripts."""
+    """About the tokens that Qwen3's tokenizer makes of text: one per common word, more for long ones and for
+    other scripts.
+    """
     return sum(math.ceil(len(word.encode()) / 7) for word in WORD.findall(text))
 
 
@@ -61,7 +63,8 @@ def page(
         else f"  (estimated: the tokenizer of {config.model} is not on this machine)"
     )
     parts = [
-        f"plan for {run}: {config.model}, {config.quantization}, LoRA rank {config.lora.rank}, {config.method}",
+        f"plan for {run}: {config.model}, {config.quantization}, LoRA rank {config.lora.rank}, "
+        f"{config.method}",
         "rows and tokens" + counted + "\n" + _lengths(config, tokens),
         "schedule\n" + _schedule(config, len(splits["train"])),
         "checks\n" + "\n".join(map(_checked, found)),
@@ -80,7 +83,9 @@ def _needs(config: TrainConfig, tokens: Tokens) -> list[str]:
     except UserError:  # the checks say why
         return []
     if shape is None:
-        return [f"memory, minutes and dollars: not known, the config of {config.model} is not on this machine"]
+        return [
+            f"memory, minutes and dollars: not known, the config of {config.model} is not on this machine"
+        ]
     title = f"memory, GB (estimate for {config.model.rpartition('/')[2]})\n"
     return [title + memory(config, shape, tokens), costs(config, shape, tokens), faster(config, tokens)]
 
@@ -96,7 +101,8 @@ def _lengths(config: TrainConfig, tokens: Tokens) -> str:
         reply = quantiles([reply for _, reply in rows], n=2, method="inclusive")[0]
         share = sum(reply for _, reply in rows) / sum(whole)
         lines.append(
-            f"  {name:<8}{len(whole):>6,}{cuts[9]:>7.0f}{cuts[18]:>7.0f}{whole[-1]:>7}{reply:>12.0f}{share:>10.0%}"
+            f"  {name:<8}{len(whole):>6,}{cuts[9]:>7.0f}{cuts[18]:>7.0f}{whole[-1]:>7}"
+            f"{reply:>12.0f}{share:>10.0%}"
         )
     return "\n".join([*lines, f"  max_length {config.max_length}: nothing is cut; a longer row is an error"])
 
@@ -105,7 +111,8 @@ def _schedule(config: TrainConfig, n_rows: int) -> str:
     plan = schedule(config, n_rows)
     stopping = "off" if config.early_stopping is None else f"patience {config.early_stopping.patience}"
     return (
-        f"  {plan.steps} optimiser steps: {config.epochs:g} epochs of {plan.steps_per_epoch}, {config.effective_batch} rows each\n"
+        f"  {plan.steps} optimiser steps: {config.epochs:g} epochs of {plan.steps_per_epoch}, "
+        f"{config.effective_batch} rows each\n"
         f"  {plan.n_evals} evaluations, every {plan.eval_every} steps; early stopping: {stopping}\n"
         f"  the best {config.keep_best} checkpoints stay"
     )
@@ -150,7 +157,8 @@ def preference_plan(
 ) -> tuple[dict[str, list[Answer]], Tokens, list[Check]]:
     """(rows of train and val, their tokens, the checks) of a preference run.
 
-    A dpo row is a pair, shown by its chosen reply, and both its prompts and replies count; a kto row is one reply.
+    A dpo row is a pair, shown by its chosen reply, and both its prompts and replies count; a kto row is one
+    reply.
     """
     preferences = read_preferences(config)
     parts = parts_of(preferences)

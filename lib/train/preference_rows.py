@@ -1,4 +1,6 @@
-"""Preferences -> what TRL's DPO and KTO trainers read: the same prompt, think block and learned tokens as supervised training."""
+"""Preferences -> what TRL's DPO and KTO trainers read: the same prompt, think block and learned tokens as
+supervised training.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -42,7 +44,9 @@ def read_preferences(config: TrainConfig) -> list[Preference]:
 
 
 def parts_of(preferences: Sequence[Preference]) -> Parts:
-    """A tenth of the tweets' authors, chosen by hash, to validate on; no author, and so no tweet, is in both parts."""
+    """A tenth of the tweets' authors, chosen by hash, to validate on; no author, and so no tweet, is in both
+    parts.
+    """
     authors = sorted(
         {one.tweet_author.casefold() for one in preferences},
         key=lambda author: hashlib.sha256(author.encode()).digest(),
@@ -82,7 +86,10 @@ def dpo_row(chosen: Row, rejected: Row) -> Row:
 
 
 def kto_rows(preferences: Sequence[Preference], prompt: str, tokenizer: Any) -> list[dict[str, Any]]:
-    """{prompt_ids, completion_ids, label}: label is whether the reply is one to learn. Good and bad ones in one hashed order."""
+    """{prompt_ids, completion_ids, label}: label is whether the reply is one to learn.
+
+    Good and bad ones in one hashed order.
+    """
     good, bad = unpaired(preferences)
     labelled = sorted(
         [*((answer, True) for answer in good), *((answer, False) for answer in bad)],
@@ -96,7 +103,9 @@ def kto_rows(preferences: Sequence[Preference], prompt: str, tokenizer: Any) -> 
 
 
 def with_mismatched(rows: Sequence[dict[str, Any]], size: int) -> list[dict[str, Any]]:
-    """KTO rows with KL_completion_ids: the reply of the row before in the same batch of size, to measure the drift on."""
+    """KTO rows with KL_completion_ids: the reply of the row before in the same batch of size, to measure the
+    drift on.
+    """
     batches = [rows[start : start + size] for start in range(0, len(rows), size)]
     return [
         {**row, "KL_completion_ids": batch[place - 1]["completion_ids"]}
@@ -119,10 +128,14 @@ def too_few(config: TrainConfig, n_preferences: int) -> str | None:
     if n_preferences >= config.min_preferences:
         return None
     return (
-        f"{preferences_path(config)} holds {n_preferences:,} preference pairs, and method: {config.method} needs "
-        f"{config.min_preferences:,} (min_preferences): with fewer it learns the noise of a few tweets. Collect more tweets, or more "
-        "replies per tweet (collect.replies_per_tweet), or loosen the bounds under preferences: in the data config (min_likes, "
-        "like_ratio, max_follower_ratio, max_per_tweet), then run `make data`. Until then train with method: sft."
+        f"{preferences_path(config)} holds {n_preferences:,} preference pairs, and method: {config.method} "
+        "needs "
+        f"{config.min_preferences:,} (min_preferences): with fewer it learns the noise of a few tweets. "
+        "Collect more tweets, or more "
+        "replies per tweet (collect.replies_per_tweet), or loosen the bounds under preferences: in the data "
+        "config (min_likes, "
+        "like_ratio, max_follower_ratio, max_per_tweet), then run `make data`. Until then train with method: "
+        "sft."
     )
 
 

@@ -53,21 +53,25 @@ def checks(
 def _rows(train: Sequence[Pair], val: Sequence[Pair]) -> str | None:
     empty = [name for name, pairs in (("train", train), ("val", val)) if not pairs]
     return (
-        f"processed/{empty[0]}.jsonl is empty. Collect more pairs, or loosen the filters, then run `make data`."
+        f"processed/{empty[0]}.jsonl is empty. Collect more pairs, or loosen the filters, then run `make "
+        "data`."
         if empty
         else None
     )
 
 
 def leakage(splits: Mapping[str, Sequence[Pair]]) -> str | None:
-    """A tweet or a tweet's author that stands in two splits: the model would be tested on what it has seen."""
+    """A tweet or its author that stands in two splits: the model would be tested on what it has seen."""
     for field, what in (("tweet_id", "tweet"), ("tweet_author", "author")):
         seen: dict[str, str] = {}
         for name, pairs in splits.items():
             for pair in pairs:
                 value = str(getattr(pair, field)).casefold()
                 if seen.setdefault(value, name) != name:
-                    return f"the {what} {getattr(pair, field)} is in {seen[value]} and in {name}. Run `make data` again: splits go by author."
+                    return (
+                        f"the {what} {getattr(pair, field)} is in {seen[value]} and in {name}. Run `make "
+                        "data` again: splits go by author."
+                    )
     return None
 
 
@@ -77,7 +81,10 @@ def controlled(splits: Mapping[str, Sequence[Pair]]) -> str | None:
         for pair in pairs:
             for field in ("tweet", "reply"):
                 if found := control_tokens(getattr(pair, field)):
-                    return f"the {field} of {pair.id} in {name} contains the control token {found[0]}. Remove the pair (`make data` does)."
+                    return (
+                        f"the {field} of {pair.id} in {name} contains the control token {found[0]}. Remove "
+                        "the pair (`make data` does)."
+                    )
     return None
 
 
@@ -97,7 +104,10 @@ def too_long(
         ", ..." if len(long) > N_NAMED else ""
     )
     longest = max(n for _, n in long)
-    return f"{len(long)} rows are longer than max_length {config.max_length}: {named}. Set max_length to {longest} or drop them in review."
+    return (
+        f"{len(long)} rows are longer than max_length {config.max_length}: {named}. Set max_length to "
+        f"{longest} or drop them in review."
+    )
 
 
 def padding(config: TrainConfig, tokenizer: Any | None) -> Check:

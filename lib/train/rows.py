@@ -27,7 +27,9 @@ def read_splits(config: TrainConfig) -> Splits:
 
 
 def token_row(prompt: str, pair: Pair, chat: Chat) -> Row:
-    """{input_ids, labels} of one pair: the question as it is asked later, and the reply, which alone is learned."""
+    """{input_ids, labels} of one pair: the question as it is asked later, and the reply, which alone is
+    learned.
+    """
     return chat.row(messages(prompt, pair.tweet), pair.reply)
 
 
@@ -38,14 +40,20 @@ def token_rows(config: TrainConfig, pairs: Sequence[Pair], tokenizer: Any) -> li
 
 
 def pair_rows(config: TrainConfig, splits: Splits, tokenizer: Any) -> dict[str, list[Row]]:
-    """Rows of train and val for supervised training. Raises UserError with the sentences of all checks that fail."""
+    """Rows of train and val for supervised training.
+
+    Raises UserError with the sentences of all checks that fail.
+    """
     rows = {name: token_rows(config, splits[name], tokenizer) for name in ("train", "val")}
     require(config, splits, rows, tokenizer)
     return rows
 
 
 def require(config: TrainConfig, splits: Splits, rows: dict[str, list[Row]], tokenizer: Any) -> None:
-    """The checks of `make plan`, before weights are loaded. Raises UserError with the sentences of those that fail."""
+    """The checks of `make plan`, before weights are loaded.
+
+    Raises UserError with the sentences of those that fail.
+    """
     n_tokens = {name: [len(row["input_ids"]) for row in rows[name]] for name in ("train", "val")}
     if failed := [check for check in all_checks(config, splits, n_tokens, rows, tokenizer) if check.problem]:
         raise UserError("\n".join(f"{check.name}: no. {check.problem}" for check in failed))
@@ -74,7 +82,9 @@ def all_checks(
 
 
 def one_answer(both: list[tuple[Pair, Row]], tokenizer: Any) -> str | None:
-    """Two turns, one learned end and something before it, as the tokenizer sees them: its own control tokens count."""
+    """Two turns, one learned end and something before it, as the tokenizer sees them: its own control tokens
+    count.
+    """
     chat = chat_of(tokenizer)
     for pair, row in both:
         if not chat.is_one_answer(row):

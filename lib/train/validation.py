@@ -8,9 +8,9 @@ from lib.base.files import read_json, write_json
 from lib.model.adapters import ADAPTER_FILE, fill_adapter
 from lib.model.base_model import device_of, precision_of
 from lib.model.chat import chat_of, halves, messages
-from lib.model.generate import end_ids, left_padded
 from lib.model.loading import Loaded, answering, load_model_for_training
 from lib.model.overlap import COPIED_WORDS, copied_share, learned_runs
+from lib.model.sampling import end_ids, left_padded
 from lib.train.checkpoints import best_steps, eval_losses
 
 if TYPE_CHECKING:

@@ -1,4 +1,6 @@
-"""Tokenizer folders of several families, built on the spot: their control tokens, their templates, a few hundred words."""
+"""Tokenizer folders of several families, built on the spot: their control tokens, their templates, a few
+hundred words.
+"""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -6,27 +8,33 @@ from types import SimpleNamespace
 from tests.small_model import CONTROL, TEXTS
 
 CHATML = (
-    "{% for message in messages %}{% if message['role'] == 'system' %}{{ raise_exception('no system prompt') }}{% endif %}"
+    "{% for message in messages %}{% if message['role'] == 'system' %}{{ raise_exception('no system prompt') "
+    "}}{% endif %}"
     "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 LLAMA3 = (
-    "{% for message in messages %}{% set content = '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'"
-    " + message['content'] | trim + '<|eot_id|>' %}{% if loop.index0 == 0 %}{% set content = bos_token + content %}"
+    "{% for message in messages %}{% set content = '<|start_header_id|>' + message['role'] + "
+    "'<|end_header_id|>\n\n'"
+    " + message['content'] | trim + '<|eot_id|>' %}{% if loop.index0 == 0 %}{% set content = bos_token + "
+    "content %}"
     "{% endif %}{{ content }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
 )
 GEMMA = (
-    "{{ bos_token }}{% for message in messages %}{{ '<start_of_turn>' + ('model' if message['role'] == 'assistant' "
+    "{{ bos_token }}{% for message in messages %}{{ '<start_of_turn>' + ('model' if message['role'] == "
+    "'assistant' "
     "else 'user') + '\n' + message['content'] | trim + '<end_of_turn>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
 )
 PHI3 = (
-    "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + '<|end|>\n' }}{% endfor %}"
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + '<|end|>\n' }}{% "
+    "endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}"
 )
 MISTRAL = (
-    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] "
+    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}{{ '[INST] ' + "
+    "message['content'] "
     "+ '[/INST]' }}{% else %}{{ ' ' + message['content'] | trim + eos_token }}{% endif %}{% endfor %}"
 )
 
@@ -38,7 +46,7 @@ def qwen3_template():
 
 
 def family(tokens, template, given, end, **special):
-    """given: what stands before the answer of "Hi?" in a prompt "Say: {tweet}"; end: what closes the answer."""
+    """given: what stands before the answer to "Hi?" asked by "Say: {tweet}"; end: what closes it."""
     return SimpleNamespace(tokens=tokens, template=template, given=given, end=end, special=special)
 
 
@@ -52,8 +60,14 @@ FAMILIES = {
         pad_token="<|endoftext|>",
     ),
     "llama3": lambda: family(
-        ["<|begin_of_text|>", "<|end_of_text|>", "<|reserved_special_token_0|>"]
-        + ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
+        [
+            "<|begin_of_text|>",
+            "<|end_of_text|>",
+            "<|reserved_special_token_0|>",
+            "<|start_header_id|>",
+            "<|end_header_id|>",
+            "<|eot_id|>",
+        ],
         LLAMA3,
         "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nSay: Hi?<|eot_id|>"
         "<|start_header_id|>assistant<|end_header_id|>\n\n",
@@ -91,7 +105,7 @@ FAMILIES = {
 
 
 def tokenizer_folder(folder, name="chatml", template=None, extra=("[EXTRA_7]",)):
-    """The folder, with tokenizer.json and tokenizer_config.json of a family; template: another than its own."""
+    """The folder, with the files of a family's tokenizer; template: another than its own."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 

@@ -112,13 +112,18 @@ def test_generation_stops_at_the_token_that_training_taught_as_the_end(kind):
 
 
 def test_a_template_that_ends_a_question_with_a_known_mark_will_do(tmp_path):
-    """Mistral's first ones: [/INST] is no token of its own, but the guard knows it; the space before the answer is the template's."""
+    """Mistral's first ones: [/INST] is no token of its own, but the guard knows it; the space before the
+    answer is the template's.
+    """
     folder = tokenizer_folder(tmp_path / "model", "gemma", template=MISTRAL)
     tokenizer = load_tokenizer(TrainConfig(data="x", model=str(folder)))
     assert chat_of(tokenizer).parts(messages("{tweet}", "Hi?"), "Fine") == (
         "<bos>[INST] Hi?[/INST]",
         " Fine<eos>",
     )
+
+
+CONTENT = " + message['content']"
 
 
 def changed(old, new, template=CHATML):
@@ -135,23 +140,26 @@ def changed(old, new, template=CHATML):
         (changed("message['content']", "message['content'] | e"), "changes the texts"),
         (changed("message['content']", "message['content'] | replace('  ', ' ')"), "changes the texts"),
         (changed("message['content']", "''"), "changes the texts"),
-        (changed("assistant\n'", "assistant\n<think>\n'"), "writes the prompt otherwise when an answer follows"),
-        (changed("{% if add_generation_prompt %}", "{% if false %}"), "before the answer, which would be learned"),
+        (changed("assistant\n'", "assistant\n<think>\n'"), "writes the prompt otherwise when"),
+        (changed("{% if add_generation_prompt %}", "{% if false %}"), "before the answer, which would"),
         (changed(" + '<|im_end|>' + '\n'", ""), "ends a question with ordinary words|ends an answer with ''"),
         (changed("<|im_end|>", "<|finished|>"), "does not begin with one control token"),
         (
-            "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '<|im_end|>' if m['role'] == 'assistant' "
-            "else 'Q: ' + m['content'] + '\n' }}{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}",
+            "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '<|im_end|>' if m['role'] == "
+            "'assistant' "
+            "else 'Q: ' + m['content'] + '\n' }}{% endfor %}{% if add_generation_prompt %}assistant: {% "
+            "endif %}",
             "ends a question with ordinary words",
         ),
         (
-            "{% if messages[0]['role'] != 'system' %}{{ raise_exception('a system prompt is needed') }}{% endif %}" + CHATML,
+            "{% if messages[0]['role'] != 'system' %}{{ raise_exception('a system prompt is needed') }}{% "
+            "endif %}" + CHATML,
             "cannot write a chat of question and answer .a system prompt is needed",
         ),
         ("{{ messages[0].missing.field }}", "cannot write a chat of question and answer"),
         ("{% if %}", "cannot write a chat of question and answer"),
         (
-            changed("message['content']", "('<think>\n\n</think>\n\n' if message['role'] == 'assistant' else '') + message['content']")
+            changed(CONTENT, " + ('<think>\n\n</think>\n\n' if loop.index == 2 else '')" + CONTENT)
             .replace("assistant\n' }}", "assistant\n<think>\n' }}"),
             "writes '</think>' before the answer, which would be learned",
         ),
@@ -169,9 +177,7 @@ def test_a_reply_that_the_template_would_change_is_refused(tmp_path):
     tokenizer = load_tokenizer(
         TrainConfig(data="x", model=str(tokenizer_folder(tmp_path / "model", "qwen3")))
     )
-    with pytest.raises(
-        UserError, match="does not write this reply as it is: 'hm</think>fine'. Remove the pair"
-    ):
+    with pytest.raises(UserError, match=r"not write this reply as it is \(control token </think>\): 'hm"):
         chat_of(tokenizer).row(messages("{tweet}", "Hi?"), "hm</think>fine")
 
 

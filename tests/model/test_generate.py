@@ -26,7 +26,8 @@ from lib.evaluate.replies import (
 )
 from lib.model.adapters import ADAPTER_FILE, sha256_of
 from lib.model.chat import messages
-from lib.model.generate import Engine, Generated, clean_reply, generate, refuse_inactive_adapter, row_seed
+from lib.model.generate import Engine, Generated, clean_reply, generate, refuse_inactive_adapter
+from lib.model.sampling import row_seed
 from tests.eval_data import prompt
 
 SAMPLING = SamplingConfig(max_new_tokens=12)
@@ -92,7 +93,7 @@ def test_temperature_zero_is_the_greedy_reply_of_transformers(loaded, turns):
 def test_draws_follow_the_model_s_probabilities_within_top_k(loaded):
     import torch
 
-    from lib.model.generate import sampler
+    from lib.model.sampling import sampler
 
     sampling = SamplingConfig(temperature=1.0, top_p=1.0, top_k=3, max_new_tokens=1)
     scores = torch.log(torch.tensor([0.05, 0.5, 0.3, 0.15]))
@@ -261,7 +262,8 @@ KILLED = """
                 os.kill(os.getpid(), signal.SIGKILL)
             yield n, Generated("hi", 1, 0.1)
     sampling = SamplingConfig()
-    tasks = plan(["base"], [prompt(n) for n in range(6)], conversations("{tweet}", {}, {}), {"base": 1}, sampling)
+    prompts = [prompt(n) for n in range(6)]
+    tasks = plan(["base"], prompts, conversations("{tweet}", {}, {}), {"base": 1}, sampling)
     answer_all(tasks, Engine("transformers", "fp32", 1, answer), Path(sys.argv[1]), sampling, str)
 """
 

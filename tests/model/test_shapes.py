@@ -1,4 +1,6 @@
-"""A model's sizes come from its own config; what this project cannot train is refused before weights are loaded."""
+"""A model's sizes come from its own config; what this project cannot train is refused before weights are
+loaded.
+"""
 
 import json
 
@@ -46,7 +48,8 @@ def test_the_known_sizes_make_a_plan_possible_where_no_file_of_the_model_is(tmp_
 
 
 @pytest.mark.parametrize(
-    ("name", "billions"), [("0.6B", 0.596), ("1.7B", 1.72), ("4B", 4.02), ("8B", 8.19), ("14B", 14.77), ("32B", 32.76)]
+    ("name", "billions"),
+    [("0.6B", 0.596), ("1.7B", 1.72), ("4B", 4.02), ("8B", 8.19), ("14B", 14.77), ("32B", 32.76)],
 )  # fmt: skip
 def test_the_known_sizes_add_up_to_the_published_number_of_parameters(name, billions):
     shape = KNOWN[f"Qwen/Qwen3-{name}"]
@@ -97,7 +100,7 @@ def test_a_model_whose_layers_are_built_otherwise_is_refused_with_a_sentence(tmp
 
 
 def test_a_config_without_these_sizes_is_refused_with_a_sentence(tmp_path):
-    with pytest.raises(UserError, match="has no intermediate_size. Choose a text-only chat model"):
+    with pytest.raises(UserError, match=r"has no intermediate_size\. Choose a text-only chat model"):
         shape_of(written(tmp_path, "GPT2Config", n_layer=2, n_embd=64, n_head=4))
 
 

@@ -1,4 +1,7 @@
-"""lib/model/streaming.py: base and tuned at once from one model. A small random Qwen3 with a real LoRA stands in for the real one."""
+"""lib/model/streaming.py: base and tuned at once from one model.
+
+A small random Qwen3 with a real LoRA stands in for the real one.
+"""
 
 from itertools import pairwise
 from types import SimpleNamespace
