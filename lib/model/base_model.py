@@ -88,7 +88,7 @@ def pinned(config: TrainConfig, *records: Path) -> TrainConfig:
 
 
 def source_of(config: TrainConfig) -> str:
-    """Where the base model is loaded from: its name, or the folder in which `tiny` was built."""
+    """The name or folder that the base model is loaded from; for `tiny` the folder in which it was built."""
     return str(ensure_tiny()) if config.model == TINY else config.model
 
 

@@ -31,8 +31,9 @@ DATE = "a day that no calendar has"
 
 
 def messages(prompt: str, tweet: str, examples: Sequence[Pair] = ()) -> Messages:
-    """The conversation that asks for a reply to tweet; examples become earlier turns. prompt holds {tweet}
-    once.
+    """The conversation that asks for a reply to tweet; examples become earlier turns.
+
+    prompt holds {tweet} once.
     """
     turns: Messages = []
     for pair in examples:
@@ -128,9 +129,7 @@ class Chat:
         return text
 
     def is_one_answer(self, row: Row) -> bool:
-        """Whether the row is one question and one answer as the tokenizer sees it: no text has become
-        control.
-        """
+        """True for one question and one answer as the tokenizer sees them: no text has become control."""
         learned = halves(row)[1]
         return (
             tuple(self._control_of(row["input_ids"])) == self.frame
@@ -199,9 +198,7 @@ def _own_tokens(tokenizer: Any) -> dict[str, int]:
 
 
 def with_padding(tokenizer: Any) -> Any:
-    """The tokenizer; where it names no padding, a token that no text uses becomes it (Llama 3 has many, named
-    reserved).
-    """
+    """The tokenizer; where it names no padding, a token that no text uses becomes it (Llama 3: reserved)."""
     if tokenizer.pad_token is None:
         spare = sorted(_own_tokens(tokenizer), key=lambda token: _own_tokens(tokenizer)[token])
         for word in ("pad", "reserved", "unused", "unk"):
@@ -212,10 +209,8 @@ def with_padding(tokenizer: Any) -> Any:
 
 
 def _refused(tokenizer: Any, why: str) -> UserError:
-    return UserError(
-        f"The chat template of {_name(tokenizer)} {why}. Choose another chat model (model: in the train "
-        "config)."
-    )
+    advice = "Choose another chat model (model: in the train config)."
+    return UserError(f"The chat template of {_name(tokenizer)} {why}. {advice}")
 
 
 def _name(tokenizer: Any) -> str:

@@ -1,6 +1,4 @@
-"""What the weights say about given texts: perplexity of the real replies, and whether general English got
-harder.
-"""
+"""Losses of given texts: perplexity of the real replies, and whether general English got harder."""
 
 import math
 from collections.abc import Sequence

@@ -108,7 +108,7 @@ def refuse_equal_arms(base: Arm, tuned: Arm, sampling: SamplingConfig) -> None:
 
 
 def _greedy(arm: Arm, sampling: SamplingConfig) -> list[str]:
-    """What the arm says to three fixed prompts at temperature 0: for servers that give no logprobs."""
+    """The arm's replies to three fixed prompts at temperature 0: for servers that give no logprobs."""
     plain = sampling.model_copy(update={"temperature": 0.0, "max_new_tokens": PROBE_TOKENS})
     tweets = (
         "I finally fixed my bike.",

@@ -27,7 +27,7 @@ def learned_runs(replies: Iterable[str]) -> set[tuple[str, ...]]:
 
 
 def copies(text: str, learned: set[tuple[str, ...]]) -> bool:
-    """Whether text holds one of the learned runs; case, punctuation and leading mentions do not matter."""
+    """True where text holds one of the learned runs; case, punctuation and leading mentions do not matter."""
     return not learned.isdisjoint(grams(normalised(text).split(), COPIED_WORDS))
 
 

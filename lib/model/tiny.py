@@ -47,7 +47,7 @@ HELD_OUT = SplitConfig(val=0.15, test=0.35, seed=17)
 
 
 def ensure_tiny() -> Path:
-    """The folder of model, tokenizer and template, built if it is not there; several processes may ask at once.
+    """The folder of the whole model, built if it is not there; several processes may ask at once.
 
     Raises UserError if the bundled sample is missing.
     """
@@ -65,12 +65,12 @@ def ensure_tiny() -> Path:
 
 
 def tiny_folder() -> Path:
-    """Where ensure_tiny builds it, there or not."""
+    """The folder in which ensure_tiny builds it, there or not."""
     return _root() / "data" / "cache" / f"tiny-{tiny_hash()[:16]}"
 
 
 def tiny_hash() -> str:
-    """What the model is made of: corpus, settings, chat template, recipe. Needs no torch."""
+    """Hash of what the model is made of: corpus, settings, chat template, recipe. Needs no torch."""
     return content_hash(_root() / CORPUS, SETTINGS, VERSION, HELD_OUT, list(ADDED_TOKENS), qwen3_template())
 
 

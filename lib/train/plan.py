@@ -1,4 +1,4 @@
-"""What `make train` would do, from the rows and the config alone: no weights, no GPU, no network."""
+"""The plan of a run, from the rows and the config alone: no weights, no GPU, no network."""
 
 import math
 import re

@@ -147,7 +147,7 @@ def preference_checks(
     rows: Sequence[tuple[Answer, Row]] | None,
     tokenizer: Any | None,
 ) -> list[Check]:
-    """What must hold before weights are loaded.
+    """The checks of a preference run, before weights are loaded.
 
     tokens: of each answer of train and val, prompt included; rows: None where there is no tokenizer.
     """

@@ -1,4 +1,4 @@
-"""What must hold before weights are loaded or a GPU is paid for. Each check answers with a sentence."""
+"""Checks before weights are loaded or a GPU is paid for. Each answers with a sentence."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -141,7 +141,7 @@ def trainable(config: TrainConfig) -> Check:
 
 
 def no_tokenizer(config: TrainConfig) -> str:
-    """Why a check is unknown."""
+    """The reason of a check that is unknown."""
     return (
         f"the tokenizer of {config.model} is not on this machine; `make train` looks before it loads weights"
     )

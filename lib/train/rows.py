@@ -66,7 +66,7 @@ def all_checks(
     rows: dict[str, list[Row]] | None,
     tokenizer: Any,
 ) -> list[Check]:
-    """What must hold of a supervised run. rows: None where the model's tokenizer is not on this machine."""
+    """The checks of a supervised run. rows: None where the model's tokenizer is not on this machine."""
     name = "every row is one question and one answer"
     if rows is None:
         turns = Check(name, unknown=no_tokenizer(config))

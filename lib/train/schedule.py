@@ -1,4 +1,4 @@
-"""How a run is divided into steps and evaluations. Training and planning read the same numbers from here."""
+"""Steps and evaluations of a run. Training and planning read the same numbers from here."""
 
 import math
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ def schedule(config: TrainConfig, n_rows: int) -> Schedule:
 
 
 def cannot_fire(config: TrainConfig, plan: Schedule) -> str | None:
-    """Why early stopping can never stop this run, or None.
+    """The reason why early stopping can never stop this run, or None.
 
     The callback needs one evaluation to have a best value and then `patience` evaluations that do not improve
     on it.
