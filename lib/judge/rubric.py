@@ -11,8 +11,8 @@ from typing import Any
 
 from lib.base.files import content_hash
 from lib.data.characters import visible
+from lib.data.control_tokens import without_control_tokens
 from lib.judge.comparisons import Comparison, Verdict
-from lib.model.chat import without_control_tokens
 
 VERSION = 1
 CRITERIA = ("relevance", "engagement", "tone", "clarity")

@@ -11,7 +11,7 @@ from lib.base.credentials import known_secrets
 from lib.base.errors import UserError
 from lib.base.files import read_dicts
 from lib.base.seals import checked
-from lib.model.tiny import qwen3_template
+from lib.model.qwen3 import qwen3_template
 from lib.publish.views import readings
 
 MIN_RUN = 8  # words; shorter runs are everyday phrases

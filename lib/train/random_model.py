@@ -12,8 +12,9 @@ from typing import Any
 from lib.base.config import load_config
 from lib.base.settings import TrainConfig
 from lib.model.base_model import TINY, load_tokenizer
+from lib.model.chat import IGNORED
 from lib.model.loading import prepare_libraries
-from lib.train.rows import IGNORED, read_splits, token_rows
+from lib.train.rows import read_splits, token_rows
 
 # config.json of Qwen/Qwen3-8B
 QWEN3_8B: dict[str, Any] = {

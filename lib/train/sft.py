@@ -5,6 +5,8 @@ from typing import Any
 
 from lib.base.errors import UserError
 from lib.base.settings import TrainConfig
+from lib.model.base_model import load_shape
+from lib.model.shapes import Shape, shape_from
 from lib.train.gpus import vram_gb
 from lib.train.job import Batch, Job
 
@@ -23,16 +25,21 @@ def batch_of(config: TrainConfig, longest: int, device: str) -> Batch:
             f"effective_batch {config.effective_batch} is no multiple of {n_processes} processes. Change one "
             "of them."
         )
-    size, checkpointing = fitting(config, share, longest, free_gb(device))
+    memory_gb = free_gb(device)
+    shape = None if memory_gb is None else shape_from(load_shape(config), config.model)
+    size, checkpointing = fitting(config, share, longest, memory_gb, shape)
     return Batch(size, share // size, checkpointing)
 
 
-def fitting(config: TrainConfig, share: int, longest: int, memory_gb: float | None) -> tuple[int, bool]:
+def fitting(
+    config: TrainConfig, share: int, longest: int, memory_gb: float | None, shape: Shape | None
+) -> tuple[int, bool]:
     """(micro-batch, checkpointing): the largest micro-batch that fits without checkpointing, else with it.
 
     share: rows of a step on this GPU; a micro_batch from the config that does not divide it gives way to the
     next smaller that does.
-    memory_gb: free memory of the GPU; None: it is not known, or plenty.
+    memory_gb: free memory of the GPU; None: it is not known, or plenty. shape: the model's
+    sizes, known where memory_gb is.
     """
     divisors = [n for n in range(share, 0, -1) if share % n == 0]
     sizes = divisors if config.micro_batch == "auto" else [n for n in divisors if n <= config.micro_batch][:1]
@@ -42,11 +49,10 @@ def fitting(config: TrainConfig, share: int, longest: int, memory_gb: float | No
         for size in sizes:
             if mode is False and len(modes) == 2 and size < min(MIN_MICRO_BATCH, sizes[0]):
                 continue
-            if (
-                memory_gb is None
-                or vram_gb(size, longest, config.lora.rank, targets, config.quantization == "nf4", mode)
-                <= memory_gb
-            ):
+            if shape is None or memory_gb is None:
+                return size, mode
+            nf4 = config.quantization == "nf4"
+            if vram_gb(shape, size, longest, config.lora.rank, targets, nf4, mode) <= memory_gb:
                 return size, mode
     return sizes[-1], modes[-1]
 

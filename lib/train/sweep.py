@@ -16,6 +16,7 @@ from lib.base.errors import UserError
 from lib.base.files import lock, read_dicts, read_json, write_json, write_text
 from lib.base.settings import TrainConfig
 from lib.base.text_files import read_text
+from lib.model.shapes import KNOWN, shape_of
 from lib.train.fingerprint import up_to_date
 from lib.train.gpus import GPUS, minutes
 from lib.train.manifest import read_manifest
@@ -132,9 +133,11 @@ def expected_usd(one: Planned, planned: Sequence[Planned]) -> float:
             * one.config.epochs
             * 1.5
         )
-        training = minutes(
-            gpu, n_tokens, steps * one.config.effective_batch / SMALL_MICRO_BATCH, checkpointing=False
-        )[1]
+        shape = (
+            shape_of(one.config) or KNOWN["Qwen/Qwen3-32B"]
+        )  # of unknown size: rather too dear than too cheap
+        n_batches = steps * one.config.effective_batch / SMALL_MICRO_BATCH
+        training = minutes(gpu, shape, n_tokens, n_batches, checkpointing=False)[1]
     return (training + LOADING_MINUTES) / 60 * one.config.usd_per_hour
 
 

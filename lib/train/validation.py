@@ -7,38 +7,36 @@ from typing import Any
 from lib.base.files import read_json, write_json
 from lib.model.adapters import ADAPTER_FILE, fill_adapter
 from lib.model.base_model import precision_of
-from lib.model.chat import CHAT_KWARGS, messages
+from lib.model.chat import chat_of, halves, messages
 from lib.model.loading import Loaded, answering, load_model_for_training
-from lib.model.memorisation import (
-    COPIED_WORDS,
-    MAX_SECONDS,
-    N_TWEETS,
-    TWEETS_PER_BATCH,
-    copied_share,
-    learned_runs,
-)
+from lib.model.overlap import COPIED_WORDS, copied_share, learned_runs
+from lib.model.sampling import end_ids, left_padded
 from lib.train.checkpoints import best_steps, eval_losses
 from lib.train.job import Job
 from lib.train.manifest import Memorisation
-from lib.train.rows import IGNORED
 
 SAMPLE_TOKENS = 60
+N_TWEETS = 50  # validation tweets that a finished run answers, as base and as tuned
+TWEETS_PER_BATCH = 25
+MAX_SECONDS = 120  # of answering, base and tuned together: a CPU must not spend longer on it than on training
 N_CERTAIN = 32  # at every evaluation: a small part of what it costs
 
 
 def greedy_replies(model: Any, job: Job, tweets: Sequence[str]) -> list[str]:
     """One greedy reply per tweet, all in one batch."""
-    chats = [messages(job.config.prompt, tweet) for tweet in tweets]
-    texts = [
-        job.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, **CHAT_KWARGS)
-        for chat in chats
-    ]
-    inputs = job.tokenizer(
-        texts, add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt"
-    ).to(model.device)
+    chat = chat_of(job.tokenizer)
+    rows = [chat.prompt(messages(job.config.prompt, tweet)) for tweet in tweets]
+    ids, mask = left_padded(rows, job.tokenizer, model.device)
     with answering(model, job.batch.checkpointing):
-        output = model.generate(**inputs, max_new_tokens=SAMPLE_TOKENS, do_sample=False, use_cache=True)
-    return job.tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        output = model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            max_new_tokens=SAMPLE_TOKENS,
+            do_sample=False,
+            use_cache=True,
+            eos_token_id=sorted(end_ids(model, chat)),
+        )
+    return job.tokenizer.batch_decode(output[:, ids.shape[1] :], skip_special_tokens=True)
 
 
 def validation_tweets(job: Job) -> dict[str, str]:
@@ -50,11 +48,7 @@ def validation_certainty(model: Any, job: Job) -> dict[str, float]:
     """Entropy and accuracy of the first N_CERTAIN validation replies, for trainers without (Unsloth)."""
     from lib.model.losses import certainty
 
-    rows = [
-        (row["input_ids"], row["labels"].count(IGNORED))
-        for row in job.rows["val"][:N_CERTAIN]
-        if "labels" in row
-    ]
+    rows = [(row["input_ids"], len(halves(row)[0])) for row in job.rows["val"][:N_CERTAIN] if "labels" in row]
     with answering(model, job.batch.checkpointing):
         return certainty(model, rows) if rows else {}
 

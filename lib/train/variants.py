@@ -12,7 +12,7 @@ from lib.base.config import MAX_CHARS
 from lib.base.errors import UserError
 from lib.base.settings import Name, Strict, Usd
 from lib.base.text_files import read_text
-from lib.model.sanity import distinct
+from lib.model.overlap import distinct
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Epochs = Annotated[float, Field(gt=0)]

@@ -9,8 +9,8 @@ import pytest
 
 from lib.base.errors import UserError
 from lib.base.settings import TrainConfig
+from lib.model.shapes import KNOWN
 from lib.train.bench_table import bench_page, goals
-from lib.train.gpus import QWEN3_8B as SIZES
 from lib.train.metrics_log import counting
 from lib.train.random_model import (
     QWEN3_8B,
@@ -39,9 +39,8 @@ def test_the_rows_are_as_long_as_this_projects():
 
 
 def test_the_shape_is_qwen3_8bs():
-    assert matmul_parameters(QWEN3_8B) == pytest.approx(
-        SIZES.linear_params + SIZES.embedding_params / 2, rel=1e-3
-    )
+    known = KNOWN["Qwen/Qwen3-8B"]
+    assert matmul_parameters(QWEN3_8B) == known.linear_params + known.head_params
 
 
 def test_padding_does_not_count_as_tokens():

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from lib.base.files import read_json
 from lib.base.schema import Reply, TestPrompt
-from lib.model.memorisation import copied_share, copies, learned_runs
+from lib.model.overlap import copied_share, copies, learned_runs
 from lib.model.sanity import sanity
 from lib.train.manifest import Memorisation
 from lib.train.validation import memorisation, memorisation_line
