@@ -45,7 +45,10 @@ def tensor_shapes(path: Path) -> dict[str, list[int]]:
 
 
 def safetensors_header(path: Path) -> bytes:
-    """The JSON header of a safetensors file: 8 bytes say its length, behind it lie the numbers. Raises ValueError."""
+    """The JSON header of a safetensors file: 8 bytes say its length, behind it lie the numbers.
+
+    Raises ValueError.
+    """
     size = path.stat().st_size
     with path.open("rb") as handle:
         n_header = int.from_bytes(handle.read(8), "little")
@@ -98,7 +101,8 @@ def whole_adapter(manifest: Path) -> str:
             f"is not the file that {manifest} was written for (another sha256)" if sha256 else "is missing"
         )
         raise UserError(
-            f"{weights} {wrong}. Copy it again from where it was trained, for free. Without a copy, delete {run} "
+            f"{weights} {wrong}. Copy it again from where it was trained, for free. Without a copy, delete "
+            f"{run} "
             f"and train again: `make plan RUN={run.name}` says what that costs."
         )
     return sha256
