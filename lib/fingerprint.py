@@ -11,7 +11,7 @@ from lib.settings import TrainConfig
 from lib.tiny import tiny_hash
 
 # What can change without changing the weights.
-NOT_TRAINING = {"eval", "usd_per_hour", "track", "max_train_eval_gap", "keep_best", "min_preferences"}
+NOT_TRAINING = {"eval", "usd_per_hour", "track", "max_train_eval_gap", "keep_best", "min_preferences", "remote"}
 
 
 def data_hashes(config: TrainConfig) -> dict[str, str]:

@@ -1,0 +1,82 @@
+"""Train a run on a rented GPU and bring it home: adapter, metrics, manifest, replies. The same command goes on after any interruption.
+
+    python -m scripts.rent --config configs/train-qwen3-8b.yaml --eval claude --on runpod
+
+Asks before anything is rented. Writes adapters/<run>/ as `make train` and `make replies` do, and its ledger.jsonl.
+"""
+
+import argparse
+import contextlib
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+from lib.cli import confirm, load_env, parser, run
+from lib.config import config_name, load_config
+from lib.files import lock
+from lib.fingerprint import fingerprint_of, up_to_date
+from lib.local_tokenizer import local_tokenizer
+from lib.plan import processed_splits, row_tokens
+from lib.remote.ending import Ending
+from lib.remote.hf_jobs import hf_jobs
+from lib.remote.need import need_of
+from lib.remote.orders import order, work_of
+from lib.remote.renting import Renting
+from lib.remote.runpod import runpod
+from lib.remote.seam import Clock
+from lib.rows import token_rows
+from lib.settings import EvalConfig, TrainConfig
+
+ENGINES = {"runpod": runpod, "hf": hf_jobs}
+
+
+def parse_args() -> argparse.Namespace:
+    arguments = parser(__doc__)
+    arguments.add_argument("--config", type=Path, required=True, help="configs/train-<run>.yaml")
+    arguments.add_argument("--eval", required=True, help="name of the evaluation whose replies are written there too")
+    arguments.add_argument("--on", choices=sorted(ENGINES), required=True, help="who rents the machine out")
+    return arguments.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    config, name = load_config(args.config, TrainConfig), config_name(args.config)
+    load_config(args.config.with_name(f"eval-{args.eval}.yaml"), EvalConfig)
+    load_env()
+    folder = Path("adapters") / name
+    with lock(folder / "remote.lock"):
+        engine = ENGINES[args.on](Clock(), say)
+        if up_to_date(folder, config):
+            Ending(engine, folder, Clock(), say).end_open()  # killed after everything had come home
+            print(f"train: {folder} is up to date: same config, data and base model. Nothing was rented.")
+            return
+        splits, tokenizer = processed_splits(config.data), local_tokenizer(config)
+        rows = {split: token_rows(config, splits[split], tokenizer) if tokenizer else None for split in ("train", "val")}
+        need = need_of(config, {split: row_tokens(config, splits[split], rows[split]) for split in rows})
+        wanted = order(Path(), name, config, need, fingerprint_of(config), work_of(name, config.data, args.eval))
+        with signals_end():
+            files = Renting(engine, wanted, say, confirm, Clock()).run()
+    print(f"train: {len(files)} files came home\nwrote {folder}/manifest.json\nnext: make eval RUN={name}")
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+@contextlib.contextmanager
+def signals_end() -> Iterator[None]:
+    """SIGTERM and a closed terminal leave through `finally`, like everything else: the machine is ended."""
+
+    def leave(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    run(main)
