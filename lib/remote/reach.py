@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,18 @@ from lib.remote.tmux import FRESH_S, Place
 
 UP_S = 600  # from here to a container with an address
 RUNTIME_S = 300  # RUNNING without a runtime: the container never starts, and is billed
-SSH_S = 240  # from an address to an answer
+SSH_S = 150  # from an address to an answer
 SEEN_S = 120  # after a create, a GET may answer 404 for a while
 POLL_S = 5
 TRIES = 8
-PROOF_LOOKS = 6
+PROOF_LOOKS = 12
 
 
 class Reach:
-    """One account's pods by ssh."""
+    """One account's pods by ssh. door: opens a shell at an address."""
 
-    def __init__(self, api: RunPodApi, clock: Clock, say: Say, place: Place) -> None:
-        self.api, self.clock, self.say, self.place = api, clock, say, place
+    def __init__(self, api: RunPodApi, clock: Clock, say: Say, place: Place, door: Callable[..., Shell] = Shell) -> None:
+        self.api, self.clock, self.say, self.place, self._door = api, clock, say, place, door
 
     def pod(self, pod_id: str) -> dict[str, Any] | None:
         """The pod as GET or the list knows it; None: neither does, or it is terminated."""
@@ -39,7 +40,7 @@ class Reach:
         direct = (pod.get("ssh") or {}).get("direct")
         if not isinstance(direct, dict) or not isinstance(direct.get("port"), int) or not pod.get("runtime"):
             raise LostError("it has no address yet")
-        return Shell(job.folder, job.name, str(direct.get("host")), direct["port"], str(direct.get("username")))
+        return self._door(job.folder, job.name, str(direct.get("host")), direct["port"], str(direct.get("username")))
 
     def connect(self, machine: Machine, job: Job) -> None:
         """Return once ssh answers. Raises NeverUpError for a pod that does not come up, in bounded time."""

@@ -15,7 +15,7 @@ from lib.remote.reach import POLL_S, Reach
 from lib.remote.runpod_api import RunPodApi
 from lib.remote.seam import MACHINE_NAME, Clock, Job, Machine, Need, NeverUpError, Offer, Say, State, same_gpu
 from lib.remote.ssh import CommandError, LostError, Shell, has_keys, host_key, make_keys, public_key
-from lib.remote.tmux import BOOT, Place, poll_command, prepare_commands, start_command, work_script
+from lib.remote.tmux import BOOT, Place, poll_command, start_command, unpack_command, work_script
 
 GONE_LOOKS_S = (0, 2, 5, 10, 20, 30, 60)
 LIST_LAG_S = 5
@@ -104,10 +104,7 @@ class RunPod:
             if status not in (b"new", b"gone"):
                 return  # it works, or has worked
             self.say("copying the project and the processed data")
-            for command in prepare_commands(self.place):
-                self.reach.run(machine, job, command, timeout_s=600)
-            unpack = f"tar -xzf - -C {shlex.quote(self.place.project)}"
-            self.reach.run(machine, job, unpack, stdin=job.parcel, timeout_s=1800)
+            self.reach.run(machine, job, unpack_command(self.place), stdin=job.parcel, timeout_s=1800)
             script = job.folder / "work.sh"
             write_bytes(script, work_script(self.place, job.work).encode())
             self.reach.run(machine, job, start_command(self.place), stdin=script)

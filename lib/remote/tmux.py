@@ -46,9 +46,10 @@ class Place:
         return f"echo $(( $(date +%s) - $(stat -c %Y {state}) )); cat {state}"
 
 
-def prepare_commands(place: Place) -> list[str]:
-    """Before the project comes: what unpacks, builds and keeps it running."""
-    return [install("tmux", "make"), f"mkdir -p {shlex.quote(place.project)}"]
+def unpack_command(place: Place) -> str:
+    """Reads the parcel from stdin into the project's folder; before that, what keeps and builds it is installed."""
+    project = shlex.quote(place.project)
+    return f"{{ {install('tmux', 'make')}; }} </dev/null && mkdir -p {project} && tar -xzf - -C {project}"
 
 
 def install(*names: str) -> str:
@@ -102,6 +103,7 @@ def poll_command(place: Place, offset: int, limit: int = 262_144) -> str:
     return (
         f"cd {folder} && if [ -f work.exit ]; then cat work.exit; "
         f"elif tmux -S {socket} has-session -t work 2>/dev/null; then echo running; "
+        "elif [ -f work.exit ]; then cat work.exit; "  # it may have ended between the two looks
         "elif [ -f work.log ]; then echo gone; else echo new; fi; "
         f"[ ! -f work.log ] || tail -c +{offset + 1} work.log | head -c {limit}"
     )

@@ -53,11 +53,12 @@ class Pod:
     machine: LoopbackPod | None = None
     ended: float | None = None
     n_gets: int = 0
+    n_lists: int = 0
 
 
 class RunPodStub:
     """modes: of the next pods, in order: good, never, no_runtime, no_ssh, error, stranger (another host key), deaf (ignores args),
-    barred (its own key is refused). unseen: GETs of a new pod that answer 404. page: pods per page of the list."""
+    barred (its own key is refused). unseen, unlisted: how often a new pod is unknown to GET and to the list. page: pods per page of the list."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -192,7 +193,9 @@ class RunPodStub:
         return 200, self.shown(pod)
 
     def listed(self, query: dict[str, str]) -> dict[str, Any]:
-        pods = [pod for pod in self.alive() if pod.n_gets > self.unlisted or pod.n_gets >= self.unseen or self.unlisted == 0]
+        pods = [pod for pod in self.alive() if pod.n_lists >= self.unlisted]
+        for pod in self.alive() if "cursor" not in query else ():
+            pod.n_lists += 1
         others = [{"id": f"other{n}", "name": f"somebody-else-{n}", "status": "RUNNING", "cost": 1} for n in range(3)]
         rows = [*others, *map(self.shown, pods)]
         first = int(query.get("cursor", "0"))

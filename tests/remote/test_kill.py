@@ -1,0 +1,67 @@
+"""SIGKILL of the person's computer at twenty moments of one job: the same command goes on with the same machine."""
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+from lib.files import lock
+from tests.remote.world import QUICK, Desk, assert_books_equal_the_bill, order_of, rent
+from tests.stubs.runpod_server import Fault
+
+# Requests of the command to RunPod, counted from its own start, and on which side of their effect it is killed.
+EARLY = [Fault(pattern, what) for pattern in ("GET /catalog/gpus", "POST /pods") for what in ("kill_before", "kill_after")]
+AT_REQUESTS = [(number, side) for number in range(1, 8) for side in ("kill_before", "kill_after")]
+LATE = [Fault(r"DELETE /pods/\w+", "kill_before"), Fault(r"DELETE /pods/\w+", "kill_after"), Fault("GET /billing/pods", "kill_before")]
+
+
+class Namesake:
+    """What a process of its own knows of the stub."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+
+def command(home: str, pods: str, environment: dict[str, str]) -> None:
+    os.chdir(home)
+    os.environ.update(environment)
+    with Path("output.txt").open("w") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    with lock(Path("adapters/tiny/remote.lock")):
+        rent(Path(home), Namesake(Path(pods)), Desk(), order_of(Path(home), QUICK), ssh=False)
+
+
+def run(home: Path, stub) -> int | None:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pytest", "httpx", "lib.remote.runpod", "tests.remote.world", __name__])
+    environment = {name: os.environ[name] for name in ("RUNPOD_API_BASE_URL", "RUNPOD_API_KEY", "HF_TOKEN", "YES")}
+    process = context.Process(target=command, args=(str(home), str(stub.folder), environment))
+    process.start()
+    stub.victim = process.pid
+    process.join(timeout=60)
+    return process.exitcode
+
+
+def test_killed_at_twenty_moments_the_same_command_goes_on_with_the_same_machine(project, stub):
+    assert len(EARLY + AT_REQUESTS + LATE) >= 20
+    n_killed = 0
+    for fault in [*EARLY, *AT_REQUESTS]:
+        stub.faults = [fault] if isinstance(fault, Fault) else []
+        stub.kill_at = None if isinstance(fault, Fault) else (len(stub.requests) + fault[0], fault[1])
+        code = run(project, stub)
+        if code == 0:  # the job was short: it ended before this request
+            break
+        n_killed += 1
+        assert code == -signal.SIGKILL, (fault, (project / "output.txt").read_text())
+        assert len(stub.alive()) <= 1, fault
+    stub.kill_at = None
+    for fault in LATE:
+        stub.faults = [fault]
+        code = run(project, stub)
+        n_killed += code == -signal.SIGKILL
+    stub.faults = []
+    assert run(project, stub) == 0, (project / "output.txt").read_text()
+    assert n_killed >= 15
+    assert (stub.folder / "n_trained").read_text() == "x"
+    assert_books_equal_the_bill(project, stub, 1)
