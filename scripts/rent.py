@@ -17,7 +17,6 @@ from lib.files import lock
 from lib.fingerprint import fingerprint_of, up_to_date
 from lib.local_tokenizer import local_tokenizer
 from lib.plan import processed_splits, row_tokens
-from lib.remote.ending import Ending
 from lib.remote.hf_jobs import hf_jobs
 from lib.remote.need import need_of
 from lib.remote.orders import order, work_of
@@ -46,16 +45,17 @@ def main() -> None:
     folder = Path("adapters") / name
     with lock(folder / "remote.lock"):
         engine = ENGINES[args.on](Clock(), say)
-        if up_to_date(folder, config):
-            Ending(engine, folder, Clock(), say).end_open()  # killed after everything had come home
-            print(f"train: {folder} is up to date: same config, data and base model. Nothing was rented.")
-            return
-        splits, tokenizer = processed_splits(config.data), local_tokenizer(config)
+        splits = processed_splits(config.data)
+        tokenizer = local_tokenizer(config) if config.method == "sft" else None  # others: estimated from the words
         rows = {split: token_rows(config, splits[split], tokenizer) if tokenizer else None for split in ("train", "val")}
         need = need_of(config, {split: row_tokens(config, splits[split], rows[split]) for split in rows})
-        wanted = order(Path(), name, config, need, fingerprint_of(config), work_of(name, config.data, args.eval))
+        work = work_of(name, config.data, args.eval)
+        wanted = order(Path(), name, config, need, fingerprint_of(config), work, lambda: up_to_date(folder, config))
         with signals_end():
             files = Renting(engine, wanted, say, confirm, Clock()).run()
+    if not files:
+        print(f"train: {folder} is up to date: same config, data and base model. Nothing was rented.")
+        return
     print(f"train: {len(files)} files came home\nwrote {folder}/manifest.json\nnext: make eval RUN={name}")
 
 

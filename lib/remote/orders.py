@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 from lib.errors import UserError
@@ -35,7 +36,7 @@ def limits_of(config: TrainConfig) -> Limits:
     return Limits(min(lowered, config.remote.max_usd), config.remote.max_minutes)
 
 
-def order(root: Path, run: str, config: TrainConfig, need: Need, job_hash: str, work: Work) -> Order:
+def order(root: Path, run: str, config: TrainConfig, need: Need, job_hash: str, work: Work, is_done: Callable[[], bool]) -> Order:
     """The order for a run below root. The only secret that leaves is HF_TOKEN, for the base model."""
     folder = root / "adapters" / run
     token = os.environ.get("HF_TOKEN", "").strip()
@@ -47,4 +48,4 @@ def order(root: Path, run: str, config: TrainConfig, need: Need, job_hash: str, 
     def pack(job: Job) -> None:
         pack_project(root, job.parcel, config.data, config.init_adapter)
 
-    return Order(folder, job_hash, need, limits_of(config), lambda: machine_name(run), job, pack)
+    return Order(folder, job_hash, need, limits_of(config), is_done, lambda: machine_name(run), job, pack)

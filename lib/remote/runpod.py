@@ -50,16 +50,6 @@ class RunPod:
 
     def start(self, offer: Offer, job: Job, seconds: int) -> Machine:
         make_keys(job.folder, job.name)
-        watchdog = Path(__file__).with_name("watchdog.py").read_bytes()
-        env = {
-            "PUBLIC_KEY": public_key(job.folder),  # instead of the account's registered keys, which nobody here has to touch
-            "REPLIES_HOST_KEY": host_key(job.folder),
-            "REPLIES_BOOT": base64.b64encode(BOOT.encode()).decode(),
-            "REPLIES_WATCHDOG": base64.b64encode(watchdog).decode(),
-            "REPLIES_API": self.api.base_url,
-            "REPLIES_SECONDS": str(seconds),
-            **job.secrets,
-        }
         body = {
             "name": job.name,
             "image": job.need.image,
@@ -69,7 +59,7 @@ class RunPod:
             "mounts": {"persistent": {"size": job.need.disk_gb, "path": "/workspace"}},
             "ports": ["22/tcp"],
             "startSsh": True,
-            "env": env,
+            "env": {**boot_env(job.folder, self.api.base_url, seconds), **job.secrets},
             "args": ARGS,
         }
         return _machine(self.api.create(body))
@@ -194,6 +184,19 @@ class RunPod:
 def runpod(clock: Clock, say: Say) -> RunPod:
     """The engine as the environment says: RUNPOD_API_KEY, RUNPOD_API_BASE_URL, FORCE."""
     return RunPod(RunPodApi(clock), clock, say, force=os.environ.get("FORCE") == "1")
+
+
+def boot_env(folder: Path, api_url: str, seconds: int) -> dict[str, str]:
+    """What the pod's first process is told. PUBLIC_KEY stands instead of the account's own keys, which nobody here has to touch."""
+    watchdog = Path(__file__).with_name("watchdog.py").read_bytes()
+    return {
+        "PUBLIC_KEY": public_key(folder),
+        "REPLIES_HOST_KEY": host_key(folder),
+        "REPLIES_BOOT": base64.b64encode(BOOT.encode()).decode(),
+        "REPLIES_WATCHDOG": base64.b64encode(watchdog).decode(),
+        "REPLIES_API": api_url,
+        "REPLIES_SECONDS": str(seconds),
+    }
 
 
 def _machine(pod: dict[str, Any]) -> Machine:

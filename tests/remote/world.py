@@ -66,7 +66,7 @@ def write_project(folder: Path) -> Path:
 def order_of(folder: Path, work: Work = QUICK, need: Need = NEED, **remote: float) -> Order:
     config = load_config(folder / "configs/train-tiny.yaml", TrainConfig)
     config = config.model_copy(update={"remote": config.remote.model_copy(update=remote)})
-    return order(folder, "tiny", config, need, "the job", work)
+    return order(folder, "tiny", config, need, "the job", work, (folder / "adapters/tiny/manifest.json").exists)
 
 
 class OnLoopback(RunPod):
