@@ -29,8 +29,7 @@ class Ending:
         if not machine.id:
             if found := self.look(machine.name):
                 return found
-            self.engine.end(machine)
-            self.books.failed(machine.name, "never started")
+            self.never(machine.name, "never started")
             return None
         is_young = self.clock.now() - unit.newest.at.timestamp() < YOUNG_S
         for wait_s in LOOKS_S if is_young else LOOKS_S[:1]:
@@ -40,6 +39,11 @@ class Ending:
         self.say(f"{machine.name} is gone: it ended itself, or somebody ended it")
         self.end(machine)
         return None
+
+    def never(self, name: str, reason: str) -> None:
+        """Book a machine that never was, after what had been laid out for it is removed."""
+        self.engine.end(Machine("", name))
+        self.books.failed(name, reason)
 
     def look(self, name: str) -> Machine | None:
         """The machine that a create without an answer made, if it did; booked as started. A second one is ended."""

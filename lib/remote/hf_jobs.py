@@ -1,9 +1,12 @@
 """The engine Hugging Face Jobs: the server runs the job, ends it at its time-out, and ends the bill with it."""
 
+import contextlib
 import math
 import os
 import re
 import shlex
+import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,6 +18,7 @@ from lib.remote.tmux import install, steps
 
 QUEUE_S = 1200  # waiting for a machine costs nothing, but not for ever
 POLL_S = 5
+QUEUE_POLL_S = 15
 SILENT_S = 900
 BUSY_WAITS_S = (10, 20, 40, 60)
 GONE_LOOKS_S = (0, 2, 5, 10, 20, 30)
@@ -121,7 +125,7 @@ class HfJobs:
         while (state := self.state(machine)) == "starting" or (state == "absent" and self.clock.now() - began < SILENT_S):
             if self.clock.now() - began > QUEUE_S:
                 raise NeverUpError(f"no machine was free for {QUEUE_S // 60} minutes")
-            self.clock.sleep(POLL_S)
+            self.clock.sleep(QUEUE_POLL_S)
         if state in ("ended", "absent"):
             raise NeverUpError("the job was cancelled before it ran")
 
@@ -131,11 +135,12 @@ class HfJobs:
             try:
                 is_over = self.state(machine) not in ("starting", "running")
                 lines = self.api.fetch_job_logs(job_id=machine.id, namespace=self.namespace, follow=not is_over)
-                for number, line in enumerate(lines):
-                    heard = self.clock.now()
-                    if number >= n_seen:
-                        n_seen = number + 1
-                        yield str(line).rstrip("\n")
+                with _interrupts_kept():
+                    for number, line in enumerate(lines):
+                        heard = self.clock.now()
+                        if number >= n_seen:
+                            n_seen = number + 1
+                            yield str(line).rstrip("\n")
                 if is_over:
                     return
             except Exception as error:  # the stream breaks in many ways; what counts is the job's own state
@@ -201,6 +206,27 @@ def hf_jobs(clock: Clock, say: Say) -> HfJobs:
     from huggingface_hub import HfApi
 
     return HfJobs(HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, token=token), clock, say)
+
+
+@contextlib.contextmanager
+def _interrupts_kept() -> Iterator[None]:
+    """Raise the Ctrl-C that huggingface_hub's log stream swallows (1.33.0: `except KeyboardInterrupt: break`)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    seen = []
+
+    def note(number: int, frame: object) -> None:
+        seen.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if seen:
+        raise KeyboardInterrupt
 
 
 def _machine(job: Any, usd_per_hour: float = 0.0) -> Machine:

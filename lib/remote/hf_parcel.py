@@ -48,9 +48,12 @@ class Parcels:
         repo = f"{self.namespace}/{name}"
         for wait_s in SEND_WAITS_S:
             self.clock.sleep(wait_s)
-            with contextlib.suppress(Exception):
+            try:
                 self.api.delete_repo(repo, repo_type="dataset", missing_ok=True)
                 return
+            except Exception as error:  # of the network or the Hub: tried again
+                if status_of(error) == 404:
+                    return
         raise UserError(f"{repo} (private) could not be removed. Run `make rented END=1`, or delete it in its settings on the Hub.")
 
 

@@ -157,14 +157,14 @@ class Renting:
             try:
                 machine = self.engine.start(offer, job, seconds)
             except NoRoomError as problem:
-                self.books.failed(name, str(problem))
+                self.ending.never(name, str(problem))
                 self.say(f"{offer.gpu}: {problem}")
                 return None
             except AnswerLostError as problem:
                 self.say(f"no answer to a start ({problem}); looking for {name}")
                 if found := self.ending.look(name):
                     return found
-                self.books.failed(name, f"never started: {problem}")
+                self.ending.never(name, f"never started: {problem}")
                 continue
             self.books.started(machine)
             self.say(f"started {name} ({machine.id}), which lives {seconds / 60:.0f} minutes at most")

@@ -180,10 +180,10 @@ def test_a_pod_that_costs_more_than_was_offered_is_ended(project, stub):
 
 
 def test_the_cap_shortens_a_machines_life_and_forbids_what_does_not_fit(project, stub):
-    rent(project, stub, Desk(), order_of(project, max_usd=0.1))
-    assert int(stub.pods["pod0x"].body["env"]["REPLIES_SECONDS"]) < 0.1 / 0.44 * 3600
     with pytest.raises(UserError, match="No offer with stock does this job within"):
         rent(project, stub, Desk(), order_of(project, max_usd=0.01))
+    rent(project, stub, Desk(), order_of(project, max_usd=0.1))
+    assert int(stub.pods["pod0x"].body["env"]["REPLIES_SECONDS"]) < 0.1 / 0.44 * 3600
     assert_books_equal_the_bill(project, stub, 1)
 
 

@@ -58,7 +58,8 @@ class Pod:
 
 class RunPodStub:
     """modes: of the next pods, in order: good, never, no_runtime, no_ssh, error, stranger (another host key), deaf (ignores args),
-    barred (its own key is refused). unseen, unlisted: how often a new pod is unknown to GET and to the list. page: pods per page of the list."""
+    barred (its own key is refused). unseen, unlisted: how often a new pod is unknown to GET,
+    to the list. page: pods per page of the list."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
