@@ -1,8 +1,9 @@
-"""Train a run on a rented GPU and bring it home: adapter, metrics, manifest, replies. The same command goes on after any interruption.
+"""Train a run on a rented GPU and bring it home; the same command goes on after any interruption.
 
     python -m scripts.rent --config configs/train-qwen3-8b.yaml --eval claude --on runpod
 
-Asks before anything is rented. Writes adapters/<run>/ as `make train` and `make replies` do, and its ledger.jsonl.
+Asks before anything is rented. Writes adapters/<run>/ as `make train` and `make replies` do, and its
+ledger.jsonl.
 """
 
 import argparse
@@ -32,7 +33,9 @@ ENGINES = {"runpod": runpod, "hf": hf_jobs}
 def parse_args() -> argparse.Namespace:
     arguments = parser(__doc__)
     arguments.add_argument("--config", type=Path, required=True, help="configs/train-<run>.yaml")
-    arguments.add_argument("--eval", required=True, help="name of the evaluation whose replies are written there too")
+    arguments.add_argument(
+        "--eval", required=True, help="name of the evaluation whose replies are written there too"
+    )
     arguments.add_argument("--on", choices=sorted(ENGINES), required=True, help="who rents the machine out")
     return arguments.parse_args()
 
@@ -46,11 +49,18 @@ def main() -> None:
     with lock(folder / "remote.lock"):
         engine = ENGINES[args.on](Clock(), say)
         splits = processed_splits(config.data)
-        tokenizer = local_tokenizer(config) if config.method == "sft" else None  # others: estimated from the words
-        rows = {split: token_rows(config, splits[split], tokenizer) if tokenizer else None for split in ("train", "val")}
+        tokenizer = (
+            local_tokenizer(config) if config.method == "sft" else None
+        )  # others: estimated from the words
+        rows = {
+            split: token_rows(config, splits[split], tokenizer) if tokenizer else None
+            for split in ("train", "val")
+        }
         need = need_of(config, {split: row_tokens(config, splits[split], rows[split]) for split in rows})
         work = work_of(name, config.data, args.eval)
-        wanted = order(Path(), name, config, need, fingerprint_of(config), work, lambda: up_to_date(folder, config))
+        wanted = order(
+            Path(), name, config, need, fingerprint_of(config), work, lambda: up_to_date(folder, config)
+        )
         with signals_end():
             files = Renting(engine, wanted, say, confirm, Clock()).run()
     if not files:

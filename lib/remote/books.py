@@ -1,4 +1,4 @@
-"""The account of a run's rented machines: intent -> started(id) -> done(usd), keyed by the machine's own name."""
+"""The account of a run's rented machines: intent -> started(id) -> done(usd), keyed by the machine's name."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +20,9 @@ class Unit:
 
     @property
     def machine(self) -> Machine:
-        return Machine(self.newest.id or "", self.newest.key, float(self.intent.note.get("usd_per_hour", 0.0)))
+        return Machine(
+            self.newest.id or "", self.newest.key, float(self.intent.note.get("usd_per_hour", 0.0))
+        )
 
     @property
     def engine(self) -> str:
@@ -83,11 +85,13 @@ class Books:
         unit = next(unit for unit in self.units() if unit.newest.key == machine.name)
         reckoned = self._reckoned_usd(unit, now)
         note: dict[str, Any] = {"source": "billed" if usd is not None else "reckoned"}
-        self.ledger.append("done", machine.name, KIND, id=machine.id or None, usd=reckoned if usd is None else usd, note=note)
+        self.ledger.append(
+            "done", machine.name, KIND, id=machine.id or None, usd=reckoned if usd is None else usd, note=note
+        )
         return reckoned if usd is None else usd
 
     def _reckoned_usd(self, unit: Unit, now: float) -> float:
-        """Price x the time since it was asked for, at most its own deadline; nothing for a machine that never had an id."""
+        """Price x time since it was asked for, at most until its deadline; nothing without an id."""
         if unit.newest.id is None:
             return 0.0
         seconds = min(max(0.0, now - unit.intent.at.timestamp()), float(unit.intent.note.get("seconds", 0)))
@@ -96,4 +100,8 @@ class Books:
     def unsettled(self, now: float, days: float = 7) -> list[Unit]:
         """Ended machines whose bill may still change: providers account with a delay."""
         since = datetime.fromtimestamp(now - days * 86_400, UTC)
-        return [unit for unit in self.units() if unit.newest.state == "done" and unit.newest.id and unit.intent.at > since]
+        return [
+            unit
+            for unit in self.units()
+            if unit.newest.state == "done" and unit.newest.id and unit.intent.at > since
+        ]

@@ -46,7 +46,10 @@ class Ending:
         self.books.failed(name, reason)
 
     def look(self, name: str) -> Machine | None:
-        """The machine that a create without an answer made, if it did; booked as started. A second one is ended."""
+        """The machine that a create without an answer made, if it did; booked as started.
+
+        A second one is ended.
+        """
         for wait_s in LOOKS_S:
             self.clock.sleep(wait_s)
             if found := self.engine.find(name):
@@ -57,7 +60,7 @@ class Ending:
         return None
 
     def end(self, machine: Machine) -> None:
-        """End the machine for certain, and those of this run that turned up after they had been given up; book what they cost.
+        """End the machine for certain, and others that turned up late; book what they cost.
 
         Raises UserError, and leaves the books open, if the end is not certain.
         """
@@ -96,7 +99,9 @@ class Ending:
                     self.books.done(unit.machine, usd, self.clock.now())
 
     def _late(self, machine: Machine) -> list[Machine]:
-        names = {unit.newest.key for unit in self.books.units() if unit.newest.state == "failed"} - {machine.name}
+        names = {unit.newest.key for unit in self.books.units() if unit.newest.state == "failed"} - {
+            machine.name
+        }
         return [other for other in self.engine.machines() if other.name in names] if names else []
 
     def _bill(self, machine: Machine) -> float | None:

@@ -1,19 +1,29 @@
-"""The engine Hugging Face Jobs: the server runs the job, ends it at its time-out, and ends the bill with it."""
+"""The engine Hugging Face Jobs: the server ends a job at its time-out, and the bill with it."""
 
-import contextlib
 import math
 import os
-import re
 import shlex
-import signal
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from lib.errors import UserError
+from lib.remote.flavors import fitting, usd_per_hour
 from lib.remote.hf_parcel import Parcels, sentences, status_of
-from lib.remote.seam import MACHINE_NAME, AnswerLostError, Clock, Job, Machine, Need, NeverUpError, NoRoomError, Offer, Say, State, same_gpu
+from lib.remote.interrupts import interrupts_kept
+from lib.remote.seam import (
+    MACHINE_NAME,
+    AnswerLostError,
+    Clock,
+    Job,
+    Machine,
+    Need,
+    NeverUpError,
+    NoRoomError,
+    Offer,
+    Say,
+    State,
+)
 from lib.remote.tmux import install, steps
 
 QUEUE_S = 1200  # waiting for a machine costs nothing, but not for ever
@@ -23,7 +33,13 @@ SILENT_S = 900
 BUSY_WAITS_S = (10, 20, 40, 60)
 GONE_LOOKS_S = (0, 2, 5, 10, 20, 30)
 MOUNT = "/parcel"
-STATES: dict[str, State] = {"SCHEDULING": "starting", "COMPLETED": "over", "ERROR": "over", "CANCELED": "ended", "DELETED": "absent"}
+STATES: dict[str, State] = {
+    "SCHEDULING": "starting",
+    "COMPLETED": "over",
+    "ERROR": "over",
+    "CANCELED": "ended",
+    "DELETED": "absent",
+}
 ALIVE = ("SCHEDULING", "RUNNING", "UPDATING")
 
 # REPLIES_ROOT is empty on a real job.
@@ -38,7 +54,10 @@ exit $code
 
 
 class HfJobs:
-    """seam.Engine over Hugging Face Jobs. A job's project and results travel through a private dataset repository of its name."""
+    """seam.Engine over Hugging Face Jobs.
+
+    A job's project and results travel through a private dataset repository of its name.
+    """
 
     name = "hf"
 
@@ -58,22 +77,15 @@ class HfJobs:
         return Parcels(self.api, self.namespace, self.clock)
 
     def offers(self, need: Need) -> list[Offer]:
-        found = []
-        for row in self._hardware():
-            gpu, disk = row.accelerator, _number(row.ephemeral_storage)
-            if gpu is None or str(gpu.quantity) != "1" or (disk and disk < need.disk_gb) or _number(gpu.vram) < need.memory_gb:
-                continue
-            names = row.pretty_name, gpu.model, gpu.vram.replace(" ", "")
-            wanted = next((candidate for candidate in need.gpus if same_gpu(candidate.name, *names)), None)
-            if wanted and (price := _usd_per_hour(row)):
-                found.append(Offer(self.name, str(gpu.model), row.name, _number(gpu.vram), price, "?", wanted.minutes))
-        return found
+        return fitting(self._hardware(), need, self.name)
 
     def start(self, offer: Offer, job: Job, seconds: int) -> Machine:
         from huggingface_hub import Volume
 
         if "HF_TOKEN" not in job.secrets:
-            raise UserError("HF_TOKEN is not set: Hugging Face Jobs need it, with write access. Put it into .env.")
+            raise UserError(
+                "HF_TOKEN is not set: Hugging Face Jobs need it, with write access. Put it into .env."
+            )
         repo = self.parcels.send(job)
         work = replace(job.work, pack=f"{job.work.pack} --repo {shlex.quote(repo)}")
         script = SCRIPT.format(install=install("make"), mount=MOUNT, steps=steps(work, "../results"))
@@ -95,11 +107,18 @@ class HfJobs:
             except Exception as error:  # whatever it is, it stands between the request and its answer
                 status = status_of(error)
                 if status == 402:
-                    raise UserError("Hugging Face: no credit left for Jobs. Add some at huggingface.co/settings/billing.") from error
+                    raise UserError(
+                        "Hugging Face: no credit left for Jobs. Add some at huggingface.co/settings/billing."
+                    ) from error
                 if status in (401, 403):
-                    raise UserError(f"Hugging Face refuses HF_TOKEN for Jobs ({status}). It needs write access and job.write.") from error
+                    raise UserError(
+                        f"Hugging Face refuses HF_TOKEN for Jobs ({status}). It needs write access and "
+                        "job.write."
+                    ) from error
                 if status is None or status >= 500:
-                    raise AnswerLostError(f"{type(error).__name__} {status or ''} while a job was started") from error
+                    raise AnswerLostError(
+                        f"{type(error).__name__} {status or ''} while a job was started"
+                    ) from error
                 if status != 429 or wait_s is None:
                     raise NoRoomError(str(error).splitlines()[-1][:300]) from error
                 self.clock.sleep(wait_s)
@@ -122,7 +141,9 @@ class HfJobs:
 
     def ready(self, machine: Machine, job: Job) -> None:
         began = self.clock.now()
-        while (state := self.state(machine)) == "starting" or (state == "absent" and self.clock.now() - began < SILENT_S):
+        while (state := self.state(machine)) == "starting" or (
+            state == "absent" and self.clock.now() - began < SILENT_S
+        ):
             if self.clock.now() - began > QUEUE_S:
                 raise NeverUpError(f"no machine was free for {QUEUE_S // 60} minutes")
             self.clock.sleep(QUEUE_POLL_S)
@@ -134,8 +155,10 @@ class HfJobs:
         while True:
             try:
                 is_over = self.state(machine) not in ("starting", "running")
-                lines = self.api.fetch_job_logs(job_id=machine.id, namespace=self.namespace, follow=not is_over)
-                with _interrupts_kept():
+                lines = self.api.fetch_job_logs(
+                    job_id=machine.id, namespace=self.namespace, follow=not is_over
+                )
+                with interrupts_kept():
                     for number, line in enumerate(lines):
                         heard = self.clock.now()
                         if number >= n_seen:
@@ -146,7 +169,8 @@ class HfJobs:
             except Exception as error:  # the stream breaks in many ways; what counts is the job's own state
                 if self.clock.now() - heard > SILENT_S:
                     raise UserError(
-                        f"{machine.name}: no news for {SILENT_S // 60} minutes ({type(error).__name__}). Run it again."
+                        f"{machine.name}: no news for {SILENT_S // 60} minutes ({type(error).__name__}). Run "
+                        "it again."
                     ) from error
                 self.clock.sleep(POLL_S)
 
@@ -167,7 +191,8 @@ class HfJobs:
         else:
             if machine.id:
                 raise UserError(
-                    f"{machine.name} ({machine.id}) may still be billed: Hugging Face has not confirmed its end. It ends itself at its "
+                    f"{machine.name} ({machine.id}) may still be billed: Hugging Face has not confirmed its "
+                    "end. It ends itself at its "
                     "time-out; run `make rented END=1`, or cancel it at huggingface.co/settings/jobs."
                 )
         self.parcels.remove(machine.name)
@@ -179,8 +204,12 @@ class HfJobs:
             return None
         seconds = job.durations.running_secs if job.durations else None
         if seconds is None:
-            seconds = (job.finished_at - job.started_at).total_seconds() if job.started_at and job.finished_at else 0.0
-        price = next((_usd_per_hour(row) for row in self._hardware() if row.name == job.flavor), 0.0)
+            seconds = (
+                (job.finished_at - job.started_at).total_seconds()
+                if job.started_at and job.finished_at
+                else 0.0
+            )
+        price = next((usd_per_hour(row) for row in self._hardware() if row.name == job.flavor), 0.0)
         return round(math.ceil(seconds / 60) / 60 * (price or machine.usd_per_hour), 6)
 
     def _hardware(self) -> list[Any]:
@@ -201,45 +230,14 @@ def hf_jobs(clock: Clock, say: Say) -> HfJobs:
     """The engine as the environment says: HF_TOKEN, HF_ENDPOINT."""
     token = os.environ.get("HF_TOKEN", "").strip()
     if not token:
-        raise UserError("HF_TOKEN is not set: Hugging Face Jobs need it, with write access. Put it into .env.")
+        raise UserError(
+            "HF_TOKEN is not set: Hugging Face Jobs need it, with write access. Put it into .env."
+        )
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     from huggingface_hub import HfApi
 
     return HfJobs(HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, token=token), clock, say)
 
 
-@contextlib.contextmanager
-def _interrupts_kept() -> Iterator[None]:
-    """Raise the Ctrl-C that huggingface_hub's log stream swallows (1.33.0: `except KeyboardInterrupt: break`)."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    seen = []
-
-    def note(number: int, frame: object) -> None:
-        seen.append(number)
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if seen:
-        raise KeyboardInterrupt
-
-
 def _machine(job: Any, usd_per_hour: float = 0.0) -> Machine:
     return Machine(str(job.id), str((job.labels or {}).get("name")), usd_per_hour, str(job.status.stage))
-
-
-def _usd_per_hour(row: Any) -> float:
-    """0 where the unit is not one that is known."""
-    per_hour = {"minute": 60, "hour": 1}.get(str(row.unit_label).lower(), 0)
-    return float(row.unit_cost_usd) * per_hour
-
-
-def _number(text: str) -> float:
-    """ "48 GB" -> 48, "1 TB" -> 1000, "N/A" -> 0"""
-    match = re.match(r"\s*(\d+(?:\.\d+)?)\s*([TG])", text or "", re.IGNORECASE)
-    return float(match[1]) * (1000 if match[2].upper() == "T" else 1) if match else 0.0

@@ -1,4 +1,4 @@
-"""What a Hugging Face job is given and gives back: a private dataset repository of the job's own name, removed afterwards."""
+"""What a Hugging Face job is given and gives back: a private dataset repository, removed afterwards."""
 
 import contextlib
 import os
@@ -26,8 +26,13 @@ class Parcels:
             self.api.create_repo(repo, repo_type="dataset", private=True, exist_ok=True)
             if self.api.repo_info(repo, repo_type="dataset").private is not True:
                 self.api.delete_repo(repo, repo_type="dataset", missing_ok=True)
-                raise UserError(f"{repo} could not be made private, so nothing was sent. Check your account's settings on the Hub.")
-            self.api.upload_file(path_or_fileobj=job.parcel, path_in_repo="parcel.tar.gz", repo_id=repo, repo_type="dataset")
+                raise UserError(
+                    f"{repo} could not be made private, so nothing was sent. Check your account's settings "
+                    "on the Hub."
+                )
+            self.api.upload_file(
+                path_or_fileobj=job.parcel, path_in_repo="parcel.tar.gz", repo_id=repo, repo_type="dataset"
+            )
         return repo
 
     def fetch(self, job: Job) -> None:
@@ -37,10 +42,15 @@ class Parcels:
         for name in ("results.json", "results.tar"):
             with sentences():
                 try:
-                    self.api.hf_hub_download(repo, name, repo_type="dataset", local_dir=job.folder, force_download=True)
+                    self.api.hf_hub_download(
+                        repo, name, repo_type="dataset", local_dir=job.folder, force_download=True
+                    )
                 except Exception as error:
                     if status_of(error) == 404:
-                        raise UserError(f"{job.name} left no {name}: its job failed, or met its time-out. Read the lines above.") from error
+                        raise UserError(
+                            f"{job.name} left no {name}: its job failed, or met its time-out. Read the lines "
+                            "above."
+                        ) from error
                     raise
 
     def remove(self, name: str) -> None:
@@ -54,18 +64,23 @@ class Parcels:
             except Exception as error:  # of the network or the Hub: tried again
                 if status_of(error) == 404:
                     return
-        raise UserError(f"{repo} (private) could not be removed. Run `make rented END=1`, or delete it in its settings on the Hub.")
+        raise UserError(
+            f"{repo} (private) could not be removed. Run `make rented END=1`, or delete it in its settings "
+            "on the Hub."
+        )
 
 
 def send_results(tar: Path, repo: str) -> None:
-    """On the job's machine: results.tar, then results.json, with patience: what is not sent is lost with the machine."""
+    """On the job's machine: results.tar, then results.json. What is not sent is lost with the machine."""
     from huggingface_hub import HfApi
 
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, token=os.environ.get("HF_TOKEN"))
     for path in (tar, tar.with_name("results.json")):
         for wait_s in (*SEND_WAITS_S[1:], None):
             try:
-                api.upload_file(path_or_fileobj=path, path_in_repo=path.name, repo_id=repo, repo_type="dataset")
+                api.upload_file(
+                    path_or_fileobj=path, path_in_repo=path.name, repo_id=repo, repo_type="dataset"
+                )
                 break
             except Exception:
                 if wait_s is None:
@@ -90,9 +105,14 @@ def sentences() -> Iterator[None]:
         status = status_of(error)
         if status in (401, 403):
             raise UserError(
-                f"Hugging Face refuses HF_TOKEN ({status}). It needs write access; make one at huggingface.co/settings/tokens."
+                f"Hugging Face refuses HF_TOKEN ({status}). It needs write access; make one at "
+                "huggingface.co/settings/tokens."
             ) from error
         reason = str(error).strip().splitlines() or [""]
-        raise UserError(f"Hugging Face answers {status}: {reason[-1][:200]}. Run the same command again.") from error
+        raise UserError(
+            f"Hugging Face answers {status}: {reason[-1][:200]}. Run the same command again."
+        ) from error
     except (httpx.HTTPError, OSError) as error:
-        raise UserError(f"Hugging Face does not answer ({type(error).__name__}). Run the same command again.") from error
+        raise UserError(
+            f"Hugging Face does not answer ({type(error).__name__}). Run the same command again."
+        ) from error

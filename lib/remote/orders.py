@@ -3,17 +3,43 @@
 import os
 import shlex
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from lib.errors import UserError
 from lib.remote.parcel import pack_project
-from lib.remote.renting import Limits, Order
 from lib.remote.seam import Job, Need, Work, machine_name
 from lib.settings import TrainConfig
 
 
+@dataclass(frozen=True)
+class Limits:
+    """max_usd: of the job, all its machines together. max_minutes: of one machine's life."""
+
+    max_usd: float
+    max_minutes: float
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be done, whatever machine does it.
+
+    hash: of config and data. is_done: whether everything is home. job: under a machine's name. pack: writes
+    job.parcel.
+    """
+
+    folder: Path  # adapters/<run>
+    hash: str
+    need: Need
+    limits: Limits
+    is_done: Callable[[], bool]
+    new_name: Callable[[], str]
+    job: Callable[[str], Job]
+    pack: Callable[[Job], None]
+
+
 def work_of(run: str, data: str, evaluation: str) -> Work:
-    """The project's own commands. -o: the machine holds processed/ only, so make must not ask how that came about."""
+    """The project's own commands. -o: the machine holds processed/ only, so make must not look further."""
     names = f"RUN={shlex.quote(run)} DATA={shlex.quote(data)} EVAL={shlex.quote(evaluation)}"
     processed, trained = f"data/{data}/processed/manifest.json", f"adapters/{run}/manifest.json"
     return Work(
@@ -25,7 +51,10 @@ def work_of(run: str, data: str, evaluation: str) -> Work:
 
 
 def limits_of(config: TrainConfig) -> Limits:
-    """remote.max_usd and remote.max_minutes; MAX_USD can only lower. Raises UserError where it is not a number."""
+    """remote.max_usd and remote.max_minutes; MAX_USD can only lower.
+
+    Raises UserError where it is not a number.
+    """
     given = os.environ.get("MAX_USD", "").strip()
     try:
         lowered = float(given) if given else config.remote.max_usd
@@ -36,7 +65,15 @@ def limits_of(config: TrainConfig) -> Limits:
     return Limits(min(lowered, config.remote.max_usd), config.remote.max_minutes)
 
 
-def order(root: Path, run: str, config: TrainConfig, need: Need, job_hash: str, work: Work, is_done: Callable[[], bool]) -> Order:
+def order(
+    root: Path,
+    run: str,
+    config: TrainConfig,
+    need: Need,
+    job_hash: str,
+    work: Work,
+    is_done: Callable[[], bool],
+) -> Order:
     """The order for a run below root. The only secret that leaves is HF_TOKEN, for the base model."""
     folder = root / "adapters" / run
     token = os.environ.get("HF_TOKEN", "").strip()

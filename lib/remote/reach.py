@@ -1,4 +1,4 @@
-"""Reaching a pod: where it is now, ssh to it in bounded time, patience with broken connections, proof that it can end itself."""
+"""Reaching a pod: where it is now, ssh in bounded time, patience, proof that it can end itself."""
 
 import contextlib
 import json
@@ -24,7 +24,9 @@ PROOF_LOOKS = 12
 class Reach:
     """One account's pods by ssh. door: opens a shell at an address."""
 
-    def __init__(self, api: RunPodApi, clock: Clock, say: Say, place: Place, door: Callable[..., Shell] = Shell) -> None:
+    def __init__(
+        self, api: RunPodApi, clock: Clock, say: Say, place: Place, door: Callable[..., Shell] = Shell
+    ) -> None:
         self.api, self.clock, self.say, self.place, self._door = api, clock, say, place, door
 
     def pod(self, pod_id: str) -> dict[str, Any] | None:
@@ -40,7 +42,9 @@ class Reach:
         direct = (pod.get("ssh") or {}).get("direct")
         if not isinstance(direct, dict) or not isinstance(direct.get("port"), int) or not pod.get("runtime"):
             raise LostError("it has no address yet")
-        return self._door(job.folder, job.name, str(direct.get("host")), direct["port"], str(direct.get("username")))
+        return self._door(
+            job.folder, job.name, str(direct.get("host")), direct["port"], str(direct.get("username"))
+        )
 
     def connect(self, machine: Machine, job: Job) -> None:
         """Return once ssh answers. Raises NeverUpError for a pod that does not come up, in bounded time."""
@@ -62,7 +66,10 @@ class Reach:
                 except (LostError, CommandError) as error:
                     problem = str(error)
                 if not pod.get("runtime") and now - running_since > RUNTIME_S:
-                    raise self._never(machine, "its container never started (the disk is too small, or the host's driver too old)")
+                    raise self._never(
+                        machine,
+                        "its container never started (the disk is too small, or the host's driver too old)",
+                    )
             if (address_since and now - address_since > SSH_S) or now - began > UP_S:
                 raise self._never(machine, f"ssh never answered: {problem}")
             self.clock.sleep(POLL_S)
@@ -73,8 +80,13 @@ class Reach:
             reason = "; ".join([reason, *(f"its log: {line}" for line in last)])
         return NeverUpError(reason)
 
-    def run(self, machine: Machine, job: Job, command: str, stdin: Path | None = None, timeout_s: float = 120) -> bytes:
-        """What a command printed that may run twice. Raises CommandError, or LostError when no patience helps."""
+    def run(
+        self, machine: Machine, job: Job, command: str, stdin: Path | None = None, timeout_s: float = 120
+    ) -> bytes:
+        """What a command printed that may run twice.
+
+        Raises CommandError, or LostError when no patience helps.
+        """
         for attempt in range(TRIES):
             try:
                 return self.shell(machine, job).run(command, stdin, timeout_s)
@@ -88,7 +100,9 @@ class Reach:
         """None if the watchdog lives and RunPod has answered to the pod's own key, else what is wrong."""
         reason = "its watchdog is not running"
         for _ in range(PROOF_LOOKS):
-            with contextlib.suppress(LostError, CommandError, ValueError, AttributeError, KeyError, TypeError):
+            with contextlib.suppress(
+                LostError, CommandError, ValueError, AttributeError, KeyError, TypeError
+            ):
                 age, _, text = self.run(machine, job, self.place.watchdog_command).partition(b"\n")
                 state = json.loads(text)
                 if float(age) > FRESH_S:
@@ -97,7 +111,9 @@ class Reach:
                     reason = f"RunPod answers {state.get('status')} to the pod's own key"
                 else:
                     left = (float(state["deadline"]) - float(state["at"])) / 60
-                    self.say(f"the pod's own watchdog works: it ends the pod in {left:.0f} minutes at the latest")
+                    self.say(
+                        f"the pod's own watchdog works: it ends the pod in {left:.0f} minutes at the latest"
+                    )
                     return None
             self.clock.sleep(POLL_S)
         return reason

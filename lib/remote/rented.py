@@ -1,4 +1,4 @@
-"""Every machine that this project started and that may still be billed: by the ledgers here, and by the providers' own lists."""
+"""Every machine of this project that may still be billed, by the ledgers here and by the providers' lists."""
 
 import os
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from lib.remote.seam import Clock, Engine, Machine, Say
 
 @dataclass(frozen=True)
 class Rented:
-    """A machine that may be billed. run: "" where no ledger here knows it (another copy of the project started it)."""
+    """A machine that may be billed. run: "" where no ledger here knows it: another copy started it."""
 
     engine: str
     machine: Machine
@@ -31,12 +31,18 @@ def engines(clock: Clock, say: Say) -> tuple[list[Engine], list[str]]:
 
 
 def rented(root: Path, known: Iterable[Engine], missing: Iterable[str]) -> list[Rented]:
-    """All of them, once each. Raises UserError if a ledger knows an open machine of an engine whose key is not set."""
+    """All of them, once each.
+
+    Raises UserError if a ledger knows an open machine of an engine whose key is not set.
+    """
     found: dict[str, Rented] = {}
     for folder in run_folders(root):
         for unit in Books(folder).open_units():
             if unit.engine in missing:
-                raise UserError(f"{folder}/ledger.jsonl has an open machine on {unit.engine}, whose key is not set. Put it into .env.")
+                raise UserError(
+                    f"{folder}/ledger.jsonl has an open machine on {unit.engine}, whose key is not set. Put "
+                    "it into .env."
+                )
             found[unit.newest.key] = Rented(unit.engine, unit.machine, folder.name)
     for engine in known:
         for machine in engine.machines():
@@ -46,7 +52,10 @@ def rented(root: Path, known: Iterable[Engine], missing: Iterable[str]) -> list[
 
 
 def end_all(root: Path, known: Iterable[Engine], clock: Clock, say: Say) -> None:
-    """End them: those of the ledgers here, booked; then whatever else of this project the providers list. Raises UserError at the end."""
+    """End them: those of the ledgers here, booked; then whatever else of this project the providers list.
+
+    Raises UserError at the end.
+    """
     problems = []
     for engine in known:
         for folder in run_folders(root):

@@ -1,54 +1,44 @@
-"""Renting one machine for one job: ask, start, adopt, watch, bring home, end. Never two at once, never one left behind.
+"""Renting one machine for one job: ask, start, adopt, watch, bring home, end. Never two at once, never one
+left behind.
 
-The order of the ledger's lines is the whole safety: a machine's name is written before a machine of that name is asked for,
-so a process that dies anywhere leaves enough for the same command to find the machine again and go on with it, or end it.
+The order of the ledger's lines is the whole safety: a machine's name is written before a machine of that name
+is asked for,
+so a process that dies anywhere leaves enough for the same command to find the machine again and go on with
+it, or end it.
 """
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 from lib.cli import printable
 from lib.errors import UserError
 from lib.remote.ending import Ending
+from lib.remote.orders import Order
 from lib.remote.parcel import is_whole, listing, unpack_results
-from lib.remote.seam import AnswerLostError, Clock, Engine, Job, Machine, Need, NeverUpError, NoRoomError, Offer, Say, cheapest_first, table
+from lib.remote.seam import (
+    AnswerLostError,
+    Clock,
+    Engine,
+    Machine,
+    NeverUpError,
+    NoRoomError,
+    Offer,
+    Say,
+    cheapest_first,
+    table,
+)
 
 ATTEMPTS = 2  # creates of one offer whose answer was lost
 FETCHES = 3
 PRICE_SLACK = 1.02
 
 
-@dataclass(frozen=True)
-class Limits:
-    """max_usd: of the job, all its machines together. max_minutes: of one machine's life."""
-
-    max_usd: float
-    max_minutes: float
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is to be done, whatever machine does it.
-
-    hash: of config and data. is_done: whether everything is home. job: under a machine's name. pack: writes job.parcel.
-    """
-
-    folder: Path  # adapters/<run>
-    hash: str
-    need: Need
-    limits: Limits
-    is_done: Callable[[], bool]
-    new_name: Callable[[], str]
-    job: Callable[[str], Job]
-    pack: Callable[[Job], None]
-
-
 class Renting:
     """One order on one engine. The caller holds the run's lock."""
 
-    def __init__(self, engine: Engine, order: Order, say: Say, confirm: Callable[[str], None], clock: Clock) -> None:
+    def __init__(
+        self, engine: Engine, order: Order, say: Say, confirm: Callable[[str], None], clock: Clock
+    ) -> None:
         self.engine, self.order, self.say, self.confirm = engine, order, say, confirm
         self.ending = Ending(engine, order.folder, clock, say)
         self.books = self.ending.books
@@ -74,7 +64,10 @@ class Renting:
             if not kept:
                 self.ending.end_open()
         spent = self.books.spent_usd(self.order.hash)
-        raise UserError(f"No machine could be had or came up (${spent:.2f} spent). The lines above say why; run it again later.")
+        raise UserError(
+            f"No machine could be had or came up (${spent:.2f} spent). The lines above say why; run it again "
+            "later."
+        )
 
     # --- machines: the one that is there, then the offers ---------------------------------------------
 
@@ -87,13 +80,17 @@ class Renting:
                 yield machine
 
     def _adopt(self) -> Machine | None:
-        """The machine that an earlier process of this command left, if it is of this job; all others of this run are ended."""
+        """The machine that an earlier process left, if it is of this job; all others are ended."""
         found = None
         for unit in self.ending.open_units():
             machine = self.ending.find(unit)
             if machine is None:
                 continue
-            if unit.intent.note.get("job") != self.order.hash or found or self.engine.state(machine) == "ended":
+            if (
+                unit.intent.note.get("job") != self.order.hash
+                or found
+                or self.engine.state(machine) == "ended"
+            ):
                 self.say(f"{machine.name} is of no more use")
                 self.ending.end(machine)
             else:
@@ -102,21 +99,22 @@ class Renting:
         return found
 
     def _quote(self) -> list[Offer]:
-        """Offers by what they would cost, shown and agreed to. Raises UserError where none fits the limits."""
+        """Offers by cost, shown and agreed to. Raises UserError where none fits the limits."""
         offers, limits, left = self.engine.offers(self.order.need), self.order.limits, self._left_usd()
         self.say(table(offers))
         fitting = [offer for offer in cheapest_first(offers) if self._is_enough(self._seconds(offer), offer)]
         if not fitting:
             raise UserError(
                 f"No offer with stock does this job within ${left:.2f} and {limits.max_minutes:.0f} minutes. "
-                "Raise `remote: {max_usd, max_minutes}` or name other GPUs in the run's config, or come back later."
+                "Raise `remote: {max_usd, max_minutes}` or name other GPUs in the run's config, or come back "
+                "later."
             )
         first = fitting[0]
         low, high = first.minutes
         self.confirm(
-            f"Rent the first of these that can be had ({first.engine} {first.gpu} at ${first.usd_per_hour:.2f} an hour: about "
-            f"${first.usd(low):.2f}–{first.usd(high):.2f} for {low:.0f}–{high:.0f} minutes), for at most ${left:.2f} in all "
-            f"and {limits.max_minutes:.0f} minutes a machine?"
+            f"Rent the first of these that can be had ({first.engine} {first.gpu}, {low:.0f}–{high:.0f} minutes, "
+            f"about ${first.usd(low):.2f}–{first.usd(high):.2f}), for at most ${left:.2f} in all and "
+            f"{limits.max_minutes:.0f} minutes a machine?"
         )
         return fitting
 
@@ -124,7 +122,7 @@ class Renting:
         return max(0.0, self.order.limits.max_usd - self.books.spent_usd(self.order.hash))
 
     def _seconds(self, offer: Offer) -> int:
-        """How long a machine of this price may live: by the clock's limit and by what is left of the money."""
+        """How long a machine of this price may live: by its own limit and by what is left to spend."""
         by_money = self._left_usd() / offer.usd_per_hour * 3600 if offer.usd_per_hour > 0 else float("inf")
         return int(min(self.order.limits.max_minutes * 60, by_money))
 
@@ -138,7 +136,10 @@ class Renting:
             self.say(f"{offer.gpu} is no longer to be had")
             return None
         if now.usd_per_hour > offer.usd_per_hour * PRICE_SLACK:
-            self.say(f"the price of {offer.gpu} moved from ${offer.usd_per_hour:.2f} to ${now.usd_per_hour:.2f} an hour since the question")
+            self.say(
+                f"the price of {offer.gpu} moved from ${offer.usd_per_hour:.2f} to ${now.usd_per_hour:.2f} "
+                "an hour since the question"
+            )
             self.confirm(f"Rent {offer.gpu} at ${now.usd_per_hour:.2f} an hour?")
         return now
 
@@ -170,7 +171,10 @@ class Renting:
             self.say(f"started {name} ({machine.id}), which lives {seconds / 60:.0f} minutes at most")
             if machine.usd_per_hour <= offer.usd_per_hour * PRICE_SLACK:
                 return machine
-            self.say(f"it costs ${machine.usd_per_hour:.2f} an hour, not the ${offer.usd_per_hour:.2f} that were offered")
+            self.say(
+                f"it costs ${machine.usd_per_hour:.2f} an hour, not the ${offer.usd_per_hour:.2f} that were "
+                "offered"
+            )
             self.ending.end(machine)
             return None
         return None
@@ -193,8 +197,10 @@ class Renting:
         files = unpack_results(job.folder, self.order.folder)
         if code := listing(job.folder)["exit"]:
             raise UserError(
-                f"The job on {machine.name} failed (exit {code}); {self.order.folder / 'remote.log'} says why. "
-                f"{len(files)} files of it are in {self.order.folder}. Mend it, then run the same command again."
+                f"The job on {machine.name} failed (exit {code}); {self.order.folder / 'remote.log'} says "
+                "why. "
+                f"{len(files)} files of it are in {self.order.folder}. Mend it, then run the same command "
+                "again."
             )
         return files
 
@@ -204,12 +210,18 @@ class Renting:
         if not names or not sys.stdin.isatty():
             return False
         try:
-            answer = input(f"\nEnd {names} now? What it has made is lost then. Otherwise it goes on until its deadline. [Y/n] ")
+            answer = input(
+                f"\nEnd {names} now? What it has made is lost then. Otherwise it goes on until its deadline. "
+                "[Y/n] "
+            )
         except (EOFError, KeyboardInterrupt):
             return False
         if answer.strip().lower() not in ("n", "no"):
             return False
-        self.say(f"{names} goes on, and is paid for. The same command comes back to it; `make rented END=1` ends it.")
+        self.say(
+            f"{names} goes on, and is paid for. The same command comes back to it; `make rented END=1` ends "
+            "it."
+        )
         return True
 
     def _refuse_other_engine(self) -> None:

@@ -27,7 +27,7 @@ ARGS = """bash -c 'eval "$(echo $REPLIES_BOOT | base64 -d)"'"""
 
 
 class RunPod:
-    """seam.Engine over RunPod. force: train although the pod could not prove that it can end itself. root: of the pod's files."""
+    """seam.Engine over RunPod. force: train on a pod that cannot end itself. root: of the pod's files."""
 
     name = "runpod"
 
@@ -45,7 +45,9 @@ class RunPod:
             if wanted is None or not price or not isinstance(memory, int | float) or memory < need.memory_gb:
                 continue
             stock = str(gpu.get("availability") or "?")
-            found.append(Offer(self.name, names[1], names[0], memory, float(price) + disk, stock, wanted.minutes))
+            found.append(
+                Offer(self.name, names[1], names[0], memory, float(price) + disk, stock, wanted.minutes)
+            )
         return found
 
     def start(self, offer: Offer, job: Job, seconds: int) -> Machine:
@@ -85,7 +87,8 @@ class RunPod:
         if problem := self.reach.prove_watchdog(machine, job):
             if not self.force:
                 raise UserError(
-                    f"The pod cannot end itself ({problem}), so a closed laptop could cost without limit. Nothing was trained. "
+                    f"The pod cannot end itself ({problem}), so a closed laptop could cost without limit. "
+                    "Nothing was trained. "
                     "FORCE=1 trains all the same; then this command has to run until the end."
                 )
             self.say(f"warning: the pod cannot end itself ({problem}); FORCE=1 goes on")
@@ -120,7 +123,10 @@ class RunPod:
             if more:
                 continue
             if status == b"gone":
-                raise UserError(f"The job on {machine.name} died without a word (out of memory?). Run the same command again.")
+                raise UserError(
+                    f"The job on {machine.name} died without a word (out of memory?). Run the same command "
+                    "again."
+                )
             if status != b"running":
                 yield from [rest.decode("utf-8", "replace")] if rest.strip() else []
                 return
@@ -133,11 +139,14 @@ class RunPod:
             state = self.state(machine)
         if state in ("absent", "ended"):
             raise UserError(
-                f"{machine.name} ended before its job did: by its own deadline, by RunPod, or for want of balance. "
+                f"{machine.name} ended before its job did: by its own deadline, by RunPod, or for want of "
+                "balance. "
                 "Run the same command again to start anew (`make costs` shows what it cost)."
             ) from error
         if self.clock.now() - heard > SILENT_S:
-            raise UserError(f"{machine.name} has not answered for {SILENT_S // 60} minutes ({error}). Run it again.") from error
+            raise UserError(
+                f"{machine.name} has not answered for {SILENT_S // 60} minutes ({error}). Run it again."
+            ) from error
 
     def fetch(self, machine: Machine, job: Job) -> None:
         tar, results = job.folder / "results.tar", shlex.quote(self.place.results)
@@ -151,12 +160,18 @@ class RunPod:
                     command = f"tail -c +{done + 1} {results}.tar | head -c {PART_BYTES}"
                     part = self.reach.run(machine, job, command, timeout_s=600)
                     if not part:
-                        raise UserError(f"{tar}: {machine.name} has fewer bytes than it said. Run the same command again.")
+                        raise UserError(
+                            f"{tar}: {machine.name} has fewer bytes than it said. Run the same command again."
+                        )
                     handle.write(part)
         except CommandError as error:
-            raise UserError(f"{machine.name} made no results: its job failed before. Read the lines above.") from error
+            raise UserError(
+                f"{machine.name} made no results: its job failed before. Read the lines above."
+            ) from error
         except LostError as error:
-            raise UserError(f"{machine.name} does not answer any more ({error}); its results are not here.") from error
+            raise UserError(
+                f"{machine.name} does not answer any more ({error}); its results are not here."
+            ) from error
 
     def end(self, machine: Machine) -> None:
         """DELETE until the pod is neither answered for nor listed: a 404 alone is no proof, nor is a 204."""
@@ -169,11 +184,14 @@ class RunPod:
                 if self.reach.pod(machine.id) is None:
                     if status in (200, 202, 204):
                         return
-                    self.clock.sleep(LIST_LAG_S)  # it was gone before this DELETE; a list may lag behind, so it is read twice
+                    self.clock.sleep(
+                        LIST_LAG_S
+                    )  # it was gone before this DELETE; a list may lag behind, so it is read twice
                     if self.reach.pod(machine.id) is None:
                         return
         raise UserError(
-            f"{machine.name} ({machine.id}) may still be billed: RunPod has not confirmed its end. It ends itself at its deadline; "
+            f"{machine.name} ({machine.id}) may still be billed: RunPod has not confirmed its end. It ends "
+            "itself at its deadline; "
             "run `make rented END=1`, or terminate it at console.runpod.io/pods."
         )
 
@@ -187,7 +205,10 @@ def runpod(clock: Clock, say: Say) -> RunPod:
 
 
 def boot_env(folder: Path, api_url: str, seconds: int) -> dict[str, str]:
-    """What the pod's first process is told. PUBLIC_KEY stands instead of the account's own keys, which nobody here has to touch."""
+    """What the pod's first process is told.
+
+    PUBLIC_KEY stands instead of the account's own keys, which nobody here has to touch.
+    """
     watchdog = Path(__file__).with_name("watchdog.py").read_bytes()
     return {
         "PUBLIC_KEY": public_key(folder),
@@ -201,4 +222,9 @@ def boot_env(folder: Path, api_url: str, seconds: int) -> dict[str, str]:
 
 def _machine(pod: dict[str, Any]) -> Machine:
     cost = pod.get("cost")
-    return Machine(str(pod["id"]), str(pod.get("name")), float(cost) if isinstance(cost, int | float) else 0.0, str(pod.get("status")))
+    return Machine(
+        str(pod["id"]),
+        str(pod.get("name")),
+        float(cost) if isinstance(cost, int | float) else 0.0,
+        str(pod.get("status")),
+    )

@@ -1,6 +1,7 @@
-"""RunPod's REST v2, as far as renting a pod needs it. REST v1 is gone since November 2026, GraphQL follows in 2027.
+"""RunPod's REST v2, as far as renting a pod needs it. REST v1 is gone since November 2026; GraphQL follows.
 
-Reading is repeated when the network or the server fails. Creating never is: only the caller can look whether it had an effect.
+Reading is repeated when the network or the server fails. Creating never is: only the caller can look whether
+it had an effect.
 """
 
 import json
@@ -24,16 +25,31 @@ class RunPodApi:
     def __init__(self, clock: Clock) -> None:
         key = os.environ.get("RUNPOD_API_KEY", "").strip()
         if not key:
-            raise UserError("RUNPOD_API_KEY is not set. Make a key at console.runpod.io/user/settings and put it into .env.")
+            raise UserError(
+                "RUNPOD_API_KEY is not set. Make a key at console.runpod.io/user/settings and put it into "
+                ".env."
+            )
         import httpx
 
         self.base_url = (os.environ.get("RUNPOD_API_BASE_URL") or BASE_URL).rstrip("/")
         self._clock, self._httpx = clock, httpx
-        headers = {"Authorization": f"Bearer {key}", "Accept": "application/json", "User-Agent": "reply-train"}
-        self._client = httpx.Client(headers=headers, timeout=httpx.Timeout(30, connect=10), follow_redirects=False)
+        headers = {
+            "Authorization": f"Bearer {key}",
+            "Accept": "application/json",
+            "User-Agent": "reply-train",
+        }
+        self._client = httpx.Client(
+            headers=headers, timeout=httpx.Timeout(30, connect=10), follow_redirects=False
+        )
 
     def gpus(self, min_cuda: str) -> list[dict[str, Any]]:
-        asked = {"include": "AVAILABILITY", "product": "POD", "cloud": "SECURE", "count": "1", "minCudaVersion": min_cuda}
+        asked = {
+            "include": "AVAILABILITY",
+            "product": "POD",
+            "cloud": "SECURE",
+            "count": "1",
+            "minCudaVersion": min_cuda,
+        }
         return self._all("/catalog/gpus", "gpus", asked)
 
     def pods(self) -> list[dict[str, Any]]:
@@ -45,7 +61,11 @@ class RunPodApi:
         return None if answer.status_code == 404 else self._json(answer)
 
     def create(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The new pod. Raises NoRoomError (nothing started), AnswerLostError (nobody knows), UserError (no candidate will do)."""
+        """The new pod.
+
+        Raises NoRoomError (nothing started), AnswerLostError (nobody knows), UserError (no candidate will
+        do).
+        """
         try:
             answer = self._patient("POST", "/pods", json=body)
         except self._httpx.HTTPError as error:
@@ -54,7 +74,10 @@ class RunPodApi:
         if status in (400, 403):
             raise NoRoomError(detail)
         if status == 402:
-            raise UserError(f"RunPod: {detail}. Add credit at console.runpod.io/user/billing (an hour of the pod must be covered).")
+            raise UserError(
+                f"RunPod: {detail}. Add credit at console.runpod.io/user/billing (an hour of the pod must be "
+                "covered)."
+            )
         if 400 <= status < 500:
             raise self._refused(status, detail)
         pod = self._json(answer) if status in (200, 201) else None
@@ -73,7 +96,9 @@ class RunPodApi:
         return answer.status_code
 
     def logs(self, pod_id: str) -> Iterator[str]:
-        """The last lines that the container and its host wrote, for a person who wants to know why a pod does not come up."""
+        """The last lines that the container and its host wrote, for a person who wants to know why a pod does
+        not come up.
+        """
         deadline = self._clock.now() + LOG_S
         url, params = f"{self.base_url}/pods/{_word(pod_id)}/logs", {"tail": "40"}
         try:
@@ -90,10 +115,12 @@ class RunPodApi:
         """Dollars of all records of this pod, None where there is no record yet."""
         records = self._all("/billing/pods", "records", {"podId": pod_id, "bucketSize": "hour"})
         amounts = [record.get("totalAmount") for record in records if record.get("podId") == pod_id]
-        return float(sum(amount for amount in amounts if isinstance(amount, int | float))) if amounts else None
+        return (
+            float(sum(amount for amount in amounts if isinstance(amount, int | float))) if amounts else None
+        )
 
     def _all(self, path: str, key: str, params: dict[str, str]) -> list[dict[str, Any]]:
-        """Every row of every page. Neither the cursor's field nor its parameter is documented: what answers use is followed."""
+        """Every row of every page. The cursor's field is not documented: the usual names are followed."""
         rows: list[dict[str, Any]] = []
         seen: set[str] = set()
         while True:
@@ -102,14 +129,17 @@ class RunPodApi:
             page = body.get(key) if isinstance(body, dict) else None
             if not isinstance(page, list):
                 raise UserError(
-                    f"RunPod: {path} answered without `{key}`. Its API may have changed; see docs/renting.md for the manual way."
+                    f"RunPod: {path} answered without `{key}`. Its API may have changed; see docs/renting.md "
+                    "for the manual way."
                 )
             rows += [row for row in page if isinstance(row, dict)]
             cursor = _next_cursor(body)
             if not cursor:
                 return rows
             if cursor in seen:
-                raise UserError(f"RunPod: the pages of {path} go in a circle. Run the same command again later.")
+                raise UserError(
+                    f"RunPod: the pages of {path} go in a circle. Run the same command again later."
+                )
             seen.add(cursor)
             params = {**params, "cursor": cursor}
 
@@ -129,7 +159,10 @@ class RunPodApi:
                 problem = f"{answer.status_code} {_detail(answer)}"
             if wait_s is not None:
                 self._clock.sleep(wait_s)
-        raise UserError(f"RunPod does not answer ({problem}). Run the same command again later; `make rented` says what is still billed.")
+        raise UserError(
+            f"RunPod does not answer ({problem}). Run the same command again later; `make rented` says what "
+            "is still billed."
+        )
 
     def _patient(self, method: str, path: str, **options: Any) -> Any:
         """One request, asked again only where the server said that it did nothing (429)."""
@@ -139,12 +172,20 @@ class RunPodApi:
                 return answer
             wait = answer.headers.get("Retry-After", "")
             self._clock.sleep(min(60.0, float(wait)) if re.fullmatch(r"\d+(\.\d+)?", wait) else 10.0)
-        raise UserError("RunPod is busy (429 for minutes). Run the same command again later; `make rented` says what is still billed.")
+        raise UserError(
+            "RunPod is busy (429 for minutes). Run the same command again later; `make rented` says what is "
+            "still billed."
+        )
 
     def _refused(self, status: int, detail: str) -> UserError:
         if status in (401, 403):
-            return UserError(f"RunPod refuses RUNPOD_API_KEY ({status}: {detail}). It needs read and write access to pods.")
-        return UserError(f"RunPod refuses the request ({status}: {detail}). Nothing was started by it. The manual way: docs/renting.md.")
+            return UserError(
+                f"RunPod refuses RUNPOD_API_KEY ({status}: {detail}). It needs read and write access to pods."
+            )
+        return UserError(
+            f"RunPod refuses the request ({status}: {detail}). Nothing was started by it. The manual way: "
+            "docs/renting.md."
+        )
 
     def _json(self, answer: Any) -> Any:
         try:
@@ -152,14 +193,28 @@ class RunPodApi:
         except ValueError as error:
             if answer.request.method == "POST":
                 raise AnswerLostError("RunPod's answer to a create cannot be read") from error
-            raise UserError("RunPod answered with something that is not JSON. Check RUNPOD_API_BASE_URL, then run it again.") from error
+            raise UserError(
+                "RunPod answered with something that is not JSON. Check RUNPOD_API_BASE_URL, then run it "
+                "again."
+            ) from error
 
 
 def _next_cursor(body: dict[str, Any]) -> str | None:
-    for holder in (body, body.get("pagination"), body.get("pageInfo"), body.get("meta"), body.get("metadata")):
+    for holder in (
+        body,
+        body.get("pagination"),
+        body.get("pageInfo"),
+        body.get("meta"),
+        body.get("metadata"),
+    ):
         if isinstance(holder, dict):
             for key in ("nextCursor", "next_cursor", "cursor", "next", "endCursor"):
-                if isinstance(holder.get(key), str) and holder[key] and holder.get("hasNextPage", True) and holder.get("hasMore", True):
+                if (
+                    isinstance(holder.get(key), str)
+                    and holder[key]
+                    and holder.get("hasNextPage", True)
+                    and holder.get("hasMore", True)
+                ):
                     return str(holder[key])
     return None
 

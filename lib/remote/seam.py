@@ -1,4 +1,4 @@
-"""The seam between renting and those who rent out: a need, an offer, a job, a machine, and what an engine can do with them."""
+"""The seam between renting and those who rent out: need, offer, job, machine, and what an engine can do."""
 
 import re
 import secrets
@@ -21,16 +21,16 @@ class NoRoomError(Exception):
 
 
 class NeverUpError(Exception):
-    """A machine was started and will not become one that can be worked on: it is ended, and the next offer tried."""
+    """A machine was started and will never be of use: it is ended, and the next offer tried."""
 
 
 class AnswerLostError(Exception):
-    """Nobody knows whether a machine was started: a dropped connection, a time-out, a 5xx, an answer that cannot be read."""
+    """Nobody knows whether a machine was started: a lost connection, a time-out, a 5xx."""
 
 
 @dataclass(frozen=True)
 class Clock:
-    """Wall clock and patience. Not the monotonic clock: that one stands still while a laptop sleeps, and the bill does not."""
+    """Wall clock and patience. A monotonic clock stops while a laptop sleeps; the bill does not."""
 
     now: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
@@ -46,7 +46,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Need:
-    """What a job needs of a machine. gpus: allowed ones; memory_gb: of one GPU; disk_gb: model, packages, checkpoints."""
+    """What a job needs of a machine. gpus: allowed ones. disk_gb: for model, packages, checkpoints."""
 
     memory_gb: float
     disk_gb: int
@@ -73,9 +73,11 @@ class Offer:
 
 @dataclass(frozen=True)
 class Work:
-    """The commands of a job, in order, run in a copy of the project; each only if the one before it went well.
+    """The commands of a job, in order, run in a copy of the project; each only if the one before it went
+    well.
 
-    Whatever happens, what was made is packed at the end: an adapter that was paid for comes home even without replies.
+    Whatever happens, what was made is packed at the end: an adapter that was paid for comes home even without
+    replies.
     """
 
     setup: str
@@ -86,7 +88,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Job:
-    """One job on one machine. name: of the machine, unlike any other. folder: where its keys and parcels lie at home."""
+    """One job on one machine. name: the machine's, unlike any other. folder: its keys and parcels at home."""
 
     name: str
     run: str
@@ -99,7 +101,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Machine:
-    """What a provider says about a machine. id: "" where only the name is known. usd_per_hour: 0 where it does not say."""
+    """A machine as its provider knows it. id: "" where only the name is known. usd_per_hour: 0 if unsaid."""
 
     id: str
     name: str
@@ -108,7 +110,7 @@ class Machine:
 
 
 class Engine(Protocol):
-    """What renting needs of a provider. Each function raises UserError with what to do where a person has to."""
+    """What renting needs of a provider. Each function raises UserError where a person has to do something."""
 
     name: str
 
@@ -164,7 +166,7 @@ def cheapest_first(offers: list[Offer]) -> list[Offer]:
 
 
 def same_gpu(wanted: str, *known: str) -> bool:
-    """Whether all words of wanted are in what a provider calls a GPU: "RTX A6000" is in "NVIDIA RTX A6000", "L40" not in "L40S"."""
+    """Whether a provider's words hold all of wanted's: "RTX A6000" is "NVIDIA RTX A6000", "L40" is not "L40S"."""
     words = set(re.findall(r"[a-z0-9]+", " ".join(known).lower()))
     return set(re.findall(r"[a-z0-9]+", wanted.lower())) <= words
 
@@ -172,12 +174,21 @@ def same_gpu(wanted: str, *known: str) -> bool:
 def table(offers: list[Offer], note: str = "") -> str:
     """A row per offer: price, stock, minutes, dollars. Raises UserError where there is none."""
     if not offers:
-        raise UserError("No GPU of `remote: {gpus: [...]}` fits this run. Name larger ones in the config (`make plan` shows the memory).")
-    lines = [f"  {'offer':<28}{'GB':>4}{'$/h':>7}  {'stock':<8}{'minutes':>9}{'dollars':>12}" + (f"   {note}" if note else "")]
-    for offer in sorted(offers, key=lambda offer: (offer.availability == "NONE", offer.usd(offer.minutes[1]))):
+        raise UserError(
+            "No GPU of `remote: {gpus: [...]}` fits this run. Name larger ones in the config (`make plan` "
+            "shows the memory)."
+        )
+    lines = [
+        f"  {'offer':<28}{'GB':>4}{'$/h':>7}  {'stock':<8}{'minutes':>9}{'dollars':>12}"
+        + (f"   {note}" if note else "")
+    ]
+    for offer in sorted(
+        offers, key=lambda offer: (offer.availability == "NONE", offer.usd(offer.minutes[1]))
+    ):
         low, high = offer.minutes
         lines.append(
-            f"  {f'{offer.engine} {offer.gpu}':<28}{offer.memory_gb:>4.0f}{offer.usd_per_hour:>7.2f}  {offer.availability.lower():<8}"
+            f"  {f'{offer.engine} {offer.gpu}':<28}{offer.memory_gb:>4.0f}{offer.usd_per_hour:>7.2f}  "
+            f"{offer.availability.lower():<8}"
             f"{f'{low:.0f}–{high:.0f}':>9}{f'{offer.usd(low):.2f}–{offer.usd(high):.2f}':>12}"
         )
     return "\n".join(lines)

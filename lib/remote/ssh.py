@@ -1,4 +1,4 @@
-"""ssh to one rented pod: keys made for it alone, its host key known before the first connection, nothing of the user's own set-up."""
+"""ssh to one rented pod: keys for it alone, its host key known beforehand, nothing of the user's own."""
 
 import base64
 import os
@@ -24,11 +24,14 @@ class CommandError(Exception):
 def make_keys(folder: Path, name: str) -> None:
     """A key pair for the person (id), one for the pod's sshd (host); what is there is kept.
 
-    The pod's host key is made at home and sent with the request that creates the pod, over the provider's own TLS. So the first
+    The pod's host key is made at home and sent with the request that creates the pod, over the provider's own
+    TLS. So the first
     connection is checked like every other: nothing is trusted because it answered first.
     """
     if shutil.which("ssh") is None or shutil.which("ssh-keygen") is None:
-        raise UserError("ssh and ssh-keygen are needed to reach a pod, and are not on this machine. Install OpenSSH.")
+        raise UserError(
+            "ssh and ssh-keygen are needed to reach a pod, and are not on this machine. Install OpenSSH."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     for key in ("id", "host"):
@@ -80,14 +83,18 @@ class Shell:
             "ServerAliveCountMax": "3",
             "LogLevel": "ERROR",
         }
-        write_text(self.config, "Host pod\n" + "".join(f"  {key} {value}\n" for key, value in options.items()))
+        write_text(
+            self.config, "Host pod\n" + "".join(f"  {key} {value}\n" for key, value in options.items())
+        )
 
     def run(self, command: str, stdin: Path | None = None, timeout_s: float = 120) -> bytes:
         """What command printed. Raises LostError or CommandError."""
         call = ["ssh", "-F", str(self.config), "pod", "bash -c " + shlex.quote(command)]
         with (stdin or Path(os.devnull)).open("rb") as handle:
             try:
-                done = subprocess.run(call, stdin=handle, capture_output=True, timeout=timeout_s, start_new_session=True)
+                done = subprocess.run(
+                    call, stdin=handle, capture_output=True, timeout=timeout_s, start_new_session=True
+                )
             except subprocess.TimeoutExpired as error:
                 raise LostError(f"no answer to a command within {timeout_s:.0f} s") from error
         if done.returncode == LOST or done.returncode < 0:

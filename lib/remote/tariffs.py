@@ -1,4 +1,7 @@
-"""Offers without a network: prices as they were read on a day, for `make plan`. The day is part of every table."""
+"""Offers without a network: prices as they were read on a day, for `make plan`.
+
+The day is part of every table.
+"""
 
 from lib.remote.seam import Need, Offer, same_gpu
 

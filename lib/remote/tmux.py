@@ -1,4 +1,4 @@
-"""What is run on a pod: its first script, the job in tmux (it outlives every connection), and how the job is looked at."""
+"""What is run on a pod: its first script, the job in tmux, which outlives connections, a look at it."""
 
 import shlex
 from dataclasses import dataclass
@@ -12,11 +12,12 @@ FRESH_S = 90  # a watchdog that has not written for longer is dead
 BOOT = """\
 mkdir -p "$REPLIES_ROOT/etc/ssh" "$REPLIES_ROOT/workspace/.watchdog"
 umask 077
-printf %s "$REPLIES_HOST_KEY" | base64 -d > "$REPLIES_ROOT/etc/ssh/ssh_host_ed25519_key"
-ssh-keygen -y -f "$REPLIES_ROOT/etc/ssh/ssh_host_ed25519_key" > "$REPLIES_ROOT/etc/ssh/ssh_host_ed25519_key.pub"
-printf %s "$REPLIES_WATCHDOG" | base64 -d > "$REPLIES_ROOT/workspace/.watchdog/watchdog.py"
+key="$REPLIES_ROOT/etc/ssh/ssh_host_ed25519_key" dog="$REPLIES_ROOT/workspace/.watchdog"
+printf %s "$REPLIES_HOST_KEY" | base64 -d > "$key"
+ssh-keygen -y -f "$key" > "$key.pub"
+printf %s "$REPLIES_WATCHDOG" | base64 -d > "$dog/watchdog.py"
 umask 022
-(setsid python3 "$REPLIES_ROOT/workspace/.watchdog/watchdog.py" </dev/null >"$REPLIES_ROOT/workspace/.watchdog/log" 2>&1 &)
+(setsid python3 "$dog/watchdog.py" </dev/null >"$dog/log" 2>&1 &)
 exec "$REPLIES_ROOT/start.sh"
 """
 
@@ -47,7 +48,7 @@ class Place:
 
 
 def unpack_command(place: Place) -> str:
-    """Reads the parcel from stdin into the project's folder; before that, what keeps and builds it is installed."""
+    """Reads the parcel from stdin into the project's folder, after installing what builds and keeps it."""
     project = shlex.quote(place.project)
     return f"{{ {install('tmux', 'make')}; }} </dev/null && mkdir -p {project} && tar -xzf - -C {project}"
 
@@ -56,13 +57,16 @@ def install(*names: str) -> str:
     """Installs what is missing of an image of Debian's kin."""
     there = " && ".join(f"command -v {name} >/dev/null" for name in names)
     packages = " ".join(names)
-    return f"{there} || {{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq {packages}; }} >/dev/null 2>&1"
+    get = f"apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq {packages}"
+    return f"{there} || {{ {get}; }} >/dev/null 2>&1"
 
 
 def work_script(place: Place, work: Work) -> str:
-    """The job as a bash script: its commands one after the other, then the parcel home, whatever went wrong before.
+    """The job as a bash script: its commands one after the other, then the parcel home, whatever went wrong
+    before.
 
-    An ssh session does not see what the create put into the environment: the token is read from PID 1, and nothing else is.
+    An ssh session does not see what the create put into the environment: the token is read from PID 1, and
+    nothing else is.
     """
     environ = shlex.quote(f"{place.root}/proc/1/environ")
     return f"""\
@@ -90,10 +94,12 @@ code=$?
 def start_command(place: Place) -> str:
     """Reads the script from stdin and starts it, unless a session of it is there already."""
     folder, socket = shlex.quote(place.workspace), shlex.quote(f"{place.workspace}/.tmux")
-    inner = f"cd {folder}; bash work.sh > work.log 2>&1; echo $? > work.exit.partial; mv work.exit.partial work.exit"
+    end = "echo $? > work.exit.partial; mv work.exit.partial work.exit"
+    session = shlex.quote(f"cd {folder}; bash work.sh > work.log 2>&1; {end}")
     return (
         f"cd {folder} && cat > work.sh.partial && mv work.sh.partial work.sh && "
-        f"{{ tmux -S {socket} has-session -t work 2>/dev/null || tmux -S {socket} new-session -d -s work {shlex.quote(inner)}; }}"
+        f"{{ tmux -S {socket} has-session -t work 2>/dev/null || "
+        f"tmux -S {socket} new-session -d -s work {session}; }}"
     )
 
 

@@ -1,7 +1,7 @@
-"""Runs on a rented pod from its first second and ends the pod at the deadline, whatever has become of the person's laptop.
+"""Runs on a pod from its first second and ends the pod at its deadline, whatever became of the person's laptop.
 
-Only the standard library: it starts before anything is installed. It reads the pod's own key, which RunPod puts there
-and which knows no other machine. Its state is a file, so that home can see that the key works before training starts.
+Only the standard library: it starts before anything is installed. It uses the pod's own key, which RunPod puts
+there and which can touch no other machine. Its state is a file, so that home sees that the key works.
 """
 
 import json
@@ -48,7 +48,9 @@ def main() -> None:
         (folder / "state.partial").write_text(json.dumps(state))
         (folder / "state.partial").replace(folder / "state.json")
         time.sleep(min(LOOK_S, left))
-    while True:  # a pod's own key may be refused a DELETE: then stopping, which ends all of the bill but the disk's
+    while (
+        True
+    ):  # a pod's own key may be refused a DELETE: then stopping, which ends all of the bill but the disk's
         if call("DELETE", pod) not in (200, 202, 204):
             call("POST", pod + "/action", {"action": "terminate"})
             call("POST", pod + "/action", {"action": "stop"})

@@ -1,4 +1,4 @@
-"""A home with a run to rent for, and a RunPod on the loopback whose address and key are in the environment."""
+"""A home with a run to rent for, and a RunPod on the loopback, address and key in the environment."""
 
 import pytest
 

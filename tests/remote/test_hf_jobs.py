@@ -1,4 +1,6 @@
-"""The same on Hugging Face Jobs, through the real huggingface_hub client against a loopback server that bills."""
+"""The same on Hugging Face Jobs, through the real huggingface_hub client against a loopback server that
+bills.
+"""
 
 import multiprocessing
 import os
@@ -26,9 +28,16 @@ SLOW = replace(QUICK, train=f"echo training; while [ ! -f ../../go ]; do sleep 0
 def hub(tmp_path, monkeypatch):
     from huggingface_hub import constants
 
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # the stub speaks LFS; the client reads the variable at its import
+    monkeypatch.setattr(
+        constants, "HF_HUB_DISABLE_XET", True
+    )  # the stub speaks LFS; the client reads the variable at its import
     with jobs_server(tmp_path / "jobs") as server:
-        for name, value in {"HF_ENDPOINT": server.url, "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "hf"), "YES": "1"}.items():
+        for name, value in {
+            "HF_ENDPOINT": server.url,
+            "HF_TOKEN": TOKEN,
+            "HF_HOME": str(tmp_path / "hf"),
+            "YES": "1",
+        }.items():
             monkeypatch.setenv(name, value)
         yield server
 
@@ -36,7 +45,9 @@ def hub(tmp_path, monkeypatch):
 def rent(project, desk, work=QUICK, **changes):
     fast = FastClock()
     wanted = replace(order_of(project, work, HF_NEED), **changes)
-    return Renting(hf_jobs(fast.clock(), desk.said.append), wanted, desk.said.append, desk.asked.append, fast.clock()).run()
+    return Renting(
+        hf_jobs(fast.clock(), desk.said.append), wanted, desk.said.append, desk.asked.append, fast.clock()
+    ).run()
 
 
 def assert_books_equal_the_bill(project, hub, n_jobs):
@@ -55,7 +66,11 @@ def test_one_command_runs_a_job_and_brings_it_home(project, hub, monkeypatch):
     assert "  | training" in desk.text and len(desk.asked) == 1
     assert_books_equal_the_bill(project, hub, 1)
     body = hub.jobs["job0x"].body
-    assert body["flavor"] == "l40sx1" and body["timeoutSeconds"] == 90 * 60 and set(body["secrets"]) == {"HF_TOKEN"}
+    assert (
+        body["flavor"] == "l40sx1"
+        and body["timeoutSeconds"] == 90 * 60
+        and set(body["secrets"]) == {"HF_TOKEN"}
+    )
     assert "secret-of-mine" not in str(body) and TOKEN not in str(body["command"]) + str(body["environment"])
     assert not (project / "adapters/tiny/remote").exists()
 
@@ -136,7 +151,9 @@ def command(home: str, environment: dict[str, str]) -> None:
 
 def start(home: Path, hub) -> multiprocessing.process.BaseProcess:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pytest", "huggingface_hub.hf_api", "lib.remote.hf_jobs", "tests.remote.world", __name__])
+    context.set_forkserver_preload(
+        ["pytest", "huggingface_hub.hf_api", "lib.remote.hf_jobs", "tests.remote.world", __name__]
+    )
     environment = {name: os.environ[name] for name in ("HF_ENDPOINT", "HF_TOKEN", "HF_HOME", "YES")}
     process = context.Process(target=command, args=(str(home), environment))
     process.start()
@@ -144,7 +161,13 @@ def start(home: Path, hub) -> multiprocessing.process.BaseProcess:
     return process
 
 
-EARLY = ["GET /api/jobs/hardware", "POST /api/repos/create", "POST .*/preupload/", "POST .*/commit/", "POST /api/jobs/ann$"]
+EARLY = [
+    "GET /api/jobs/hardware",
+    "POST /api/repos/create",
+    "POST .*/preupload/",
+    "POST .*/commit/",
+    "POST /api/jobs/ann$",
+]
 RUNNING = ["GET /api/whoami", r"GET /api/jobs/ann/\w+$", r"GET /api/jobs/ann/\w+/logs"]
 LATE = ["HEAD .*/results.json", "GET .*/results.tar", "DELETE /api/repos/delete", "GET /api/jobs/hardware"]
 
@@ -156,7 +179,11 @@ def test_killed_at_twenty_moments_the_same_command_goes_on_with_the_same_job(pro
     for pattern, side in moments:
         if pattern == LATE[0]:
             (hub.folder / "job0x/go").touch()
-        hub.kill_on = (pattern, side) if not pattern.endswith("logs") or side == "kill_before" else ("GET .*/logs", "kill_before")
+        hub.kill_on = (
+            (pattern, side)
+            if not pattern.endswith("logs") or side == "kill_before"
+            else ("GET .*/logs", "kill_before")
+        )
         process = start(project, hub)
         process.join(timeout=60)
         assert process.exitcode == -signal.SIGKILL, (pattern, side, (project / "output.txt").read_text())
@@ -171,7 +198,9 @@ def test_ctrl_c_while_the_log_is_streamed_is_not_swallowed(project, hub):
     process = start(project, hub)
     limit = time.monotonic() + 60
     while (
-        "| training" not in ((project / "output.txt").read_text() if (project / "output.txt").exists() else "") and time.monotonic() < limit
+        "| training"
+        not in ((project / "output.txt").read_text() if (project / "output.txt").exists() else "")
+        and time.monotonic() < limit
     ):
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGINT)

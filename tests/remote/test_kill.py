@@ -1,4 +1,4 @@
-"""SIGKILL of the person's computer at twenty moments of one job: the same command goes on with the same machine."""
+"""SIGKILL at twenty moments of one job: the same command goes on with the same machine."""
 
 import multiprocessing
 import os
@@ -10,11 +10,20 @@ from lib.files import lock
 from tests.remote.world import QUICK, Desk, assert_books_equal_the_bill, order_of, rent
 from tests.stubs.runpod_server import Fault
 
-# Requests of the command to RunPod, counted from its own start, and on which side of their effect it is killed.
-EARLY = [Fault(pattern, what) for pattern in ("GET /catalog/gpus", "POST /pods") for what in ("kill_before", "kill_after")]
+# Requests of the command to RunPod, counted from its own start, and on which side of their effect it is
+# killed.
+EARLY = [
+    Fault(pattern, what)
+    for pattern in ("GET /catalog/gpus", "POST /pods")
+    for what in ("kill_before", "kill_after")
+]
 AT_REQUESTS = [(number, side) for number in range(6) for side in ("kill_before", "kill_after")]
 LATE = [(number, side) for number in (6, 7) for side in ("kill_before", "kill_after")]
-LATE += [Fault(r"DELETE /pods/\w+", "kill_before"), Fault(r"DELETE /pods/\w+", "kill_after"), Fault("GET /billing/pods", "kill_before")]
+LATE += [
+    Fault(r"DELETE /pods/\w+", "kill_before"),
+    Fault(r"DELETE /pods/\w+", "kill_after"),
+    Fault("GET /billing/pods", "kill_before"),
+]
 # Its training waits for the test, so that the early moments are before its end and the late ones after it.
 PATIENT = replace(QUICK, train=f"while [ ! -f ../../go ]; do sleep 0.05; done; {QUICK.train}")
 
@@ -39,7 +48,9 @@ def command(home: str, pods: str, environment: dict[str, str]) -> None:
 def run(home: Path, stub) -> int | None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pytest", "httpx", "lib.remote.runpod", "tests.remote.world", __name__])
-    environment = {name: os.environ[name] for name in ("RUNPOD_API_BASE_URL", "RUNPOD_API_KEY", "HF_TOKEN", "YES")}
+    environment = {
+        name: os.environ[name] for name in ("RUNPOD_API_BASE_URL", "RUNPOD_API_KEY", "HF_TOKEN", "YES")
+    }
     process = context.Process(target=command, args=(str(home), str(stub.folder), environment))
     process.start()
     stub.victim = process.pid

@@ -1,4 +1,4 @@
-"""Ways out of a rental that nobody planned: Ctrl-C, a signal, a closed laptop, another engine, what `make rented` ends."""
+"""Ways out of a rental that nobody planned: Ctrl-C, a closed laptop, another engine, `make rented`."""
 
 import os
 import subprocess
@@ -15,7 +15,18 @@ from lib.remote.ending import Ending
 from lib.remote.rented import end_all, rented, settle_all
 from lib.remote.runpod import ARGS, boot_env
 from lib.remote.ssh import make_keys
-from tests.remote.world import QUICK, ROOT, Desk, FastClock, OnLoopback, Told, assert_books_equal_the_bill, ledger_of, order_of, rent
+from tests.remote.world import (
+    QUICK,
+    ROOT,
+    Desk,
+    FastClock,
+    OnLoopback,
+    Told,
+    assert_books_equal_the_bill,
+    ledger_of,
+    order_of,
+    rent,
+)
 from tests.stubs.pod import LoopbackPod
 from tests.stubs.runpod_server import Fault, Pod
 
@@ -74,7 +85,11 @@ def test_a_machine_on_another_engine_is_not_forgotten(project, stub):
 
 def test_the_pod_ends_itself_at_its_deadline_without_anybody(project, stub, tmp_path):
     make_keys(tmp_path / "keys", "lonely")
-    env = {**boot_env(tmp_path / "keys", stub.url, 1), "RUNPOD_POD_ID": "lonely", "RUNPOD_API_KEY": "pod-key-lonely"}
+    env = {
+        **boot_env(tmp_path / "keys", stub.url, 1),
+        "RUNPOD_POD_ID": "lonely",
+        "RUNPOD_API_KEY": "pod-key-lonely",
+    }
     pod = stub.pods["lonely"] = Pod("lonely", {"name": "x", "env": env}, "good", 1.0, time.time())
     pod.machine = LoopbackPod(tmp_path / "lonely", env, ARGS, "good")
     limit = time.monotonic() + 30
@@ -85,7 +100,9 @@ def test_the_pod_ends_itself_at_its_deadline_without_anybody(project, stub, tmp_
 
 def test_rented_lists_what_may_be_billed_and_ends_it(project, stub, monkeypatch):
     interrupted(project, stub, monkeypatch, True, "n")
-    stub.create({**stub.pods["pod0x"].body, "name": "reply-train-other-0123abcd", "env": {}, "args": ""})  # of another folder
+    stub.create(
+        {**stub.pods["pod0x"].body, "name": "reply-train-other-0123abcd", "env": {}, "args": ""}
+    )  # of another folder
     fast = FastClock()
     engine = OnLoopback(stub.folder, fast.clock(), print)
     rows = rented(project, [engine], ["hf"])
@@ -121,7 +138,14 @@ def script(project: Path, name: str, *arguments: str, **environment: str) -> sub
         (project / part).exists() or (project / part).symlink_to(ROOT / part)
     (project / "configs/eval-offline.yaml").write_text((ROOT / "configs/eval-offline.yaml").read_text())
     command = [sys.executable, "-m", f"scripts.{name}", *arguments]
-    return subprocess.run(command, cwd=project, env={**os.environ, **environment}, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        command,
+        cwd=project,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
 
 
 RENT = ("rent", "--config", "configs/train-tiny.yaml", "--eval", "offline", "--on", "runpod")
@@ -154,7 +178,9 @@ def test_rented_runs_as_a_command(project, stub):
     body = {"name": "reply-train-other-0123abcd", "image": "i", "gpu": {"id": "NVIDIA A40"}}
     stub.create(body)
     done = script(project, "rented", HF_TOKEN="")
-    assert "reply-train-other-0123abcd  pod0x" in done.stdout and "1 machines may still be billed" in done.stdout, done.stderr
+    assert (
+        "reply-train-other-0123abcd  pod0x" in done.stdout and "1 machines may still be billed" in done.stdout
+    ), done.stderr
     stub.faults = [Fault(r"DELETE /pods/\w+", 404)]
     done = script(project, "rented", "--end", HF_TOKEN="")
     assert "rented: 0 machines may still be billed; asked runpod, no key for hf" in done.stdout

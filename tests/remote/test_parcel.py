@@ -14,10 +14,21 @@ from tests.training_data import write_workspace
 @pytest.fixture
 def checkout(tmp_path):
     folder = write_workspace(tmp_path / "home") if (tmp_path / "home").mkdir() is None else None
-    for name, text in {"Makefile": "x", ".env": "KEY=1", "lib/a.py": "a", "scripts/b.py": "b", "notes.txt": "mine"}.items():
+    for name, text in {
+        "Makefile": "x",
+        ".env": "KEY=1",
+        "lib/a.py": "a",
+        "scripts/b.py": "b",
+        "notes.txt": "mine",
+    }.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
-    for path in ("data/sample/interim/clean.jsonl", "data/main/raw/items.jsonl", "data/main/processed/train.jsonl", "adapters/old/manifest.json"):
+    for path in (
+        "data/sample/interim/clean.jsonl",
+        "data/main/raw/items.jsonl",
+        "data/main/processed/train.jsonl",
+        "adapters/old/manifest.json",
+    ):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text("{}")
     (folder / "data/sample/ledger.jsonl").write_text("{}")
@@ -32,22 +43,42 @@ def names(folder, **options):
 
 def test_a_parcel_holds_the_tracked_files_the_configs_and_processed(checkout):
     def git(*arguments):
-        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments], cwd=checkout, check=True, capture_output=True)
+        subprocess.run(
+            ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments],
+            cwd=checkout,
+            check=True,
+            capture_output=True,
+        )
 
     git("init", "-q")
     git("add", "-f", "Makefile", ".env", "lib", "scripts", "data/sample/raw", "data/main/raw", "configs")
     (checkout / "configs/train-mine.yaml").write_text("data: sample\n")
     (checkout / "lib/untracked.py").write_text("")
     (checkout / "scripts/b.py").unlink()
-    processed = {f"data/sample/processed/{name}" for name in ("train.jsonl", "val.jsonl", "test.jsonl", "test_prompts.jsonl")}
-    rest = {"Makefile", "lib/a.py", "configs/train-tiny.yaml", "configs/train-mine.yaml", "data/sample/raw/items.jsonl"}
+    processed = {
+        f"data/sample/processed/{name}"
+        for name in ("train.jsonl", "val.jsonl", "test.jsonl", "test_prompts.jsonl")
+    }
+    rest = {
+        "Makefile",
+        "lib/a.py",
+        "configs/train-tiny.yaml",
+        "configs/train-mine.yaml",
+        "data/sample/raw/items.jsonl",
+    }
     assert names(checkout) == processed | rest
     assert names(checkout, start="old") == processed | rest | {"adapters/old/manifest.json"}
 
 
 def test_a_copy_without_git_leaves_out_the_same(checkout):
     found = {path.as_posix() for path in project_files(checkout)}
-    assert found == {"Makefile", "lib/a.py", "scripts/b.py", "configs/train-tiny.yaml", "data/sample/raw/items.jsonl"}
+    assert found == {
+        "Makefile",
+        "lib/a.py",
+        "scripts/b.py",
+        "configs/train-tiny.yaml",
+        "data/sample/raw/items.jsonl",
+    }
 
 
 def test_a_parcel_names_nobody(checkout):
@@ -64,7 +95,15 @@ def test_without_processed_data_the_error_says_which_command_makes_it(checkout):
 @pytest.fixture
 def results(tmp_path):
     run = tmp_path / "there"
-    for name in ("adapter.bin", "manifest.json", "eval/x/replies.jsonl", "ledger.jsonl", "checkpoints/1/a", "remote/k/id", "generate.lock"):
+    for name in (
+        "adapter.bin",
+        "manifest.json",
+        "eval/x/replies.jsonl",
+        "ledger.jsonl",
+        "checkpoints/1/a",
+        "remote/k/id",
+        "generate.lock",
+    ):
         (run / name).parent.mkdir(parents=True, exist_ok=True)
         (run / name).write_text(name)
     (run / "link").symlink_to("/etc/passwd")
@@ -83,7 +122,7 @@ def test_results_come_home_without_checkpoints_ledger_keys_and_links(results, tm
 
 
 def rewritten(results, change):
-    """results.tar with another member in it, which the list knows: what a machine in other hands would send."""
+    """results.tar with another member, which the list knows: what a machine in other hands would send."""
     import hashlib
     import io
 
@@ -97,7 +136,18 @@ def rewritten(results, change):
     (results / "results.json").write_text(json.dumps(listed))
 
 
-@pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "ledger.jsonl", "eval/x/ledger.jsonl", "a/../../evil", "remote/k/id", "checkpoints/a"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../evil",
+        "/tmp/evil",
+        "ledger.jsonl",
+        "eval/x/ledger.jsonl",
+        "a/../../evil",
+        "remote/k/id",
+        "checkpoints/a",
+    ],
+)
 def test_a_file_that_has_no_business_in_a_run_is_refused_and_nothing_is_taken_over(results, tmp_path, name):
     rewritten(results, (tarfile.TarInfo(name), b"evil"))
     with pytest.raises(UserError, match="no business"):
@@ -121,7 +171,9 @@ def test_a_damaged_file_is_refused(results, tmp_path):
         unpack_results(results, tmp_path / "run")
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", '{"files": {}, "sha256": 1, "exit": 0, "bytes": 1}', "not json"])
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", '{"files": {}, "sha256": 1, "exit": 0, "bytes": 1}', "not json"]
+)
 def test_a_list_that_is_none_is_a_sentence(results, tmp_path, text):
     (results / "results.json").write_text(text)
     with pytest.raises(UserError):

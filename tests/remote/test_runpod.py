@@ -29,7 +29,9 @@ def test_one_command_rents_trains_fetches_and_ends(project, stub, monkeypatch):
 
     body = stub.pods["pod0x"].body
     assert body["gpu"] == {"id": "NVIDIA A40", "count": 1, "minCudaVersion": "12.8"}
-    assert body["ports"] == ["22/tcp"] and body["mounts"] == {"persistent": {"size": 60, "path": "/workspace"}}
+    assert body["ports"] == ["22/tcp"] and body["mounts"] == {
+        "persistent": {"size": 60, "path": "/workspace"}
+    }
     assert {name for name in body["env"] if not name.startswith("REPLIES_")} == {"PUBLIC_KEY", "HF_TOKEN"}
     assert stub.keys == ["ssh-ed25519 AAAA mine"] and stub.asked("ssh-keys") == 0
     on_the_pod = b"".join(path.read_bytes() for path in (stub.folder / "pod0x").rglob("*") if path.is_file())
@@ -52,7 +54,9 @@ def test_a_create_without_an_answer_is_looked_for_before_another_is_asked_for(pr
     assert_books_equal_the_bill(project, stub, 1)
 
 
-@pytest.mark.parametrize("fault", [Fault("POST /pods", 500), Fault("POST /pods", "drop")], ids=lambda fault: str(fault.what))
+@pytest.mark.parametrize(
+    "fault", [Fault("POST /pods", 500), Fault("POST /pods", "drop")], ids=lambda fault: str(fault.what)
+)
 def test_a_create_that_had_no_effect_is_made_again(project, stub, fault):
     stub.faults = [replace(fault)]
     rent(project, stub, Desk())
@@ -67,7 +71,10 @@ def test_a_pod_that_turns_up_after_it_was_given_up_is_ended_and_booked(project, 
     assert_books_equal_the_bill(project, stub, 2)
 
 
-NO_ROOM = [Fault("POST /pods", 400, detail="There are no longer any instances available"), Fault("POST /pods", 403)]
+NO_ROOM = [
+    Fault("POST /pods", 400, detail="There are no longer any instances available"),
+    Fault("POST /pods", 403),
+]
 
 
 @pytest.mark.parametrize("fault", NO_ROOM, ids=lambda fault: str(fault.what))
@@ -86,7 +93,9 @@ def test_no_offer_at_all_says_why(project, stub):
     assert_books_equal_the_bill(project, stub, 0)
 
 
-@pytest.mark.parametrize("status, words", [(402, "Add credit"), (422, "refuses the request"), (401, "RUNPOD_API_KEY")])
+@pytest.mark.parametrize(
+    "status, words", [(402, "Add credit"), (422, "refuses the request"), (401, "RUNPOD_API_KEY")]
+)
 def test_what_no_offer_can_mend_stops_at_once(project, stub, status, words):
     stub.faults = [Fault("POST /pods", status)]
     with pytest.raises(UserError, match=words):
@@ -97,7 +106,11 @@ def test_what_no_offer_can_mend_stops_at_once(project, stub, status, words):
 
 def test_busy_answers_are_waited_for_as_long_as_the_server_says(project, stub):
     busy = {"headers": {"Retry-After": "7"}}
-    stub.faults = [Fault("GET /catalog/gpus", 429, **busy), Fault("POST /pods", 429, **busy), Fault(r"DELETE /pods/\w+", 429, **busy)]
+    stub.faults = [
+        Fault("GET /catalog/gpus", 429, **busy),
+        Fault("POST /pods", 429, **busy),
+        Fault(r"DELETE /pods/\w+", 429, **busy),
+    ]
     rent(project, stub, Desk())
     assert_books_equal_the_bill(project, stub, 1)
 
@@ -212,7 +225,11 @@ def test_a_job_that_fails_brings_home_what_it_made_and_the_machine_is_ended(proj
 
 
 def test_damaged_results_are_fetched_again_and_never_taken_over(project, stub):
-    work = replace(QUICK, pack=f': && pack() {{ {QUICK.pack} "$@" && printf X | dd of=$2 bs=1 seek=600 conv=notrunc 2>/dev/null; }}; pack')
+    work = replace(
+        QUICK,
+        pack=f': && pack() {{ {QUICK.pack} "$@" && '
+        "printf X | dd of=$2 bs=1 seek=600 conv=notrunc 2>/dev/null; }; pack",
+    )
     with pytest.raises(UserError, match="damaged every time"):
         rent(project, stub, Desk(), order_of(project, work))
     assert not (project / "adapters/tiny/manifest.json").exists()

@@ -1,4 +1,4 @@
-"""The project's own commands on a rented machine: `make train` and `make replies` of the tiny model, on both engines."""
+"""The project's own commands on a rented machine: `make train` and `make replies` of the tiny model."""
 
 import shutil
 from dataclasses import replace
@@ -15,7 +15,7 @@ from lib.remote.renting import Renting
 from lib.schema import Reply
 from lib.settings import TrainConfig
 from tests.remote.test_hf_jobs import hub  # noqa: F401  a fixture
-from tests.remote.world import QUICK, ROOT, Desk, FastClock, OnLoopback, write_project
+from tests.remote.world import QUICK, ROOT, Desk, FastClock, OnLoopback
 
 
 @pytest.fixture
@@ -32,14 +32,30 @@ def repository(_built, project):
 
 def rent(project, engine, fast):
     config = load_config(project / "configs/train-tiny.yaml", TrainConfig)
-    # The image's torch is this computer's, so nothing is installed beside it; a machine that is here shares what is cached here.
-    setup = f"{QUICK.setup} && touch .venv/setup.stamp && ln -sfn {(project / 'data/cache').resolve()} data/cache"
+    # The image's torch is this computer's, so nothing is installed beside it; a machine that is here shares
+    # what is cached here.
+    setup = (
+        f"{QUICK.setup} && touch .venv/setup.stamp && ln -sfn {(project / 'data/cache').resolve()} data/cache"
+    )
     work = replace(work_of("tiny", "sample", "offline"), setup=setup)
-    job = order(project, "tiny", config, need_of(config, {}), fingerprint_of(config), work, lambda: up_to_date(project / "adapters/tiny", config))
+    job = order(
+        project,
+        "tiny",
+        config,
+        need_of(config, {}),
+        fingerprint_of(config),
+        work,
+        lambda: up_to_date(project / "adapters/tiny", config),
+    )
     desk = Desk()
     files = Renting(engine(desk), job, desk.said.append, desk.asked.append, fast.clock()).run()
     assert "train: 42 rows" in desk.text and "generate: tuned" in desk.text, desk.text
-    assert {"adapter_model.safetensors", "metrics.jsonl", "manifest.json", "eval/offline/replies.jsonl"} <= set(files)
+    assert {
+        "adapter_model.safetensors",
+        "metrics.jsonl",
+        "manifest.json",
+        "eval/offline/replies.jsonl",
+    } <= set(files)
     replies = read_jsonl(project / "adapters/tiny/eval/offline/replies.jsonl", Reply)
     assert {reply.system for reply in replies} >= {"base", "tuned"}
     assert read_json(project / "adapters/tiny/manifest.json")["fingerprint"] == fingerprint_of(config)

@@ -1,4 +1,6 @@
-"""A workspace with a run to rent for, a clock that does not wait, and work that takes a moment instead of a GPU."""
+"""A workspace with a run to rent for, a clock that does not wait, and work that takes a moment instead of a
+GPU.
+"""
 
 import os
 import shlex
@@ -25,13 +27,22 @@ from tests.training_data import write_workspace
 
 ROOT = Path(__file__).parents[2]
 PYTHON = shlex.quote(sys.executable)
-NEED = Need(20, 60, (Candidate("A40", (4, 30)), Candidate("RTX A6000", (4, 30)), Candidate("L40S", (4, 20))), "image:1")
+NEED = Need(
+    20,
+    60,
+    (Candidate("A40", (4, 30)), Candidate("RTX A6000", (4, 30)), Candidate("L40S", (4, 20))),
+    "image:1",
+)
 # Stands for setup, training and replies: the commands are data, so only they are replaced.
 QUICK = Work(
-    setup=f"mkdir -p .venv/bin && printf '#!/bin/sh\\nexec {PYTHON} \"$@\"\\n' > .venv/bin/python && chmod +x .venv/bin/python",
-    train="mkdir -p adapters/tiny/eval/offline adapters/tiny/checkpoints && echo training && echo weights > adapters/tiny/adapter.bin "
-    "&& cp data/sample/processed/train.jsonl adapters/tiny/seen.jsonl && echo big > adapters/tiny/checkpoints/x && "
-    "echo mine > adapters/tiny/ledger.jsonl && echo '{}' > adapters/tiny/manifest.json && echo trained >> ../../n_trained",
+    setup=f"mkdir -p .venv/bin && printf '#!/bin/sh\\nexec {PYTHON} \"$@\"\\n' > .venv/bin/python && "
+    "chmod +x .venv/bin/python",
+    train="mkdir -p adapters/tiny/eval/offline adapters/tiny/checkpoints && echo training && "
+    "echo weights > adapters/tiny/adapter.bin "
+    "&& cp data/sample/processed/train.jsonl adapters/tiny/seen.jsonl && echo big > "
+    "adapters/tiny/checkpoints/x && "
+    "echo mine > adapters/tiny/ledger.jsonl && echo '{}' > adapters/tiny/manifest.json && echo trained >> "
+    "../../n_trained",
     replies="echo replying && echo reply > adapters/tiny/eval/offline/replies.jsonl",
     pack=".venv/bin/python -m scripts.pack_results --run tiny",
 )
@@ -66,11 +77,13 @@ def write_project(folder: Path) -> Path:
 def order_of(folder: Path, work: Work = QUICK, need: Need = NEED, **remote: float) -> Order:
     config = load_config(folder / "configs/train-tiny.yaml", TrainConfig)
     config = config.model_copy(update={"remote": config.remote.model_copy(update=remote)})
-    return order(folder, "tiny", config, need, "the job", work, (folder / "adapters/tiny/manifest.json").exists)
+    return order(
+        folder, "tiny", config, need, "the job", work, (folder / "adapters/tiny/manifest.json").exists
+    )
 
 
 class OnLoopback(RunPod):
-    """The engine against a stub, whose pods' files lie in folders here. ssh: through their sshd, else bash without a door: faster."""
+    """The engine against a stub whose pods are folders here. ssh: through their sshd, else bash: faster."""
 
     def __init__(self, pods: Path, clock: Clock, say, force: bool = False, ssh: bool = False) -> None:
         super().__init__(RunPodApi(clock), clock, say, force)
@@ -95,13 +108,17 @@ class NoDoor(Shell):
         except OSError as error:
             raise LostError(str(error)) from error
         state = Path(self.root, "workspace/.watchdog/state.json")
-        for _ in range(600 if ".watchdog" in command else 0):  # a busy machine may take its time to start a Python
+        for _ in range(
+            600 if ".watchdog" in command else 0
+        ):  # a busy machine may take its time to start a Python
             if state.exists():
                 break
             time.sleep(0.05)
         environment = {"PATH": os.environ["PATH"], "STUB_POD": self.root}
         with (stdin or Path(os.devnull)).open("rb") as handle:
-            done = subprocess.run(["bash", "-c", command], stdin=handle, env=environment, capture_output=True, timeout=timeout_s)
+            done = subprocess.run(
+                ["bash", "-c", command], stdin=handle, env=environment, capture_output=True, timeout=timeout_s
+            )
         if done.returncode:
             raise CommandError(done.stderr.decode())
         return done.stdout
@@ -131,7 +148,9 @@ class Desk:
         return "\n".join(self.said)
 
 
-def rent(folder: Path, stub, desk: Desk, order: Order | None = None, moment_s=0.03, force=False, ssh=False) -> list[str]:
+def rent(
+    folder: Path, stub, desk: Desk, order: Order | None = None, moment_s=0.03, force=False, ssh=False
+) -> list[str]:
     fast = FastClock(moment_s)
     engine = OnLoopback(stub.folder, fast.clock(), desk.said.append, force, ssh)
     return Renting(engine, order or order_of(folder), desk.said.append, desk.asked.append, fast.clock()).run()

@@ -1,4 +1,5 @@
-"""Hugging Face Jobs on the loopback, beside a Hub with private dataset repositories: refuses unknown fields, bills whole minutes.
+"""Hugging Face Jobs on the loopback, beside a Hub with private dataset repositories: refuses unknown fields,
+bills whole minutes.
 
 A job is a process in a folder that stands for its container; its volumes are copies of repositories.
 """
@@ -23,7 +24,18 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.stubs.hub_server import Handler, Hub
 
-CREATE = {"dockerImage", "spaceId", "command", "arguments", "environment", "secrets", "flavor", "timeoutSeconds", "labels", "volumes"}
+CREATE = {
+    "dockerImage",
+    "spaceId",
+    "command",
+    "arguments",
+    "environment",
+    "secrets",
+    "flavor",
+    "timeoutSeconds",
+    "labels",
+    "volumes",
+}
 CREATE |= {"expose", "ssh", "network", "resourceGroupId"}
 VOLUME = {"type", "source", "mountPath", "revision", "readOnly", "path"}
 FLAVORS = [
@@ -82,7 +94,7 @@ class LoopbackJob:
 
 @dataclass
 class JobsHub(Hub):
-    """modes: of the next jobs: good, or queued (never gets a machine). unseen: how often a new job is unknown to GET and list."""
+    """modes: of the next jobs: good, or queued (for ever). unseen: how often GET and list do not know it."""
 
     folder: Path = Path()
     jobs: dict[str, LoopbackJob] = field(default_factory=dict)
@@ -127,17 +139,46 @@ class JobsHub(Hub):
             target.mkdir(parents=True)
             for name, content in self.repos[volume["source"]].files.items():
                 (target / name).write_bytes(content)
-        inside = {**(body.get("environment") or {}), **(body.get("secrets") or {}), "REPLIES_ROOT": str(job.folder)}
-        job.start({"PATH": os.environ["PATH"], "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(job.folder / "hf"), **inside})
+        inside = {
+            **(body.get("environment") or {}),
+            **(body.get("secrets") or {}),
+            "REPLIES_ROOT": str(job.folder),
+        }
+        job.start(
+            {
+                "PATH": os.environ["PATH"],
+                "HF_HUB_DISABLE_XET": "1",
+                "HF_HOME": str(job.folder / "hf"),
+                **inside,
+            }
+        )
         return 200, self.shown(job)
 
     def shown(self, job: LoopbackJob) -> dict[str, Any]:
         job.look()
-        body = {key: job.body.get(key) for key in ("dockerImage", "command", "arguments", "environment", "flavor", "labels", "volumes")}
-        times = {"createdAt": _iso(job.created), "startedAt": _iso(job.started), "finishedAt": _iso(job.finished)}
-        durations = {"schedulingSecs": 0, "runningSecs": self.running_s(job), "totalSecs": int(time.time() - job.created)}
+        body = {
+            key: job.body.get(key)
+            for key in ("dockerImage", "command", "arguments", "environment", "flavor", "labels", "volumes")
+        }
+        times = {
+            "createdAt": _iso(job.created),
+            "startedAt": _iso(job.started),
+            "finishedAt": _iso(job.finished),
+        }
+        durations = {
+            "schedulingSecs": 0,
+            "runningSecs": self.running_s(job),
+            "totalSecs": int(time.time() - job.created),
+        }
         owner = {"id": "1", "name": "ann", "type": "user"}
-        return {**body, **times, "id": job.id, "status": {"stage": job.stage, "message": None}, "durations": durations, "owner": owner}
+        return {
+            **body,
+            **times,
+            "id": job.id,
+            "status": {"stage": job.stage, "message": None},
+            "durations": durations,
+            "owner": owner,
+        }
 
     def known(self) -> list[LoopbackJob]:
         for job in self.jobs.values():
@@ -171,17 +212,27 @@ class JobsHandler(Handler):
             return 200, [_hardware(*flavor) for flavor in FLAVORS]
         if (method, path) == ("DELETE", "/api/repos/delete"):
             asked = json.loads(body)
-            return (200, {}) if self.hub.repos.pop(f"{asked['organization']}/{asked['name']}", None) else (404, {"error": "not found"})
+            return (
+                (200, {})
+                if self.hub.repos.pop(f"{asked['organization']}/{asked['name']}", None)
+                else (404, {"error": "not found"})
+            )
         if path == "/api/jobs/ann":
             with self.hub.guard:
-                return self.hub.create_job(json.loads(body)) if method == "POST" else (200, self.listed(query))
+                return (
+                    self.hub.create_job(json.loads(body)) if method == "POST" else (200, self.listed(query))
+                )
         if match := re.fullmatch(r"/api/jobs/ann/(\w+)(/cancel)?", path):
             return self.job(match[1], bool(match[2]))
         return super().route(method, path.replace("/api/datasets/", "/api/models/"), body)
 
     def listed(self, query: dict[str, list[str]]) -> list[dict[str, Any]]:
         wanted = dict(label.split("=", 1) for label in query.get("label", []))
-        return [self.hub.shown(job) for job in self.hub.known() if wanted.items() <= (job.body.get("labels") or {}).items()]
+        return [
+            self.hub.shown(job)
+            for job in self.hub.known()
+            if wanted.items() <= (job.body.get("labels") or {}).items()
+        ]
 
     def job(self, job_id: str, cancel: bool) -> tuple[int, Any]:
         job = self.hub.jobs.get(job_id)
@@ -226,7 +277,9 @@ class JobsHandler(Handler):
             is_over = job.stage in ENDED
             lines = (job.folder / "log").read_text().splitlines() if (job.folder / "log").exists() else []
             for line in lines[done:]:
-                self.wfile.write(b"data: " + json.dumps({"data": line, "timestamp": _iso(time.time())}).encode() + b"\n\n")
+                self.wfile.write(
+                    b"data: " + json.dumps({"data": line, "timestamp": _iso(time.time())}).encode() + b"\n\n"
+                )
             done = len(lines)
             self.wfile.flush()
             if is_over:
@@ -236,9 +289,25 @@ class JobsHandler(Handler):
 
 def _hardware(name: str, model: str | None, vram: str, price: float) -> dict[str, Any]:
     quantity = "4" if name.endswith("x4") else "1"
-    gpu = {"type": "gpu", "model": model, "quantity": quantity, "vram": vram, "manufacturer": "Nvidia"} if model else None
-    row = {"name": name, "prettyName": f"Nvidia {model}" if model else "CPU", "cpu": "8 vCPU", "ram": "62 GB", "accelerator": gpu}
-    return {**row, "ephemeralStorage": "380 GB", "unitCostMicroUSD": int(price * 1e6), "unitCostUSD": price, "unitLabel": "minute"}
+    gpu = (
+        {"type": "gpu", "model": model, "quantity": quantity, "vram": vram, "manufacturer": "Nvidia"}
+        if model
+        else None
+    )
+    row = {
+        "name": name,
+        "prettyName": f"Nvidia {model}" if model else "CPU",
+        "cpu": "8 vCPU",
+        "ram": "62 GB",
+        "accelerator": gpu,
+    }
+    return {
+        **row,
+        "ephemeralStorage": "380 GB",
+        "unitCostMicroUSD": int(price * 1e6),
+        "unitCostUSD": price,
+        "unitLabel": "minute",
+    }
 
 
 def _iso(moment: float | None) -> str | None:

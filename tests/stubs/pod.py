@@ -1,4 +1,4 @@
-"""A pod on the loopback: a folder as its file system, a real sshd as its door, the container's start as RunPod's images do it."""
+"""A pod on the loopback: a folder as its file system, a real sshd as its door, started as RunPod's images are."""
 
 import contextlib
 import getpass
@@ -12,13 +12,22 @@ import time
 from pathlib import Path
 
 SSHD = shutil.which("sshd") or ("/usr/sbin/sshd" if Path("/usr/sbin/sshd").exists() else None)
-MISSING = [name for name, path in {"openssh-server": SSHD, "tmux": shutil.which("tmux"), "ssh": shutil.which("ssh")}.items() if not path]
+MISSING = [
+    name
+    for name, path in {
+        "openssh-server": SSHD,
+        "tmux": shutil.which("tmux"),
+        "ssh": shutil.which("ssh"),
+    }.items()
+    if not path
+]
 
 START = """\
 #!/bin/bash
 # As RunPod's images: a host key where there is none, the person's key, sshd.
 cd {root}
-[ -f etc/ssh/ssh_host_ed25519_key ] || {{ mkdir -p etc/ssh; ssh-keygen -q -t ed25519 -N '' -f etc/ssh/ssh_host_ed25519_key; }}
+mkdir -p etc/ssh
+[ -f etc/ssh/ssh_host_ed25519_key ] || ssh-keygen -q -t ed25519 -N '' -f etc/ssh/ssh_host_ed25519_key
 printf '%s\\n' "$PUBLIC_KEY" > authorized_keys
 exec {sshd} -D -e -f {root}/sshd_config
 """
@@ -36,7 +45,7 @@ SetEnv STUB_POD={root}
 
 
 class LoopbackPod:
-    """mode: good; stranger (its sshd has another host key); deaf (what the create said to run first is ignored)."""
+    """mode: good; stranger (its sshd has another host key); deaf (ignores what it was told to run first)."""
 
     def __init__(self, root: Path, env: dict[str, str], args: str, mode: str) -> None:
         self.root, self.user, self.port = root, getpass.getuser(), _free_port()
@@ -52,11 +61,19 @@ class LoopbackPod:
         (root / "start.sh").write_text(START.format(root=root, sshd=SSHD))
         (root / "start.sh").chmod(0o755)
         inside = {"PATH": os.environ["PATH"], "REPLIES_ROOT": str(root), "STUB_POD": str(root), **env}
-        (root / "proc/1/environ").write_bytes(b"\0".join(f"{name}={value}".encode() for name, value in inside.items()))
+        (root / "proc/1/environ").write_bytes(
+            b"\0".join(f"{name}={value}".encode() for name, value in inside.items())
+        )
         command = [str(root / "start.sh")] if mode == "deaf" or not args else shlex.split(args)
         with (root / "container.log").open("w") as log:
             self.process = subprocess.Popen(
-                command, env=inside, cwd=root, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                env=inside,
+                cwd=root,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     def is_up(self) -> bool:
@@ -68,7 +85,9 @@ class LoopbackPod:
         """Every process that was started in the pod, by the mark in its environment."""
         mark = f"STUB_POD={self.root}".encode()
         for _ in range(50):
-            found = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/environ") if _has(path, mark)]
+            found = [
+                int(path.parent.name) for path in Path("/proc").glob("[0-9]*/environ") if _has(path, mark)
+            ]
             if self.process.poll() is None:
                 found.append(self.process.pid)
             if not found:
@@ -82,7 +101,9 @@ class LoopbackPod:
 
 def _has(environ: Path, mark: bytes) -> bool:
     try:
-        return mark in environ.read_bytes().split(b"\0") and b") Z" not in environ.with_name("stat").read_bytes()
+        return (
+            mark in environ.read_bytes().split(b"\0") and b") Z" not in environ.with_name("stat").read_bytes()
+        )
     except OSError:
         return False
 

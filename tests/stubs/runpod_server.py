@@ -1,4 +1,5 @@
-"""RunPod's REST v2 on the loopback: refuses unknown fields, bills by the second, and its pods are real (tests/stubs/pod.py).
+"""RunPod's REST v2 on the loopback: refuses unknown fields, bills by the second, and its pods are real
+(tests/stubs/pod.py).
 
 The lists of fields are written by hand from the API's documentation of 2026-11.
 """
@@ -21,18 +22,38 @@ from urllib.parse import parse_qs, urlsplit
 from tests.stubs.pod import LoopbackPod
 
 KEY = "rpa_" + "K" * 30
-CREATE = {"name", "image", "gpu", "cpu", "cloud", "disk", "mounts", "ports", "startSsh", "startJupyter", "env", "args", "registry"}
+CREATE = {
+    "name",
+    "image",
+    "gpu",
+    "cpu",
+    "cloud",
+    "disk",
+    "mounts",
+    "ports",
+    "startSsh",
+    "startJupyter",
+    "env",
+    "args",
+    "registry",
+}
 CREATE |= {"dataCenterIds", "globalNetworking", "templateId"}
 GPU = {"id", "count", "minCudaVersion", "allowedCudaVersions", "minVcpuCountPerGpu", "minRamPerGpu"}
-CATALOG = [("NVIDIA A40", "A40", 48, 0.44), ("NVIDIA RTX A6000", "RTX A6000", 48, 0.53), ("NVIDIA L40S", "L40S", 48, 0.99)]
+CATALOG = [
+    ("NVIDIA A40", "A40", 48, 0.44),
+    ("NVIDIA RTX A6000", "RTX A6000", 48, 0.53),
+    ("NVIDIA L40S", "L40S", 48, 0.99),
+]
 CATALOG += [("NVIDIA L4", "L4", 24, 0.3), ("NVIDIA GeForce RTX 4090", "RTX 4090", 24, 0.2)]
 
 
 @dataclass
 class Fault:
-    """What happens to the `after`-th next request that matches `METHOD /path`: a status, drop, lost, hang, kill_before, kill_after.
+    """What happens to the `after`-th next request that matches `METHOD /path`: a status, drop, lost, hang,
+    kill_before, kill_after.
 
-    lost: it has its effect and the connection closes. kill_*: the victim dies before the effect, or after it and without an answer.
+    lost: it has its effect and the connection closes. kill_*: the victim dies before the effect, or after it
+    and without an answer.
     """
 
     pattern: str
@@ -57,7 +78,8 @@ class Pod:
 
 
 class RunPodStub:
-    """modes: of the next pods, in order: good, never, no_runtime, no_ssh, error, stranger (another host key), deaf (ignores args),
+    """modes: of the next pods, in order: good, never, no_runtime, no_ssh, error, stranger (another host key),
+    deaf (ignores args),
     barred (its own key is refused). unseen, unlisted: how often a new pod is unknown to GET,
     to the list. page: pods per page of the list."""
 
@@ -99,11 +121,19 @@ class RunPodStub:
         problems = [f"$: additional properties '{name}' not allowed" for name in body if name not in CREATE]
         gpu, mounts = body.get("gpu") or {}, body.get("mounts") or {}
         problems += [f"$.gpu: additional properties '{name}' not allowed" for name in gpu if name not in GPU]
-        problems += [f"$.mounts: additional properties '{name}' not allowed" for name in mounts if name not in ("persistent", "network")]
+        problems += [
+            f"$.mounts: additional properties '{name}' not allowed"
+            for name in mounts
+            if name not in ("persistent", "network")
+        ]
         problems += [f"$: missing '{name}'" for name in ("name", "image", "gpu") if not body.get(name)]
-        if not isinstance(body.get("env", {}), dict) or not all(isinstance(value, str) for value in body.get("env", {}).values()):
+        if not isinstance(body.get("env", {}), dict) or not all(
+            isinstance(value, str) for value in body.get("env", {}).values()
+        ):
             problems.append("$.env: expected an object of strings")
-        if not re.fullmatch(r"\d+\.\d+", str(gpu.get("minCudaVersion", "1.0"))) or not isinstance(gpu.get("id"), str):
+        if not re.fullmatch(r"\d+\.\d+", str(gpu.get("minCudaVersion", "1.0"))) or not isinstance(
+            gpu.get("id"), str
+        ):
             problems.append("$.gpu: wrong values")
         if not all(re.fullmatch(r"\d+/(tcp|http|udp)", port) for port in body.get("ports", [])):
             problems.append("$.ports: expected port/protocol")
@@ -111,11 +141,22 @@ class RunPodStub:
         if persistent is not None and (set(persistent) != {"size", "path"} or persistent["size"] < 10):
             problems.append("$.mounts.persistent: size and path are required")
         if problems:
-            return 422, {"title": "Unprocessable", "status": 422, "detail": "validation failed", "errors": problems}
+            return 422, {
+                "title": "Unprocessable",
+                "status": 422,
+                "detail": "validation failed",
+                "errors": problems,
+            }
         if self.stock.get(gpu["id"], "NONE") == "NONE":
-            return 400, problem(400, "There are no longer any instances available with the requested specifications.")
+            return 400, problem(
+                400, "There are no longer any instances available with the requested specifications."
+            )
         mode = self.modes.pop(0) if self.modes else "good"
-        if persistent is None or persistent["size"] + body.get("disk", 0) < 40 or gpu.get("minCudaVersion") is None:
+        if (
+            persistent is None
+            or persistent["size"] + body.get("disk", 0) < 40
+            or gpu.get("minCudaVersion") is None
+        ):
             mode = "no_runtime"
         if "22/tcp" not in body.get("ports", []):
             mode = "no_ssh"
@@ -133,13 +174,25 @@ class RunPodStub:
 
     def shown(self, pod: Pod) -> dict[str, Any]:
         machine, up = pod.machine, pod.machine is not None and pod.machine.is_up()
-        status = {"never": "PROVISIONING", "error": "ERROR", "no_runtime": "RUNNING", "no_ssh": "RUNNING"}.get(pod.mode)
+        status = {
+            "never": "PROVISIONING",
+            "error": "ERROR",
+            "no_runtime": "RUNNING",
+            "no_ssh": "RUNNING",
+        }.get(pod.mode)
         status = status or ("RUNNING" if up else "STARTING")
-        direct = {"host": "127.0.0.1", "port": machine.port, "username": machine.user, "command": "ssh"} if up and machine else None
+        direct = (
+            {"host": "127.0.0.1", "port": machine.port, "username": machine.user, "command": "ssh"}
+            if up and machine
+            else None
+        )
         if pod.mode == "no_ssh":
             direct = {"host": "127.0.0.1", "port": 9, "username": "root", "command": "ssh"}
         return {
-            **{key: pod.body.get(key) for key in ("name", "image", "disk", "mounts", "ports", "env", "cloud", "gpu", "args")},
+            **{
+                key: pod.body.get(key)
+                for key in ("name", "image", "disk", "mounts", "ports", "env", "cloud", "gpu", "args")
+            },
             "id": pod.id,
             "status": status,
             "cost": pod.rate,
@@ -150,6 +203,10 @@ class RunPodStub:
             "dataCenterId": "EU-1",
             "ssh": {"proxy": None, "direct": direct},
             "runtime": {"uptime": 5, "ports": []} if direct else None,
+            "registry": None,
+            "template": None,
+            "locked": False,
+            "globalNetworking": {"enabled": False},
             "newField": {"ignore": "me"},
         }
 
@@ -161,13 +218,20 @@ class RunPodStub:
     def route(self, method: str, path: str, query: dict[str, str], body: Any, key: str) -> tuple[int, Any]:
         pod_key = re.fullmatch(r"pod-key-(\w+)", key)
         match = re.fullmatch(r"/pods/(\w+)(/action|/logs)?", path)
-        if key != KEY and not (pod_key and match and match[1] == pod_key[1] and self.pods[match[1]].mode != "barred"):
+        if key != KEY and not (
+            pod_key and match and match[1] == pod_key[1] and self.pods[match[1]].mode != "barred"
+        ):
             return 401, problem(401, "unauthorized")
         if (method, path) == ("GET", "/catalog/gpus"):
             if query.get("include") == "AVAILABILITY" and "product" not in query:
                 return 400, problem(400, "product is required with include")
-            rows = [{"id": i, "name": n, "memory": m, "price": {"secure": self.prices[i], "community": 0.1}} for i, n, m, _ in CATALOG]
-            return 200, {"gpus": [{**row, "availability": self.stock[row["id"]], "dataCenters": []} for row in rows]}
+            rows = [
+                {"id": i, "name": n, "memory": m, "price": {"secure": self.prices[i], "community": 0.1}}
+                for i, n, m, _ in CATALOG
+            ]
+            return 200, {
+                "gpus": [{**row, "availability": self.stock[row["id"]], "dataCenters": []} for row in rows]
+            }
         if (method, path) == ("POST", "/pods"):
             return self.create(body)
         if (method, path) == ("GET", "/pods"):
@@ -175,8 +239,17 @@ class RunPodStub:
         if (method, path) == ("GET", "/account/ssh-keys"):
             return 200, {"keys": self.keys}
         if (method, path) == ("GET", "/billing/pods"):
-            pods = [pod for pod in self.pods.values() if query.get("podId") in (None, pod.id) and not self.bills_late]
-            return 200, {"records": [{"podId": pod.id, "totalAmount": self.bill_usd(pod), "gpuAmount": 0} for pod in pods], "metadata": {}}
+            pods = [
+                pod
+                for pod in self.pods.values()
+                if query.get("podId") in (None, pod.id) and not self.bills_late
+            ]
+            return 200, {
+                "records": [
+                    {"podId": pod.id, "totalAmount": self.bill_usd(pod), "gpuAmount": 0} for pod in pods
+                ],
+                "metadata": {},
+            }
         pod = self.pods.get(match[1]) if match else None
         if pod is None or pod.ended is not None:
             return 404, problem(404, "pod not found")
@@ -197,7 +270,10 @@ class RunPodStub:
         pods = [pod for pod in self.alive() if pod.n_lists >= self.unlisted]
         for pod in self.alive() if "cursor" not in query else ():
             pod.n_lists += 1
-        others = [{"id": f"other{n}", "name": f"somebody-else-{n}", "status": "RUNNING", "cost": 1} for n in range(3)]
+        others = [
+            {"id": f"other{n}", "name": f"somebody-else-{n}", "status": "RUNNING", "cost": 1}
+            for n in range(3)
+        ]
         rows = [*others, *map(self.shown, pods)]
         first = int(query.get("cursor", "0"))
         page = {"pods": rows[first : first + self.page]}
@@ -260,7 +336,9 @@ class Handler(BaseHTTPRequestHandler):
             if what in ("lost", "kill_after"):
                 self.close_connection = True
                 return None
-            if isinstance(what, str) and what.startswith("done_"):  # it has its effect and answers something else
+            if isinstance(what, str) and what.startswith(
+                "done_"
+            ):  # it has its effect and answers something else
                 reply = int(what[5:]), problem(int(what[5:]), "upstream failed")
         return self.answer(*reply)
 
@@ -278,7 +356,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def runpod_server(folder: Path, configure: Callable[[RunPodStub], None] = lambda stub: None) -> Iterator[RunPodStub]:
+def runpod_server(
+    folder: Path, configure: Callable[[RunPodStub], None] = lambda stub: None
+) -> Iterator[RunPodStub]:
     """A RunPod of its own on a free port; its `url` goes into RUNPOD_API_BASE_URL. Its pods die with it."""
     stub = RunPodStub(folder)
     configure(stub)
