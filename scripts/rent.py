@@ -7,18 +7,17 @@ ledger.jsonl.
 """
 
 import argparse
-import contextlib
-import signal
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from lib.cli import confirm, load_env, parser, run
+from lib.cli import confirm, load_env, parser, printable, run
 from lib.config import config_name, load_config
 from lib.files import lock
 from lib.fingerprint import fingerprint_of, up_to_date
 from lib.local_tokenizer import local_tokenizer
 from lib.plan import processed_splits, row_tokens
 from lib.remote.hf_jobs import hf_jobs
+from lib.remote.interrupts import signals_end
 from lib.remote.need import need_of
 from lib.remote.orders import order, work_of
 from lib.remote.renting import Renting
@@ -49,18 +48,17 @@ def main() -> None:
     with lock(folder / "remote.lock"):
         engine = ENGINES[args.on](Clock(), say)
         splits = processed_splits(config.data)
-        tokenizer = (
-            local_tokenizer(config) if config.method == "sft" else None
-        )  # others: estimated from the words
-        rows = {
-            split: token_rows(config, splits[split], tokenizer) if tokenizer else None
+        # Other methods have no rows of tokens here; theirs are estimated from the words.
+        tokenizer = local_tokenizer(config) if config.method == "sft" else None
+        tokens = {
+            split: row_tokens(
+                config, splits[split], tokenizer and token_rows(config, splits[split], tokenizer)
+            )
             for split in ("train", "val")
         }
-        need = need_of(config, {split: row_tokens(config, splits[split], rows[split]) for split in rows})
-        work = work_of(name, config.data, args.eval)
-        wanted = order(
-            Path(), name, config, need, fingerprint_of(config), work, lambda: up_to_date(folder, config)
-        )
+        need, work = need_of(config, tokens), work_of(name, config.data, args.eval)
+        is_done = partial(up_to_date, folder, config)
+        wanted = order(Path(), name, config, need, fingerprint_of(config), work, is_done)
         with signals_end():
             files = Renting(engine, wanted, say, confirm, Clock()).run()
     if not files:
@@ -70,22 +68,7 @@ def main() -> None:
 
 
 def say(text: str) -> None:
-    print(text, flush=True)
-
-
-@contextlib.contextmanager
-def signals_end() -> Iterator[None]:
-    """SIGTERM and a closed terminal leave through `finally`, like everything else: the machine is ended."""
-
-    def leave(number: int, _: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    print(printable(text), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Ctrl-C while a library waits: what it swallows is raised again."""
+"""Signals on the way out: the swallowed one is raised again, the deadly ones leave through `finally`."""
 
 import contextlib
 import signal
@@ -28,3 +28,18 @@ def interrupts_kept() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
     if seen:
         raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def signals_end() -> Iterator[None]:
+    """SIGTERM and a closed terminal leave through `finally`, like everything else: the machine is ended."""
+
+    def leave(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

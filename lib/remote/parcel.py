@@ -39,8 +39,7 @@ MAX_FILE_BYTES = 4 * 2**30
 
 
 def pack_project(root: Path, out: Path, data: str, start: str | None = None) -> int:
-    """Write the tracked files, all configs, data/<data>/processed and the adapter of run `start` as out.
-    Returns the number of files.
+    """Write tracked files, configs, processed data and the adapter of run `start`. Returns their number.
 
     No raw data but the bundled sample, no ledger, no `.env`, no other run.
     """

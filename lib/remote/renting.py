@@ -1,10 +1,8 @@
-"""Renting one machine for one job: ask, start, adopt, watch, bring home, end. Never two at once, never one
-left behind.
+"""Renting one machine for one job: ask, start, adopt, watch, bring home, end. Never two, never one left.
 
 The order of the ledger's lines is the whole safety: a machine's name is written before a machine of that name
-is asked for,
-so a process that dies anywhere leaves enough for the same command to find the machine again and go on with
-it, or end it.
+is asked for. So a process that dies anywhere leaves enough for the same command to find the machine again,
+and to go on with it or end it.
 """
 
 import sys
@@ -112,7 +110,7 @@ class Renting:
         first = fitting[0]
         low, high = first.minutes
         self.confirm(
-            f"Rent the first of these that can be had ({first.engine} {first.gpu}, {low:.0f}–{high:.0f} minutes, "
+            f"Rent the first of these that can be had ({first.engine} {first.gpu}, {low:.0f}–{high:.0f} min, "
             f"about ${first.usd(low):.2f}–{first.usd(high):.2f}), for at most ${left:.2f} in all and "
             f"{limits.max_minutes:.0f} minutes a machine?"
         )

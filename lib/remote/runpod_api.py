@@ -13,7 +13,7 @@ from typing import Any
 from lib.errors import UserError
 from lib.remote.seam import AnswerLostError, Clock, NoRoomError
 
-BASE_URL = "https://api.runpod.io/v2"
+ORIGIN = "https://api.runpod.io"
 WAITS_S = (1, 2, 4, 8, 15, 30)  # between attempts at what may be repeated
 BUSY_WAITS = 12  # of a 429, each as long as the server says, at most a minute
 LOG_S = 15
@@ -31,7 +31,8 @@ class RunPodApi:
             )
         import httpx
 
-        self.base_url = (os.environ.get("RUNPOD_API_BASE_URL") or BASE_URL).rstrip("/")
+        origin = (os.environ.get("RUNPOD_API_BASE_URL") or ORIGIN).rstrip("/").removesuffix("/v2")
+        self.base_url = origin + "/v2"
         self._clock, self._httpx = clock, httpx
         headers = {
             "Authorization": f"Bearer {key}",
@@ -96,9 +97,7 @@ class RunPodApi:
         return answer.status_code
 
     def logs(self, pod_id: str) -> Iterator[str]:
-        """The last lines that the container and its host wrote, for a person who wants to know why a pod does
-        not come up.
-        """
+        """The last lines of container and host: why does a pod not come up?"""
         deadline = self._clock.now() + LOG_S
         url, params = f"{self.base_url}/pods/{_word(pod_id)}/logs", {"tail": "40"}
         try:

@@ -73,11 +73,9 @@ class Offer:
 
 @dataclass(frozen=True)
 class Work:
-    """The commands of a job, in order, run in a copy of the project; each only if the one before it went
-    well.
+    """The commands of a job in a copy of the project; each runs if the one before it went well.
 
-    Whatever happens, what was made is packed at the end: an adapter that was paid for comes home even without
-    replies.
+    `pack` always runs: an adapter that was paid for comes home even without replies.
     """
 
     setup: str
@@ -166,7 +164,7 @@ def cheapest_first(offers: list[Offer]) -> list[Offer]:
 
 
 def same_gpu(wanted: str, *known: str) -> bool:
-    """Whether a provider's words hold all of wanted's: "RTX A6000" is "NVIDIA RTX A6000", "L40" is not "L40S"."""
+    """Whether a provider's words hold all of wanted's: "A40" is "NVIDIA A40", "L40" is not "NVIDIA L40S"."""
     words = set(re.findall(r"[a-z0-9]+", " ".join(known).lower()))
     return set(re.findall(r"[a-z0-9]+", wanted.lower())) <= words
 

@@ -3,7 +3,7 @@
 The day is part of every table.
 """
 
-from lib.remote.seam import Need, Offer, same_gpu
+from lib.remote.seam import Need, Offer, same_gpu, table
 
 READ_ON = "2026-11-25"
 # (name, memory in GB, dollars an hour)
@@ -36,3 +36,10 @@ def offline_offers(need: Need) -> list[Offer]:
             if wanted is not None and memory >= need.memory_gb:
                 found.append(Offer(engine, name, name, memory, usd_per_hour, "?", wanted.minutes))
     return found
+
+
+def offline_table(need: Need) -> str:
+    """The offers of both engines for a page that asks nobody: it says when its prices were read."""
+    return table(
+        offline_offers(need), note=f"prices of {READ_ON}; today's and what is free: `make train ON=...`"
+    )

@@ -62,11 +62,10 @@ def install(*names: str) -> str:
 
 
 def work_script(place: Place, work: Work) -> str:
-    """The job as a bash script: its commands one after the other, then the parcel home, whatever went wrong
-    before.
+    """The job as a bash script: its commands, then the parcel home, whatever went wrong before.
 
-    An ssh session does not see what the create put into the environment: the token is read from PID 1, and
-    nothing else is.
+    An ssh session does not see what the create put into the environment: the token, and nothing else, is read
+    from PID 1.
     """
     environ = shlex.quote(f"{place.root}/proc/1/environ")
     return f"""\

@@ -1,7 +1,7 @@
-"""Runs on a pod from its first second and ends the pod at its deadline, whatever became of the person's laptop.
+"""Runs on a pod from its first second and ends it at its deadline, whatever became of the laptop.
 
-Only the standard library: it starts before anything is installed. It uses the pod's own key, which RunPod puts
-there and which can touch no other machine. Its state is a file, so that home sees that the key works.
+Only the standard library: it starts before anything is installed. It uses the pod's own key, which RunPod
+puts there and which can touch no other machine. Its state is a file, so that home sees that the key works.
 """
 
 import json

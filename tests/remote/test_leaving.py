@@ -86,7 +86,7 @@ def test_a_machine_on_another_engine_is_not_forgotten(project, stub):
 def test_the_pod_ends_itself_at_its_deadline_without_anybody(project, stub, tmp_path):
     make_keys(tmp_path / "keys", "lonely")
     env = {
-        **boot_env(tmp_path / "keys", stub.url, 1),
+        **boot_env(tmp_path / "keys", stub.url + "/v2", 1),
         "RUNPOD_POD_ID": "lonely",
         "RUNPOD_API_KEY": "pod-key-lonely",
     }

@@ -1,4 +1,4 @@
-"""A pod on the loopback: a folder as its file system, a real sshd as its door, started as RunPod's images are."""
+"""A pod on the loopback: a folder as its file system, a real sshd as its door."""
 
 import contextlib
 import getpass
