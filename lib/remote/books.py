@@ -61,6 +61,11 @@ class Books:
         units = [unit for unit in self.units() if unit.intent.note.get("job") == job]
         return sum(unit.worst_usd if unit.is_open else unit.newest.usd or 0.0 for unit in units)
 
+    def ends_at(self, name: str) -> float:
+        """When a machine's life is over, seconds since 1970."""
+        unit = next(unit for unit in self.units() if unit.newest.key == name)
+        return unit.newest.at.timestamp() + float(unit.intent.note["seconds"])
+
     def intend(self, name: str, offer: Offer, job: str, seconds: int, estimate_usd: float) -> None:
         note = {
             "engine": offer.engine,

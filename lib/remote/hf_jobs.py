@@ -5,11 +5,13 @@ import os
 import shlex
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from lib.errors import UserError
 from lib.remote.flavors import fitting, usd_per_hour
-from lib.remote.hf_parcel import Parcels, sentences, status_of
+from lib.remote.hf_calls import patiently, status_of
+from lib.remote.hf_parcel import Parcels
 from lib.remote.interrupts import interrupts_kept
 from lib.remote.seam import (
     MACHINE_NAME,
@@ -68,8 +70,7 @@ class HfJobs:
     @property
     def namespace(self) -> str:
         if not self._namespace:
-            with sentences():
-                self._namespace = str(self.api.whoami()["name"])
+            self._namespace = str(patiently(self.clock, self.api.whoami)["name"])
         return self._namespace
 
     @property
@@ -125,14 +126,11 @@ class HfJobs:
         raise AssertionError("unreachable")
 
     def find(self, name: str) -> list[Machine]:
-        with sentences():
-            jobs = list(self.api.list_jobs(labels={"name": name}, namespace=self.namespace))
+        jobs = self._list(labels={"name": name})
         return [_machine(job) for job in jobs if (job.labels or {}).get("name") == name]
 
     def machines(self) -> list[Machine]:
-        with sentences():
-            jobs = list(self.api.list_jobs(namespace=self.namespace))
-        mine = [job for job in jobs if MACHINE_NAME.fullmatch((job.labels or {}).get("name", ""))]
+        mine = [job for job in self._list() if MACHINE_NAME.fullmatch((job.labels or {}).get("name", ""))]
         return [_machine(job) for job in mine if job.status.stage in ALIVE]
 
     def state(self, machine: Machine) -> State:
@@ -213,17 +211,19 @@ class HfJobs:
         return round(math.ceil(seconds / 60) / 60 * (price or machine.usd_per_hour), 6)
 
     def _hardware(self) -> list[Any]:
-        with sentences():
-            return list(self.api.list_jobs_hardware())
+        return patiently(self.clock, lambda: list(self.api.list_jobs_hardware()))
+
+    def _list(self, **options: Any) -> list[Any]:
+        return patiently(self.clock, lambda: list(self.api.list_jobs(namespace=self.namespace, **options)))
 
     def _job(self, job_id: str) -> Any | None:
-        with sentences():
-            try:
-                return self.api.inspect_job(job_id=job_id, namespace=self.namespace)
-            except Exception as error:
-                if status_of(error) == 404:
-                    return None
-                raise
+        ask = partial(self.api.inspect_job, job_id=job_id, namespace=self.namespace)
+        try:
+            return patiently(self.clock, ask, may_miss=True)
+        except Exception as error:
+            if status_of(error) == 404:
+                return None
+            raise
 
 
 def hf_jobs(clock: Clock, say: Say) -> HfJobs:

@@ -7,6 +7,7 @@ and to go on with it or end it.
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from lib.cli import printable
 from lib.errors import UserError
@@ -180,6 +181,7 @@ class Renting:
     def _use(self, machine: Machine) -> list[str]:
         job = self.order.job(machine.name)
         self.engine.ready(machine, job)
+        job = replace(job, ends_at=self.books.ends_at(machine.name))
         with (self.order.folder / "remote.log").open("w", encoding="utf-8") as log:
             for line in self.engine.logs(machine, job):
                 self.say("  | " + printable(line))

@@ -19,6 +19,7 @@ from lib.remote.tmux import BOOT, Place, poll_command, start_command, unpack_com
 
 GONE_LOOKS_S = (0, 2, 5, 10, 20, 30, 60)
 LIST_LAG_S = 5
+GRACE_S = 120  # the pod's own watchdog comes first
 SILENT_S = 900  # no answer from a pod that the API calls running
 GB_MONTH_USD = 0.10  # disk of a running pod
 CONTAINER_GB = 20
@@ -120,6 +121,11 @@ class RunPod:
             offset += len(more)
             *lines, rest = (rest + more).replace(b"\r", b"\n").split(b"\n")
             yield from (line.decode("utf-8", "replace") for line in lines if line.strip())
+            if self.clock.now() > job.ends_at + GRACE_S:
+                raise UserError(
+                    f"{machine.name} is past its deadline and has not ended itself. It is ended now; raise "
+                    "`remote: {max_minutes}` if the job needs longer."
+                )
             if more:
                 continue
             if status == b"gone":

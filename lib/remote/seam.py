@@ -95,6 +95,7 @@ class Job:
     work: Work
     need: Need
     secrets: dict[str, str] = field(default_factory=dict, repr=False)  # HF_TOKEN, or nothing
+    ends_at: float = float("inf")  # when the machine must be gone, by home's clock
 
 
 @dataclass(frozen=True)

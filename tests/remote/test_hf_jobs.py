@@ -42,8 +42,8 @@ def hub(tmp_path, monkeypatch):
         yield server
 
 
-def rent(project, desk, work=QUICK, **changes):
-    fast = FastClock()
+def rent(project, desk, work=QUICK, moment_s=0.03, **changes):
+    fast = FastClock(moment_s)
     wanted = replace(order_of(project, work, HF_NEED), **changes)
     return Renting(
         hf_jobs(fast.clock(), desk.said.append), wanted, desk.said.append, desk.asked.append, fast.clock()
@@ -109,7 +109,7 @@ def test_a_refused_flavor_gives_way_to_the_next_and_busy_ones_are_waited_for(pro
 
 def test_a_job_that_never_gets_a_machine_is_cancelled_and_the_next_flavor_tried(project, hub):
     hub.modes = ["queued"]
-    rent(project, desk := Desk())
+    rent(project, desk := Desk(), moment_s=0.001)
     assert "no machine was free" in desk.text
     assert_books_equal_the_bill(project, hub, 2)
 
@@ -129,11 +129,20 @@ def test_a_job_that_meets_its_time_out_is_said_to_have_left_nothing(project, hub
     assert_books_equal_the_bill(project, hub, 1)
 
 
+def test_a_blip_of_the_network_does_not_end_a_job_at_work(project, hub):
+    hub.fail_once(r"GET /api/jobs/ann/\w+$", 502)
+    hub.lose_answer_once("GET /api/jobs/ann/")
+    hub.lose_answer_once("HEAD .*/results.json")
+    hub.fail_once("GET /api/jobs/hardware", 429)
+    rent(project, Desk())
+    assert_books_equal_the_bill(project, hub, 1)
+
+
 @pytest.mark.parametrize("status", [500, 404])
 def test_a_cancel_is_believed_when_the_job_has_ended(project, hub, status):
     hub.fail_once(r"POST /api/jobs/ann/\w+/cancel", status)
     hub.modes = ["queued"]
-    rent(project, Desk())
+    rent(project, Desk(), moment_s=0.001)
     assert_books_equal_the_bill(project, hub, 2)
 
 
@@ -180,10 +189,9 @@ def test_killed_at_twenty_moments_the_same_command_goes_on_with_the_same_job(pro
         if pattern == LATE[0]:
             (hub.folder / "job0x/go").touch()
         hub.kill_on = (
-            (pattern, side)
-            if not pattern.endswith("logs") or side == "kill_before"
-            else ("GET .*/logs", "kill_before")
-        )
+            pattern,
+            "kill_before" if pattern.endswith("logs") else side,
+        )  # the stream has no end before `go`
         process = start(project, hub)
         process.join(timeout=60)
         assert process.exitcode == -signal.SIGKILL, (pattern, side, (project / "output.txt").read_text())

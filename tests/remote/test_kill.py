@@ -3,10 +3,14 @@
 import multiprocessing
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from lib.files import lock
+from lib.remote.interrupts import signals_end
 from tests.remote.world import QUICK, Desk, assert_books_equal_the_bill, order_of, rent
 from tests.stubs.runpod_server import Fault
 
@@ -41,11 +45,11 @@ def command(home: str, pods: str, environment: dict[str, str]) -> None:
     with Path("output.txt").open("w") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
-    with lock(Path("adapters/tiny/remote.lock")):
+    with lock(Path("adapters/tiny/remote.lock")), signals_end():
         rent(Path(home), Namesake(Path(pods)), Desk(), order_of(Path(home), PATIENT))
 
 
-def run(home: Path, stub) -> int | None:
+def start(home: Path, stub) -> multiprocessing.process.BaseProcess:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pytest", "httpx", "lib.remote.runpod", "tests.remote.world", __name__])
     environment = {
@@ -54,6 +58,11 @@ def run(home: Path, stub) -> int | None:
     process = context.Process(target=command, args=(str(home), str(stub.folder), environment))
     process.start()
     stub.victim = process.pid
+    return process
+
+
+def run(home: Path, stub) -> int | None:
+    process = start(home, stub)
     process.join(timeout=60)
     return process.exitcode
 
@@ -73,4 +82,16 @@ def test_killed_at_twenty_moments_the_same_command_goes_on_with_the_same_machine
     assert run(project, stub) == 0, (project / "output.txt").read_text()
     assert (stub.folder / "pod0x/n_trained").read_text() == "trained\n"
     assert (project / "adapters/tiny/manifest.json").exists()
+    assert_books_equal_the_bill(project, stub, 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_terminated_command_or_a_closed_terminal_ends_the_machine(project, stub, number):
+    process = start(project, stub)
+    log, limit = stub.folder / "pod0x/workspace/work.log", time.monotonic() + 60
+    while not log.exists() and time.monotonic() < limit:
+        time.sleep(0.02)
+    os.kill(process.pid, number)
+    process.join(timeout=60)
+    assert process.exitcode == 128 + number, (project / "output.txt").read_text()
     assert_books_equal_the_bill(project, stub, 1)

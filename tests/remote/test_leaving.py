@@ -48,6 +48,14 @@ def interrupted(project, stub, monkeypatch, terminal: bool, answer: str) -> Desk
     return desk
 
 
+def test_a_machine_that_is_past_its_deadline_is_ended_from_home_too(project, stub):
+    stub.modes = ["barred"]  # its watchdog cannot
+    order = order_of(project, SLOW, max_minutes=5)
+    with pytest.raises(UserError, match="past its deadline and has not ended itself"):
+        rent(project, stub, Desk(), order, moment_s=0.01, force=True)
+    assert_books_equal_the_bill(project, stub, 1)
+
+
 @pytest.mark.parametrize("terminal, answer", [(True, ""), (True, "y"), (False, "n")])
 def test_ctrl_c_ends_the_machine_unless_the_person_says_no(project, stub, monkeypatch, terminal, answer):
     interrupted(project, stub, monkeypatch, terminal, answer)

@@ -25,6 +25,8 @@ def repository(_built, project):
         (project / name).symlink_to(ROOT / name)
     for name in ("eval-offline.yaml", "data-sample.yaml"):
         shutil.copy(ROOT / "configs" / name, project / "configs")
+    evaluation = project / "configs/eval-offline.yaml"
+    evaluation.write_text(evaluation.read_text() + "max_prompts: 3\n")
     (project / "data/sample/processed/manifest.json").write_text('{"embedding_model": "char-ngrams"}')
     (project / "data/cache").symlink_to((_built / "data/cache").resolve())
     return project
