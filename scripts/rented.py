@@ -7,7 +7,8 @@ python -m scripts.rented --end
 from pathlib import Path
 
 from lib.cli import load_env, parser, printable, run
-from lib.remote.rented import end_all, engines, rented, settle_all
+from lib.errors import UserError
+from lib.remote.rented import end_all, engines, look, settle_all
 from lib.remote.seam import Clock
 
 
@@ -19,26 +20,22 @@ def main() -> None:
     args = arguments.parse_args()
     load_env()
     clock = Clock()
-    known, missing = engines(clock, print)
-    for row in rented(Path(), known, missing):
+    known = engines(clock, print)
+    found = look(Path(), known)
+    for row in found.machines:
         price = f"${row.machine.usd_per_hour:.2f} an hour" if row.machine.usd_per_hour else "price unknown"
         where = f"run {row.run}" if row.run else "not started from this folder"
-        print(
-            printable(
-                f"{row.engine}  {row.machine.name}  {row.machine.id or 'perhaps never started'}  {price}  "
-                f"{where}"
-            )
-        )
-    if args.end:
-        end_all(Path(), known, clock, print)
+        name = f"{row.machine.name}  {row.machine.id or 'perhaps never started'}"
+        print(printable(f"{row.engine}  {name}  {price}  {where}"))
+    problems = end_all(Path(), known, clock, print) if args.end else []
     settle_all(Path(), known, clock, print)
-    left = rented(Path(), known, missing)
-    asked = " and ".join(engine.name for engine in known) or "no provider (no key is set)"
-    print(
-        f"rented: {len(left)} machines may still be billed; asked {asked}"
-        + (", no key for " + ", ".join(missing) if missing else "")
-    )
-    if left:
+    if args.end:
+        found = look(Path(), known)
+    n = len(found.machines)
+    print(f"rented: {n} machines may still be billed; asked {' and '.join(found.asked) or 'no provider'}")
+    if problems := [*problems, *found.problems]:
+        raise UserError("\n".join(problems))
+    if n:
         print("next: make rented END=1      ends them; make train ON=... goes on with the one of its run")
 
 

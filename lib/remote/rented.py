@@ -1,8 +1,9 @@
 """Every machine of this project that may still be billed, by the ledgers here and by the providers' lists."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lib.errors import UserError
@@ -20,64 +21,82 @@ class Rented:
     run: str
 
 
-def engines(clock: Clock, say: Say) -> tuple[list[Engine], list[str]]:
-    """The engines whose key is set, and the names of those whose key is not."""
+def engines(clock: Clock, say: Say) -> list[Engine]:
+    """The engines whose key is set."""
     from lib.remote.hf_jobs import hf_jobs
     from lib.remote.runpod import runpod
 
-    makers = {"runpod": ("RUNPOD_API_KEY", runpod), "hf": ("HF_TOKEN", hf_jobs)}
-    there = [make(clock, say) for key, make in makers.values() if os.environ.get(key, "").strip()]
-    return there, [name for name, (key, _) in makers.items() if not os.environ.get(key, "").strip()]
+    makers: list[tuple[str, Callable[[Clock, Say], Engine]]] = [
+        ("RUNPOD_API_KEY", runpod),
+        ("HF_TOKEN", hf_jobs),
+    ]
+    return [make(clock, say) for key, make in makers if os.environ.get(key, "").strip()]
 
 
-def rented(root: Path, known: Iterable[Engine], missing: Iterable[str]) -> list[Rented]:
-    """All of them, once each.
+@dataclass
+class Look:
+    """What was found. asked: engines that answered. problems: why a machine may be billed unseen."""
 
-    Raises UserError if a ledger knows an open machine of an engine whose key is not set.
+    machines: list[Rented]
+    asked: list[str]
+    problems: list[str]
+
+
+def look(root: Path, known: Iterable[Engine]) -> Look:
+    """Every machine once. An engine that does not answer hides no other one's machines.
+
+    Its silence is a problem where a ledger here has had a machine of it: a token for publishing is none.
     """
-    found: dict[str, Rented] = {}
-    for folder in run_folders(root):
-        for unit in Books(folder).open_units():
-            if unit.engine in missing:
-                raise UserError(
-                    f"{folder}/ledger.jsonl has an open machine on {unit.engine}, whose key is not set. Put "
-                    "it into .env."
-                )
-            found[unit.newest.key] = Rented(unit.engine, unit.machine, folder.name)
+    units = [(folder.name, unit) for folder in run_folders(root) for unit in Books(folder).units()]
+    found = {unit.newest.key: Rented(unit.engine, unit.machine, run) for run, unit in units if unit.is_open}
+    asked, problems = [], []
     for engine in known:
-        for machine in engine.machines():
+        try:
+            machines = engine.machines()
+        except UserError as problem:
+            if any(unit.engine == engine.name for _, unit in units):
+                problems.append(str(problem))
+            continue
+        asked.append(engine.name)
+        for machine in machines:
             run = found[machine.name].run if machine.name in found else ""
             found[machine.name if run else machine.id] = Rented(engine.name, machine, run)
-    return list(found.values())
+    names = {engine.name for engine in known}
+    problems += [
+        f"{row.machine.name} (run {row.run}) is on {row.engine}, whose key is not set: see .env.example."
+        for row in found.values()
+        if row.engine not in names
+    ]
+    return Look(list(found.values()), asked, problems)
 
 
-def end_all(root: Path, known: Iterable[Engine], clock: Clock, say: Say) -> None:
-    """End them: those of the ledgers here, booked; then whatever else of this project the providers list.
-
-    Raises UserError at the end.
-    """
-    problems = []
+def end_all(root: Path, known: Iterable[Engine], clock: Clock, say: Say) -> list[str]:
+    """End those of the ledgers here, then all else of this project that providers list. Returns problems."""
+    problems: list[str] = []
     for engine in known:
         for folder in run_folders(root):
-            try:
-                Ending(engine, folder, clock, say).end_open()
-            except UserError as problem:
-                problems.append(str(problem))
-        for machine in engine.machines():
-            try:
-                engine.end(machine)
-                say(f"ended {machine.name}")
-            except UserError as problem:
-                problems.append(str(problem))
-    if problems:
-        raise UserError("\n".join(problems))
+            _try(Ending(engine, folder, clock, say).end_open, problems)
+    for row in look(root, known).machines:
+        engine = next((engine for engine in known if engine.name == row.engine), None)
+        if engine and not row.run and _try(partial(engine.end, row.machine), problems):
+            say(f"ended {row.machine.name}")
+    return problems
 
 
 def settle_all(root: Path, known: Iterable[Engine], clock: Clock, say: Say) -> None:
     """Book what the providers say by now about machines that have ended."""
     for engine in known:
         for folder in run_folders(root):
-            Ending(engine, folder, clock, say).settle()
+            _try(Ending(engine, folder, clock, say).settle, [])
+
+
+def _try(act: Callable[[], None], problems: list[str]) -> bool:
+    try:
+        act()
+    except UserError as problem:
+        problems.append(str(problem))
+        return False
+    return True
 
 
 def run_folders(root: Path) -> list[Path]:

@@ -13,7 +13,7 @@ import pytest
 
 from lib.errors import UserError
 from lib.remote.hf_jobs import hf_jobs
-from lib.remote.rented import end_all, rented
+from lib.remote.rented import end_all, look
 from lib.remote.renting import Renting
 from lib.remote.seam import Candidate
 from tests.remote.world import NEED, QUICK, Desk, FastClock, Told, ledger_of, order_of
@@ -226,6 +226,6 @@ def test_rented_ends_jobs_and_removes_their_repositories(project, hub):
     process.join()
     fast = FastClock()
     engine = hf_jobs(fast.clock(), print)
-    assert [row.run for row in rented(project, [engine], ["runpod"])] == ["tiny"]
+    assert [row.run for row in look(project, [engine]).machines] == ["tiny"]
     end_all(project, [engine], fast.clock(), print)
     assert_books_equal_the_bill(project, hub, 1)

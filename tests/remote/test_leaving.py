@@ -12,7 +12,7 @@ import pytest
 from lib.errors import UserError
 from lib.files import lock
 from lib.remote.ending import Ending
-from lib.remote.rented import end_all, rented, settle_all
+from lib.remote.rented import end_all, look, settle_all
 from lib.remote.runpod import ARGS, boot_env
 from lib.remote.ssh import make_keys
 from tests.remote.world import (
@@ -113,19 +113,31 @@ def test_rented_lists_what_may_be_billed_and_ends_it(project, stub, monkeypatch)
     )  # of another folder
     fast = FastClock()
     engine = OnLoopback(stub.folder, fast.clock(), print)
-    rows = rented(project, [engine], ["hf"])
+    rows = look(project, [engine]).machines
     assert {(row.machine.id, row.run) for row in rows} == {("pod0x", "tiny"), ("pod1x", "")}
     said: list[str] = []
-    end_all(project, [engine], fast.clock(), said.append)
-    assert rented(project, [engine], ["hf"]) == [] and stub.alive() == []
+    assert end_all(project, [engine], fast.clock(), said.append) == []
+    assert look(project, [engine]).machines == [] and stub.alive() == []
     assert ledger_of(project).entries()[-1].state == "done"
     assert stub.bill_usd(stub.pods["pod0x"]) == ledger_of(project).spent_usd("pod")
 
 
 def test_rented_says_so_when_it_cannot_look(project, stub, monkeypatch):
     interrupted(project, stub, monkeypatch, True, "n")
-    with pytest.raises(UserError, match="an open machine on runpod, whose key is not set"):
-        rented(project, [], ["runpod", "hf"])
+    found = look(project, [])
+    assert [row.run for row in found.machines] == ["tiny"]
+    assert "is on runpod, whose key is not set" in found.problems[0]
+
+
+def test_an_engine_that_does_not_answer_hides_no_other_ones_machines(project, stub, monkeypatch):
+    interrupted(project, stub, monkeypatch, True, "n")
+    engine = OnLoopback(stub.folder, FastClock().clock(), print)
+    silent = type(
+        "Silent", (), {"name": "hf", "machines": lambda self: (_ for _ in ()).throw(UserError("403"))}
+    )()
+    found = look(project, [silent, engine])
+    assert [row.machine.id for row in found.machines] == ["pod0x"]
+    assert (found.asked, found.problems) == (["runpod"], [])  # no ledger here has ever had a machine of hf
 
 
 def test_a_bill_that_comes_late_is_booked_later(project, stub):
@@ -191,5 +203,5 @@ def test_rented_runs_as_a_command(project, stub):
     ), done.stderr
     stub.faults = [Fault(r"DELETE /pods/\w+", 404)]
     done = script(project, "rented", "--end", HF_TOKEN="")
-    assert "rented: 0 machines may still be billed; asked runpod, no key for hf" in done.stdout
+    assert "rented: 0 machines may still be billed; asked runpod" in done.stdout
     assert stub.alive() == []
