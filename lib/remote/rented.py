@@ -100,4 +100,5 @@ def _try(act: Callable[[], None], problems: list[str]) -> bool:
 
 
 def run_folders(root: Path) -> list[Path]:
+    """adapters/<run> of every run that ever paid for something."""
     return sorted(path.parent for path in root.glob("adapters/*/ledger.jsonl"))

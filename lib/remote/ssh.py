@@ -43,10 +43,12 @@ def make_keys(folder: Path, name: str) -> None:
 
 
 def has_keys(folder: Path) -> bool:
+    """Whether make_keys has been there: without them a pod cannot be reached again."""
     return all((folder / name).is_file() for name in ("id", "id.pub", "host", "host.pub", "known_hosts"))
 
 
 def public_key(folder: Path) -> str:
+    """The person's, one line."""
     return (folder / "id.pub").read_text().strip()
 
 

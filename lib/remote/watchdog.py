@@ -36,6 +36,7 @@ def call(method: str, path: str, body: dict[str, str] | None = None) -> int:
 
 
 def main() -> None:
+    """Look until the deadline, then end the pod, and go on trying as long as it lives."""
     folder = Path(os.environ.get("REPLIES_ROOT", "") + "/workspace/.watchdog")
     folder.mkdir(parents=True, exist_ok=True)
     pod = "/pods/" + os.environ.get("RUNPOD_POD_ID", "")
