@@ -6,7 +6,7 @@ import unicodedata
 from difflib import SequenceMatcher
 
 from lib.data.characters import n_characters, visible
-from lib.model.chat import control_tokens, without_control_tokens
+from lib.data.control_tokens import control_tokens, without_control_tokens
 
 # A fediverse handle (@ann@social.example) is an address of its own, no mention of X.
 _FEDIVERSE = r"[\w.-]*@[\w-]+(?:\.[\w-]+)+"
