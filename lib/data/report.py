@@ -50,8 +50,9 @@ def read_report(folder: Path, config: DataConfig) -> dict[str, Any]:
     stages = []
     for name, stage in (("pairs", "pair"), ("filtered", "filter"), ("clean", "clean"), ("split", "split")):
         rejected = read_jsonl(checked(rejects_path(folder / "interim" / f"{name}.jsonl")), Rejection)
-        kept = read_jsonl(checked(folder / "interim" / "filtered.jsonl"), Pair) if name == "filtered" else []
-        stages.append(Stage(name, counts[stage]["kept"], rejected, tuple(noted(kept))))
+        filtered = folder / "interim" / "filtered.jsonl"
+        told = noted(read_jsonl(checked(filtered), Pair)) if name == "filtered" and filtered.exists() else []
+        stages.append(Stage(name, counts[stage]["kept"], rejected, tuple(told)))
     parts = [checked(folder / "processed" / f"{split}.jsonl") for split in ("train", "val", "test")]
     pairs = [pair for part in parts for pair in read_jsonl(part, Pair)]
     ledger = folder / "ledger.jsonl"

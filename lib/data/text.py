@@ -53,14 +53,14 @@ _SCREAM = re.compile(r"(.)\1{5}")
 _BRAND = re.compile(
     r"(AirBnB|AliExpress|BlueSky|BitTorrent|ChatGPT|DeepMind|DeepSeek|DevOps|DoorDash|FaceBook|FaceTime|FedEx"
     r"|GitHub|GitLab|GraphQL|HubSpot|HuggingFace|JavaScript|LaTeX|LinkedIn|MacBook|MasterCard|MongoDB|MySQL"
-    r"|OnlyFans|OpenAI|PayPal|PlayStation|PostgreSQL|PowerPoint|PyTorch|SnapChat|SoundCloud|SpaceX|StackOverflow"
-    r"|TensorFlow|TikTok|TypeScript|WeChat|WhatsApp|WiFi|WikiLeaks|WordPress|YouTuber?)(?![a-z])"
+    r"|OnlyFans|OpenAI|PayPal|PlayStation|PostgreSQL|PowerPoint|PyTorch|SnapChat|SoundCloud|SpaceX"
+    r"|StackOverflow|TensorFlow|TikTok|TypeScript|WeChat|WhatsApp|WiFi|WikiLeaks|WordPress|YouTuber?)(?![a-z])"
 )
 # RemoteWork, OKBoomer, 100Days, 2024USOpen; but iPhone, McGee, COVID19 and PhD are one word.
 _CASE_BOUNDARY = re.compile(
     r"(?<=[A-Za-z][a-z])(?<!\bMc)(?=[A-Z][A-Za-z])|(?<=[A-Z0-9])(?=[A-Z][a-z])|(?<=\d)(?=[A-Z]{2})"
 )
-_RETWEETS_BY_HAND = re.compile(r"(?<![\w@#])[RM]T:?\s*[@＠]\w")
+_RETWEETS_BY_HAND = re.compile(r"(?<![\w@#])[RM]T:?\s*[\"“]?[@＠]\w")
 _CYRILLIC = re.compile(r"[\u0400-\u04ff]")
 _LOOKALIKE_GREEK = re.compile(r"[αογνρτυικχεΑΒΕΖΗΙΚΜΝΟΡΤΥΧ]")
 _INSTRUCTION = re.compile(
@@ -245,5 +245,5 @@ def is_copy(tweet: str, reply: str) -> bool:
     return (
         said == copied
         or (n_run >= 5 and (n_run >= 0.6 * len(copied) or n_run >= 0.8 * len(said)))
-        or (n_same >= 6 and (n_same >= 0.7 * len(copied) or n_same >= 0.8 * len(said)))
+        or (n_same >= 6 and (n_same >= 0.75 * min(len(copied), len(said))))
     )
