@@ -33,7 +33,8 @@ def main() -> None:
     pairs = read_jsonl(checked(interim / "pairs.jsonl"), Pair)
     model = config.filter.toxicity_model
     score = None if model == "none" else partial(score_toxicity, model=model)
-    others = replies_in(read_jsonl(checked(rejects_path(interim / "pairs.jsonl")), Rejection))
+    unpaired = rejects_path(interim / "pairs.jsonl")
+    others = replies_in(read_jsonl(checked(unpaired), Rejection)) if unpaired.exists() else []
     filtered = filter_pairs(pairs, config.filter, config.preferences, detect_languages, score, others)
 
     out = interim / "filtered.jsonl"

@@ -101,6 +101,7 @@ _CONDOLENCE = _any_of(
     "heartbreaking",
     r"(?:so|how|very|too|just|truly) (?:sad|awful|terrible|horrible|tragic|horrific|heartbroken)(?! \w)",
 )
+_THANKS = _any_of(r"(?:thanks?|thank you|thx|ty)(?: so much| a lot)? for (?:\w+ing|this|the|your|all)")
 _OWN = (
     "(?:my|our) (?:order|account|refund|delivery|parcel|package|subscription|booking|tickets?|flight|login)"
 )
@@ -122,6 +123,7 @@ _REQUEST = _any_of(
     "please (?:fix|refund|unlock|unban)",
     "would you be willing to (?:share|talk|speak)",
     "what's the price",
+    "(?:please|pls|plz) (?:tell|let) (?:us|me)",
 )
 _BROADCAST = re.compile(r"^\W{0,2}\.{1,3}\s?[@＠]\w")
 
@@ -150,6 +152,7 @@ _SMALL = _words("""
 """)
 MAX_FILLER_WORDS = 15  # of a longer reply, the small words alone say something
 MAX_CONDOLENCE_WORDS = 20
+MAX_THANKS_WORDS = 8
 MIN_ALIKE, ALIKE, MAX_COMPARED = 5, 0.6, 200  # replies; shared words (Jaccard); replies of one author
 
 
@@ -174,6 +177,8 @@ def _filler(text: str) -> str | None:
     letters = [word for word in words if word[0].isalpha()]
     if (hit := _CONDOLENCE.search(text)) and len(words) <= MAX_CONDOLENCE_WORDS:
         return f"condolences: {hit.group()[:40]!a}"
+    if _THANKS.search(text) and len(words) <= MAX_THANKS_WORDS:
+        return "thanks"
     if EMOJI.search(text) and len(letters) <= 3:
         return f"emoji and {len(letters)} words"
     telling = [word for word in words if word not in _FEELING and word not in _SMALL]

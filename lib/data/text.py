@@ -52,9 +52,10 @@ _SCREAM = re.compile(r"(.)\1{5}")
 # Names that have a capital inside and stay one word.
 _BRAND = re.compile(
     r"(AirBnB|AliExpress|BlueSky|BitTorrent|ChatGPT|DeepMind|DeepSeek|DevOps|DoorDash|FaceBook|FaceTime|FedEx"
-    r"|GitHub|GitLab|GraphQL|HubSpot|HuggingFace|JavaScript|LaTeX|LinkedIn|MacBook|MasterCard|MongoDB|MySQL"
-    r"|OnlyFans|OpenAI|PayPal|PlayStation|PostgreSQL|PowerPoint|PyTorch|SnapChat|SoundCloud|SpaceX"
-    r"|StackOverflow|TensorFlow|TikTok|TypeScript|WeChat|WhatsApp|WiFi|WikiLeaks|WordPress|YouTuber?)(?![a-z])"
+    r"|GitHub|GitLab|GraphQL|HubSpot|HuggingFace|JavaScript|LaTeX|LinkedIn|MacBook|MasterCard|MongoDB"
+    r"|MySQL|OnlyFans|OpenAI|PayPal|PlayStation|PostgreSQL|PowerPoint|PyTorch|SnapChat|SoundCloud"
+    r"|SpaceX|StackOverflow|TensorFlow|TikTok|TypeScript|WeChat|WhatsApp|WiFi|WikiLeaks|WordPress|YouTuber?)"
+    r"(?![a-z])"
 )
 # RemoteWork, OKBoomer, 100Days, 2024USOpen; but iPhone, McGee, COVID19 and PhD are one word.
 _CASE_BOUNDARY = re.compile(
