@@ -31,6 +31,8 @@ Flag = Literal[
     "reply_quote",
     "truncated",
     "tweet_truncated",
+    "tweet_media",
+    "tweet_url",
 ]
 
 
