@@ -102,7 +102,7 @@ def to_moment(value: Any, name: str) -> datetime:
 
 
 def _date_trouble(value: Any) -> str:
-    """What a spreadsheet did to a date, as the end of a sentence; empty for all else."""
+    """The harm that a spreadsheet did to a date, as the end of a sentence; empty for all else."""
     if re.match(r"\d{1,2}[/.]\d{1,2}[/.]\d{2,4}\b", str(value)[:20].strip()):
         return f", which has no time zone, and its day and month may be either way round: {_WRITE}"
     try:

@@ -107,7 +107,7 @@ def post_of(item: Any, source: str, collected_at: datetime) -> Post:
 
 
 def tweet_flags(tweet: Post) -> list[Flag]:
-    """What an item says of a tweet beside its text, as flags of a pair."""
+    """Flags of a pair: all that an item says of a tweet beside its text."""
     flags: dict[Flag, bool] = {
         "retweet": tweet.is_retweet,
         "quote": tweet.is_quote,
@@ -119,7 +119,7 @@ def tweet_flags(tweet: Post) -> list[Flag]:
 
 
 def reply_flags(reply: Post) -> list[Flag]:
-    """What an item says of a reply beside its text, as flags of a pair."""
+    """Flags of a pair: all that an item says of a reply beside its text."""
     flags: dict[Flag, bool] = {
         "reply_retweet": reply.is_retweet,
         "reply_quote": reply.is_quote,

@@ -157,7 +157,7 @@ def _read_archive(file: RawFile) -> Iterator[Row]:
 
 
 def _beside(path: Path, name: str) -> list[Any] | None:
-    """What another file of an archive lists, None where it is missing or no such file."""
+    """The list in another file of an archive, None where it is missing or no such file."""
     other = path.with_name(name)
     if not other.is_file():
         return None

@@ -192,14 +192,14 @@ def _paired(
 
 
 def _all_tweets(tweets: dict[str, Post], pairs: list[Pair]) -> list[Tweet]:
-    own = {pair.tweet_id: pair for pair in pairs}
+    own, there = {pair.tweet_id: pair for pair in pairs}, {post.id for post in tweets.values()}
     found = [
         Tweet(
             **{name: getattr(pair, name) for name in Tweet.model_fields if name != "flags"},
             flags=[flag for flag in pair.flags if flag in ("retweet", "quote") or flag.startswith("tweet_")],
         )
         for pair in own.values()
-        if pair.tweet_id not in tweets
+        if pair.tweet_id not in there
     ]
     for post in tweets.values():
         found.append(

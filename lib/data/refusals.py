@@ -1,4 +1,4 @@
-"""What pairing tells people: why nothing could be used, with an example of every reason and its fix."""
+"""Sentences of pairing: why rows could not be used, with an example of every reason and its fix."""
 
 from collections import Counter
 from collections.abc import Sequence

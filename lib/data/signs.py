@@ -1,4 +1,4 @@
-"""What an item says about its post under many names: a reply to which, a quote, a retweet, media, links."""
+"""Signs under many names: that a post is a reply, and to which; a quote, a retweet; media and links."""
 
 import re
 from collections.abc import Iterator
@@ -11,14 +11,16 @@ _KIND = r"(?:status|tweet|post)"
 _REF = r"(?:id|idstr|url|link|permalink|results?)"
 # Spelled as `shapes.spelling` does: likeCount is likecount.
 _REPLY = re.compile(
-    rf"(?:in)?(?:reply|replying|replied|respon[sd]\w*)to.*|isa?reply{_KIND}?|replied{_KIND}.*|parent{_KIND}?{_REF}?"
+    rf"(?:in)?(?:reply|replying|replied|respon[sd]\w*)to.*|isa?reply{_KIND}?|replied{_KIND}.*"
+    rf"|parent{_KIND}?{_REF}?"
 )
-_PERSON = re.compile(r"user|screen|name|handle|author|account|profile|people")
+_NO_ID = re.compile(r"^isa?reply|user|screen|name|handle|author|account|profile|people")
 _QUOTE = re.compile(
     rf"isa?quoted?{_KIND}?|quot(?:e|ed|ing){_KIND}(?:id)?{_REF}?|quoted?{_REF}?|quot(?:e|ing)of{_REF}?"
 )
 _RETWEET = re.compile(
-    rf"isa?(?:retweet|repost){_KIND}?|(?:retweeted|reposted){_KIND}{_REF}?|(?:retweet|repost)(?:of|from)?{_KIND}?{_REF}?"
+    rf"isa?(?:retweet|repost){_KIND}?|(?:retweeted|reposted){_KIND}{_REF}?"
+    rf"|(?:retweet|repost)(?:of|from)?{_KIND}?{_REF}?"
 )
 _MEDIA = re.compile(
     r"(?:has|contains)?(?:attached|tweet)?(?:media|photo|video|image|picture|pic|gif|animatedgif)s?"
@@ -54,7 +56,7 @@ def parent_of(item: dict[str, Any]) -> Any:
         if kind == "repliedto" and (parent := _id_in(reference)):
             return parent
     for name, value in item.items():
-        if _REPLY.fullmatch(name) and (parent := _id_in(value, may_be_plain=not _PERSON.search(name))):
+        if _REPLY.fullmatch(name) and (parent := _id_in(value, may_be_plain=not _NO_ID.search(name))):
             return parent
     return None
 
@@ -66,7 +68,8 @@ def reply_sign(item: dict[str, Any], own_ids: tuple[str, ...]) -> str | None:
             return name
     if any(kind == "repliedto" for kind, _ in _references(item)):
         return "referenced_tweets"
-    if str(found(item, _TYPES)).lower().replace("_", "") in ("reply", "repliedto"):
+    kinds = (str(found(item, (name,))).lower().replace("_", "") for name in _TYPES)
+    if any(kind in ("reply", "repliedto") for kind in kinds):
         return "type"
     conversation = found(item, paths("conversationIdStr", "conversationId"))
     if not is_true(conversation) or str(conversation) in own_ids:
@@ -134,7 +137,7 @@ def _references(item: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 def _id_in(value: Any, may_be_plain: bool = True) -> Any:
     """An id, or a float that was one: as it is, in an object, or in the address of a post."""
     if isinstance(value, dict):
-        return _id_in(found(value, _IDS))
+        return _id_in(found(value, _IDS), may_be_plain)
     if (address := status_id(value)) or not may_be_plain or isinstance(value, bool) or is_absent(value):
         return address
     is_number = isinstance(value, int | float) and value > 0

@@ -1,4 +1,4 @@
-"""Every shape in which people have tweets gives the same pair; what is no shape is refused with a sentence."""
+"""Every shape in which people have tweets gives the same pair; what is none is refused with a sentence."""
 
 import csv
 import io
@@ -180,7 +180,6 @@ ARCHIVED = [
     {"tweet": {key: str(value) if key in COUNTED else value for key, value in item.items() if key != "user"}}
     for item in V11
 ]
-NO_PARENT = {"in_reply_to_status_id_str": None, "in_reply_to_screen_name": None}
 SHAPES = {
     "X API v2 page": [{"data": V2, "includes": {"users": USERS}, "meta": {"result_count": 2}}],
     "X API v2 page, the tweet included": [{"data": [V2[1]], "includes": {"users": USERS, "tweets": [V2[0]]}}],
@@ -307,8 +306,8 @@ def test_an_archive_gives_its_owners_replies_to_tweets_that_are_there(tmp_path, 
 def test_an_archive_without_its_owner_says_which_files_are_lacking(tmp_path):
     (rejection,) = joined_files(tmp_path, **{"tweets.js": archive()}).rejected
     assert "put both beside tweets.js" in rejection.detail
-    (rejection, _) = joined_files(tmp_path, **{"account.js": ACCOUNT}).rejected, 0
-    assert [one.reason for one in rejection] == ["missing_field"]  # followers of the reply's author
+    (rejection,) = joined_files(tmp_path, **{"account.js": ACCOUNT}).rejected
+    assert (rejection.reason, rejection.detail) == ("missing_field", "author.followers is absent")
 
 
 @pytest.mark.parametrize("name", ["archive.json", "archive.jsonl"])

@@ -127,8 +127,8 @@ def test_an_empty_set_is_an_error_that_says_what_to_do():
     with pytest.raises(
         UserError,
         match=(
-            r"val and test would be empty: 2 pairs of 1 tweet authors\. split_by_author \(val 0\.2, test 0\.3\) "
-            r"put \d in train, \d in val, \d in test\."
+            r"val and test would be empty: 2 pairs of 1 tweet authors\. "
+            r"split_by_author \(val 0\.2, test 0\.3\) put \d in train, \d in val, \d in test\."
         ),
     ):
         refuse_empty({"train": PAIRS[:2], "val": [], "test": []}, [], CONFIG)
@@ -142,10 +142,8 @@ def test_an_empty_set_names_the_rule_that_took_the_pairs():
         refuse_empty(left, rejected, CONFIG)
     assert "train would be empty" in str(refused.value)
     assert "1 in train" in str(refused.value)
-    assert (
-        "near_duplicate_across_splits took 1: the reply is too similar to a held-out one. Collect tweets that "
-        "differ more" in str(refused.value)
-    )
+    why = "near_duplicate_across_splits took 1: the reply is too similar to a held-out one. Collect tweets"
+    assert why in str(refused.value)
 
 
 CONFIG_OF_SET = DataConfig(
