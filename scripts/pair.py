@@ -33,8 +33,6 @@ def main() -> None:
             f"{folder / 'raw'} holds no *.jsonl, *.json or *.csv file. Collect first (`make collect`), or "
             f"put your own data there. {' '.join(ignored)}".rstrip()
         )
-    for sentence in ignored:
-        print(printable(f"  {sentence}"))
     joined = join(read_raw(files), Forgotten.load().holds)
 
     out = folder / "interim" / "pairs.jsonl"
@@ -57,7 +55,7 @@ def main() -> None:
         f"  {joined.n_rows:,} rows of {len(files):,} raw file(s); {len(joined.tweets):,} tweets, wrote "
         f"{out.with_name('tweets.jsonl')}"
     )
-    for sentence in notes(joined):
+    for sentence in (*ignored, *notes(joined)):
         print(printable(f"  note: {sentence}"))
     print(f"wrote {out}")
 

@@ -41,7 +41,7 @@ def is_absent(value: Any) -> bool:
 def is_true(value: Any) -> bool:
     """True of a yes, a name or a number: not of "false", "0", "no", or an object of empty parts."""
     if isinstance(value, dict):
-        return any(map(is_true, value.values()))
+        return any(bool(part) if isinstance(part, dict) else is_true(part) for part in value.values())
     return not is_absent(value) and value != 0 and str(value)[:8].strip().lower() not in _FALSE
 
 

@@ -82,7 +82,7 @@ def post_of(item: Any, source: str, collected_at: datetime) -> Post:
     versions = signs.versions_of(item, own_id)
     # A reply that begins with RT quotes by hand; the filter for copies judges that.
     is_retweet = signs.is_retweet(item) or (parent is None and text.startswith("RT @"))
-    if parent is None and not is_retweet and (sign := signs.reply_sign(item, versions)):
+    if parent is None and not signs.is_retweet(item) and (sign := signs.reply_sign(item, versions)):
         said = storable(str(item.get(sign, "another post's")))[:60]
         detail = f"{sign} is {said}: a reply, and no field names the tweet that it answers (inReplyToId)"
         raise BadItem("missing_field", detail)

@@ -14,7 +14,7 @@ from lib.data.sources import BOM, RawFile, Row
 
 MAX_LINE_BYTES = 16 * 2**20  # a note tweet with all its metadata has some 50 kB, a page of 100 some 2 MB
 # X's own archive: JSON behind an assignment.
-ARCHIVED_TWEETS = re.compile(rb"\s*window\.YTD\.(?:community_|deleted_)?tweets?\.part\d+\s*=\s*")
+ARCHIVED_TWEETS = re.compile(rb"\s*window\.YTD\.(?:community_)?tweets?\.part\d+\s*=\s*")
 _ARCHIVED = re.compile(rb"\s*window\.YTD\.\w+\.part\d+\s*=\s*")
 
 

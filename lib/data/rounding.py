@@ -24,13 +24,15 @@ def rounded_columns(posts: Iterable[Post], pairs: Iterable[Pair]) -> dict[str, s
         file = pair.source.rpartition(":")[0]
         columns[file, "tweet_id"].add((pair.tweet_id, pair.tweet))
         columns[file, "reply_id"].add((pair.reply_id, pair.reply))
+        columns[file, "one of its ids"] |= {(pair.tweet_id, pair.tweet), (pair.reply_id, pair.reply)}
     found: dict[str, str] = {}
     for (file, name), seen in columns.items():
         long = sorted(one for one, _ in seen if len(one) >= _LONG and one.isdigit())
         rounded = [one for one in long if one.endswith("0000")]
         if len(rounded) >= LEAST and len(rounded) > len(long) / 2:
-            found[file] = (
+            sentence = (
                 f"{name} is {rounded[0]}: {len(rounded):,} of the {len(long):,} long ids end in 0000, "
                 "because a spreadsheet rounded them to 15 digits, and different posts became one"
             )
+            found.setdefault(file, sentence)  # of a field before that of all
     return found

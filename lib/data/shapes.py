@@ -144,11 +144,14 @@ def _listed(value: Any, depth: int) -> Iterator[Any]:
 
 def is_post(value: dict[str, Any]) -> bool:
     """True of a post and of what stands in a post's place, be it broken; false of a page and of all else."""
-    inner = value.get("tweet")
-    if isinstance(inner, dict):
-        return is_post(inner)
+    value = _object(value, "tweet") or value
     names = {spelling(str(key)) for key, held in value.items() if not isinstance(held, dict | list)}
     return not (names.isdisjoint(_TEXT_NAMES) and set(map(spelling, map(str, value))).isdisjoint(_OF_POSTS))
+
+
+def is_text(name: str) -> bool:
+    """True of a field that holds a post's text."""
+    return spelling(name) in _TEXT_NAMES
 
 
 _TEXT_NAMES = {spelling(name) for name in (*TEXTS, *OTHER_TEXTS)}

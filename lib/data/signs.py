@@ -137,7 +137,7 @@ def _references(item: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 def _id_in(value: Any, may_be_plain: bool = True) -> Any:
     """An id, or a float that was one: as it is, in an object, or in the address of a post."""
     if isinstance(value, dict):
-        return _id_in(found(value, _IDS), may_be_plain)
+        value = found(value, _IDS)
     if (address := status_id(value)) or not may_be_plain or isinstance(value, bool) or is_absent(value):
         return address
     is_number = isinstance(value, int | float) and value > 0

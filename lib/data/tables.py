@@ -9,7 +9,7 @@ from typing import Any, TextIO
 from lib.base.errors import UserError
 from lib.data.fields import is_absent
 from lib.data.own_pairs import REQUIRED, missing_columns
-from lib.data.shapes import is_post, unknown_shape
+from lib.data.shapes import MAX_DEPTH, is_post, is_text, unknown_shape
 from lib.data.sources import RawFile, Row
 
 _OF_REPLIES = {name for name in REQUIRED if name.startswith("reply")}
@@ -85,13 +85,13 @@ def _row(file: RawFile, number: int, header: list[str], cells: list[str], is_ite
         return file.bad(number, "not_utf8", "a byte that is no UTF-8")
     named = {name: cell for name, cell in zip(header, cells, strict=False) if name and not is_absent(cell)}
     return file.row(
-        number, _nested({name: _held(cell) for name, cell in named.items()}) if is_items else named
+        number, _nested({name: _held(name, cell) for name, cell in named.items()}) if is_items else named
     )
 
 
-def _held(cell: str) -> Any:
+def _held(name: str, cell: str) -> Any:
     """A list or an object that was written into a cell, as JSON or as Python prints it; else the cell."""
-    if cell[:1] not in ("[", "{"):
+    if cell[:1] not in ("[", "{") or is_text(name):
         return cell
     for parse in (json.loads, ast.literal_eval):
         try:
@@ -105,7 +105,7 @@ def _nested(columns: dict[str, Any]) -> dict[str, Any]:
     """author/userName and author.userName go into one object `author`; media/0 and media/1 into a list."""
     root: dict[str, Any] = {}
     for name, value in columns.items():
-        *parents, last = name.replace("/", ".").split(".")
+        *parents, last = name.replace("/", ".").split(".", MAX_DEPTH)
         inside = root
         for parent in parents:
             held = inside.setdefault(parent, {})

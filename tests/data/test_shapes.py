@@ -1,5 +1,6 @@
 """Every shape in which people have tweets gives the same pair; what is none is refused with a sentence."""
 
+import contextlib
 import csv
 import io
 import json
@@ -322,6 +323,30 @@ def test_a_community_archive_is_read_and_its_likes_are_not(tmp_path, name):
     assert is_right(
         joined_files(tmp_path, **{name: json.dumps(content), "bought.json": json.dumps(APIFY[:1])})
     )
+
+
+def test_a_text_that_looks_like_a_list_is_a_text(tmp_path):
+    items = [{**APIFY[0], "text": "[1] swans, [2] geese"}, {**APIFY[1], "text": "[1]"}]
+    pair = the_pair(joined_files(tmp_path, **{"a.csv": table(items, "/")}))
+    assert (pair.tweet, pair.reply) == ("[1] swans, [2] geese", "[1]")
+
+
+def nest(name, depth=900):
+    value = {}
+    for _ in range(depth):
+        value = {name: value}
+    return value
+
+
+@pytest.mark.parametrize("name", ["tweet", "id", "media", "data", "legacy", "in_reply_to", "tweet_results"])
+def test_a_bottomless_item_is_a_rejected_row(tmp_path, name):
+    deep = {**APIFY[1], "inReplyToId": None, **nest(name)}
+    lines = [json.dumps(nest(name)), json.dumps(deep), *map(json.dumps, APIFY)]
+    joined = joined_files(tmp_path, **{"a.jsonl": "\n".join(lines)})
+    assert len(joined.pairs) == 1
+    wide = table([{f"{name}." * 5000 + "x": "x", **APIFY[0]}], ".")
+    with contextlib.suppress(UserError):  # that no shape has such columns, for one of the names
+        joined_files(tmp_path, **{"b.csv": wide})
 
 
 def test_a_note_tweet_is_whole(tmp_path):

@@ -40,6 +40,7 @@ def read(item):
         {"conversationId": "99"},
         {"conversation_id_str": "99"},
         {"conversation_id": 1.5e18},
+        {"isReply": True, "text": "RT @baker what a day"},
     ],
 )
 def test_any_sign_of_a_reply_without_a_parent_is_no_tweet(sign):

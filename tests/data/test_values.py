@@ -172,6 +172,11 @@ def test_items_whose_ids_a_spreadsheet_rounded_are_refused_too(field):
     assert (joined.pairs, joined.tweets, {one.reason for one in joined.rejected}) == ([], [], {"bad_id"})
 
 
+def test_a_single_row_with_both_ids_rounded_is_refused(tmp_path):
+    row = {**ROW, "tweet_id": rounded(ROW["tweet_id"]), "reply_id": rounded(ROW["reply_id"])}
+    assert joined_file(tmp_path, table(row)).pairs == []
+
+
 def test_a_rounded_file_does_not_spoil_the_others_and_is_told(tmp_path):
     joined_file(
         tmp_path, table(*({**row, "reply_id": rounded(row["reply_id"])} for row in ROWS)), "excel.csv"
@@ -192,6 +197,7 @@ NAMED = {
     "a.ZIP": (b"PK\x03\x04", "tweets.js, account.js and follower.js"),
     "a.parquet": (b"PAR1", "write it as JSON Lines"),
     "notes.txt": (b"call mum", "neither JSON nor a table"),
+    "deleted-tweets.js": (b"window.YTD.deleted_tweets.part0 = []", "only tweets.js holds tweets"),
     "like.js": (b"window.YTD.like.part0 = []", "only tweets.js holds tweets"),
     "picture.png": (b"\x89PNG", "neither JSON nor a table"),
 }
