@@ -37,6 +37,8 @@ _CREATED = paths(
     "createdAt", "tweet_created_at", "date", "timestamp", "timeParsed", "created_utc", "datetime"
 )
 _CONVERSATION = paths("conversationIdStr", "conversationId")
+_LANGUAGE, _COLLECTED = paths("lang", "language"), paths("collectedAt", "scrapedAt")
+_ERRORS = paths("error", "errors", "errorMessage")
 _AUTHOR = paths("author", "user")
 _HANDLE = paths(
     *("screen_name", "userName", "handle", "author_username", "author_screen_name", "author_handle"),
@@ -96,8 +98,8 @@ def post_of(item: Any, source: str, collected_at: datetime) -> Post:
         created_at=to_moment(found(item, _CREATED), "createdAt"),
         parent=None if parent is None else to_id(parent, "inReplyToId"),
         conversation=_optional_id(found(item, _CONVERSATION)),
-        lang=to_language(found(item, paths("lang", "language"))),
-        collected_at=_optional_moment(found(item, paths("collectedAt", "scrapedAt"))) or collected_at,
+        lang=to_language(found(item, _LANGUAGE)),
+        collected_at=_optional_moment(found(item, _COLLECTED)) or collected_at,
         source=source,
         is_retweet=is_retweet,
         is_quote=signs.is_quote(item),
@@ -172,9 +174,7 @@ def _tweet_in(item: Any) -> dict[str, Any]:
     kind = str(post.get("type") or post.get("typename") or "").lower()
     if "tombstone" in kind or "unavailable" in kind or post.get("tombstone"):
         raise BadItem("unavailable", "deleted, withheld or private")
-    if kind == "error" or (
-        found(post, paths("error", "errors", "errorMessage")) is not None and found(post, _TEXTS) is None
-    ):
+    if kind == "error" or (found(post, _ERRORS) is not None and found(post, _TEXTS) is None):
         raise BadItem("error_row", "the provider reports an error in place of a tweet")
     if kind in ("user", "list", "trend", "community"):
         raise BadItem("not_an_item", f"a {kind}, not a tweet")

@@ -76,6 +76,10 @@ def spelled(value: dict[Any, Any], depth: int = MAX_DEPTH) -> dict[str, Any]:
     return renamed
 
 
+_GRAPHQL_USER = paths("core.user_results.result", "core.user_result.result")
+_GRAPHQL_NOTE = paths("note_tweet.note_tweet_results.result.text")
+
+
 def flat(item: dict[str, Any]) -> dict[str, Any]:
     """An item under the spellings of its names, with what its shape nests brought to the top."""
     if isinstance(inner := item.get("tweet"), dict):  # {"tweet": {...}, "author": {...}}
@@ -83,11 +87,9 @@ def flat(item: dict[str, Any]) -> dict[str, Any]:
     item = spelled(item)
     if isinstance(legacy := item.get("legacy"), dict):  # X's GraphQL
         item = {**item, **legacy}
-        if isinstance(
-            author := found(item, paths("core.user_results.result", "core.user_result.result")), dict
-        ):
+        if isinstance(author := found(item, _GRAPHQL_USER), dict):
             item["user"] = {**author, **_object(author, "legacy"), **_object(author, "core")}
-        if text := found(item, paths("note_tweet.note_tweet_results.result.text")):
+        if text := found(item, _GRAPHQL_NOTE):
             item["fulltext"] = text
     if isinstance(whole := item.get("extendedtweet"), dict):  # the item around it is cut, its links too
         kept = {name: whole[name] for name in ("fulltext", "entities", "extendedentities") if name in whole}

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from lib.data.fields import is_absent, is_true
@@ -43,6 +44,7 @@ _VERSIONS = paths(
     ),
     *("edit_history.edit_tweet_ids", "edit_history.tweet_ids", "edit_tweet_ids"),
 )
+_CONVERSATION = paths("conversationIdStr", "conversationId")
 _STATUS = re.compile(r"/status(?:es)?/(\d+)")
 _TYPES = paths("type", "tweet_type", "post_type", "kind")
 
@@ -56,7 +58,7 @@ def parent_of(item: dict[str, Any]) -> Any:
         if kind == "repliedto" and (parent := _id_in(reference)):
             return parent
     for name, value in item.items():
-        if _REPLY.fullmatch(name) and (parent := _id_in(value, may_be_plain=not _NO_ID.search(name))):
+        if "reply" in _meanings(name) and (parent := _id_in(value, may_be_plain=not _NO_ID.search(name))):
             return parent
     return None
 
@@ -64,14 +66,16 @@ def parent_of(item: dict[str, Any]) -> Any:
 def reply_sign(item: dict[str, Any], own_ids: tuple[str, ...]) -> str | None:
     """The first field that says that a flat item is a reply, or None. own_ids: of all its versions."""
     for name, value in item.items():
-        if (_REPLY.fullmatch(name) and is_true(value)) or (name == "reply" and str(value).lower() == "true"):
+        if ("reply" in _meanings(name) and is_true(value)) or (
+            name == "reply" and str(value).lower() == "true"
+        ):
             return name
     if any(kind == "repliedto" for kind, _ in _references(item)):
         return "referenced_tweets"
     kinds = (str(found(item, (name,))).lower().replace("_", "") for name in _TYPES)
     if any(kind in ("reply", "repliedto") for kind in kinds):
         return "type"
-    conversation = found(item, paths("conversationIdStr", "conversationId"))
+    conversation = found(item, _CONVERSATION)
     if not is_true(conversation) or str(conversation) in own_ids:
         return None
     # A float that lost its last digits is still its own id, if that id loses the same ones.
@@ -90,17 +94,17 @@ def versions_of(item: dict[str, Any], own_id: str) -> tuple[str, ...]:
 
 def is_quote(item: dict[str, Any]) -> bool:
     """True of a flat item that quotes another post, under whatever name it says so."""
-    return _says(item, _QUOTE) or any(kind == "quoted" for kind, _ in _references(item))
+    return _says(item, "quote") or any(kind == "quoted" for kind, _ in _references(item))
 
 
 def is_retweet(item: dict[str, Any]) -> bool:
     """True of a flat item that repeats another post. v1.1's `retweeted` is about the reader, and no sign."""
-    return _says(item, _RETWEET) or any(kind == "retweeted" for kind, _ in _references(item))
+    return _says(item, "retweet") or any(kind == "retweeted" for kind, _ in _references(item))
 
 
 def has_media(item: dict[str, Any]) -> bool:
     """True of a flat item with a picture, a video or a GIF."""
-    return _says(item, _MEDIA) or is_true(found(item, _MEDIA_PATHS))
+    return _says(item, "media") or is_true(found(item, _MEDIA_PATHS))
 
 
 def has_links(item: dict[str, Any]) -> bool:
@@ -114,9 +118,16 @@ def status_id(value: Any) -> str | None:
     return match[1] if match else None
 
 
-def _says(item: dict[str, Any], names: re.Pattern[str]) -> bool:
+@lru_cache(maxsize=10_000)
+def _meanings(name: str) -> frozenset[str]:
+    """The kinds of fields that a name is one of; items have the same few names again and again."""
+    patterns = {"reply": _REPLY, "quote": _QUOTE, "retweet": _RETWEET, "media": _MEDIA}
+    return frozenset(kind for kind, pattern in patterns.items() if pattern.fullmatch(name))
+
+
+def _says(item: dict[str, Any], kind: str) -> bool:
     return any(
-        names.fullmatch(name)
+        kind in _meanings(name)
         and is_true(value)
         and not (name in _COUNTABLE and isinstance(value, int | float) and not isinstance(value, bool))
         for name, value in item.items()
