@@ -109,7 +109,8 @@ def items_in(value: Any, depth: int = MAX_DEPTH) -> Iterator[Any]:
     posts = list(_posts_in(value, depth))
     for post in posts or [value]:
         yield post
-        yield from _answered(post)
+        for other in _alongside(post) if depth else ():
+            yield from items_in(other, depth - 1)
 
 
 def _posts_in(value: Any, depth: int) -> Iterator[Any]:
@@ -210,11 +211,16 @@ def with_author(entry: Any, account: dict[str, Any], n_followers: int | None) ->
     return post if "user" in post or "author" in post else {**post, "user": author}
 
 
-def _answered(post: Any) -> Iterator[dict[str, Any]]:
-    """The tweets that a flattened item of X's API v2 answers, where it holds them whole."""
-    for one in _dicts(post.get("referenced_tweets") if isinstance(post, dict) else None):
+def _alongside(post: Any) -> Iterator[dict[str, Any]]:
+    """The posts that an item holds whole: what it answers, in X's API v2 flattened; else its replies."""
+    if not isinstance(post, dict):
+        return
+    for one in _dicts(post.get("referenced_tweets")):
         if one.get("type") == "replied_to" and one.get("text"):
             yield {name: value for name, value in one.items() if name != "type"}
+    for one in _dicts(post.get("replies") or post.get("comments")):
+        if is_post(one):
+            yield one
 
 
 def _dicts(values: Any) -> list[dict[str, Any]]:

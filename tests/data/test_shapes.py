@@ -201,6 +201,8 @@ SHAPES = {
     "twitterapi.io page": [{"tweets": APIFY, "has_next_page": True, "next_cursor": "x"}],
     "a page in a page": [{"status": "success", "code": 0, "data": {"tweets": APIFY}}],
     "a tweet and its replies": [{"tweet_data": APIFY[0], "replies": [APIFY[1]]}],
+    "a tweet that holds its replies": [{**APIFY[0], "replies": [APIFY[1]]}],
+    "a wrapped tweet beside its replies": [{"tweet": APIFY[0], "replies": [{"tweet": APIFY[1]}]}],
     "Apify": APIFY,
 }
 
