@@ -153,8 +153,9 @@ ifndef PROCESSED_ONLY
 # Items in raw/, and those that `collect: {files: [...]}` names elsewhere.
 NAMED := $(shell [ -f $(DATA_CONFIG) ] && tr -d \"\' <$(DATA_CONFIG) | \
   sed -n 's/.*[{,[:space:]]files:[[:space:]]*\[\([^]]*\)\].*/\1/p' | tr ',' ' ')
-RAW := $(filter-out $(D)/raw/manifest.json,\
-  $(wildcard $(D)/raw/*.jsonl $(D)/raw/*.json $(D)/raw/*.csv $(NAMED)))
+# Whatever lies there, be it named as ignored; a name may hold spaces ("tweets (1).csv").
+RAW := $(shell [ ! -d $(D)/raw ] || find -L $(D)/raw/ -maxdepth 1 ! -type d ! -type l ! -name manifest.json \
+  ! -name '*:*' | sed 's/ /\\ /g') $(wildcard $(NAMED))
 
 .PHONY: collect
 collect: $(STAMP) ## buy tweets and replies for DATA: estimate, question, hard cap; goes on where it stopped

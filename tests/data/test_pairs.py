@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from lib.base.errors import UserError
-from lib.data.pairs import join, refuse_nothing
+from lib.data.pairs import join
+from lib.data.refusals import refuse_nothing
 from tests.items import REPLY_ID, SEEN, TWEET_ID, joined_of, reply_item, rows_of, tweet_item
 
 
