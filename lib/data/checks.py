@@ -1,6 +1,5 @@
 """The cheap checks of the filter: one function per reason, each of them looks at one pair."""
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 
 from lib.base.schema import Pair, Tweet
@@ -16,13 +15,12 @@ from lib.data.text import (
     pii,
     reply_length,
     unescaped,
+    without_picture_link,
 )
 
 Problem = tuple[str, str]  # a reason (one of the fixed words) and its detail: value and bound
 Check = Callable[[Pair, FilterConfig], Problem | None]
 SHORT_CHARS = 40  # below, langdetect is a guess: 15 % wrong at 21 to 40 characters, 1 % above 80
-# X writes a tweet's own picture as a link at its end.
-_PICTURE_LINK = re.compile(r"\s*(?:https?://t\.co/|pic\.twitter\.com/)\w+\s*$")
 
 
 def tweet_problem(tweet: Tweet, config: FilterConfig) -> Problem | None:
@@ -77,7 +75,7 @@ def _unseen(tweet: Tweet | Pair, config: FilterConfig) -> Problem | None:
     """What the tweet is about is a picture or a page that the model never sees."""
     if "tweet_media" in tweet.flags and not config.tweet_media:
         return "tweet_media", "a picture or video in the tweet"
-    text = _PICTURE_LINK.sub("", tweet.tweet) if "tweet_media" in tweet.flags else tweet.tweet
+    text = without_picture_link(tweet.tweet) if "tweet_media" in tweet.flags else tweet.tweet
     if not config.tweet_url and ("tweet_url" in tweet.flags or has_url(text)):
         return "tweet_url", "a link in the tweet" + ("" if has_url(text) else " (in its entities)")
     return None

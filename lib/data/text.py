@@ -29,6 +29,7 @@ _GOES_ON = re.compile(
 )
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});")
 _LINK = re.compile(r"(?:https?://|\bpic\.twitter\.com/)\S+", re.IGNORECASE)
+_PICTURE_LINK = re.compile(r"\s*(?:https?://t\.co/|pic\.twitter\.com/)\w+\s*$")
 # Without http:// a domain counts where it ends like one, or in two letters and a path. A capital after the
 # full stop starts a sentence whose space is missing: "etc.So", "Great.AI next".
 _LABEL = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+"
@@ -183,6 +184,11 @@ def hidden_control_tokens(text: str) -> list[str]:
 def has_url(text: str) -> bool:
     """A link, or a bare domain: t.co/x, example.com, but not the missing space in "etc.So"."""
     return bool(_LINK.search(text) or _BARE_DOMAIN.search(text))
+
+
+def without_picture_link(text: str) -> str:
+    """A post that has a picture, without the link at its end by which X's text names it."""
+    return _PICTURE_LINK.sub("", text)
 
 
 def hashtags(text: str) -> list[str]:
