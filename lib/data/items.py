@@ -22,6 +22,7 @@ from lib.data.fields import (
     to_text,
 )
 from lib.data.shapes import OTHER_TEXTS, TEXTS, flat, found, is_post, paths, unknown_shape
+from lib.data.text import has_url, without_picture_link
 
 # A dot goes one level down, case and punctuation do not matter; the first name that holds something wins.
 ID_FIELDS = ("id_str", "idStr", "rest_id", "id", "tweet_id", "tweetId")
@@ -111,12 +112,13 @@ def post_of(item: Any, source: str, collected_at: datetime) -> Post:
 
 def tweet_flags(tweet: Post) -> list[Flag]:
     """Flags of a pair: all that an item says of a tweet beside its text."""
+    text = without_picture_link(tweet.text) if "media" in tweet.marks else tweet.text
     flags: dict[Flag, bool] = {
         "retweet": tweet.is_retweet,
         "quote": tweet.is_quote,
         "tweet_truncated": "truncated" in tweet.marks,
         "tweet_media": "media" in tweet.marks,
-        "tweet_url": "url" in tweet.marks,  # links in the text are for the filter to find
+        "tweet_url": "url" in tweet.marks or has_url(text),
     }
     return [flag for flag, is_set in flags.items() if is_set]
 
