@@ -78,7 +78,7 @@ def trim(
         return list(pairs), []
     groups: tuple[Callable[[Pair], str], ...] = (
         lambda pair: pair.tweet_id,
-        lambda pair: pair.reply_author.casefold(),
+        author_of,
         lambda pair: topic_of(pair, topics),
     )
     ranked = sorted(pairs, key=lambda pair: (-(pair.quality or 0.0), pair.id))
@@ -101,22 +101,30 @@ def trim(
 def capped(
     pairs: Sequence[Pair], per_author: int | None, per_tweet: int | None
 ) -> tuple[list[Pair], list[tuple[Pair, str, str]]]:
-    """At most so many replies of one author, and to one tweet, over the whole set: the best by quality.
+    """At most so many replies to one tweet, then of one author, over the whole set: the best by quality.
 
-    Returns kept, in the order of pairs, and (pair, reason, detail). None: no cap.
+    Returns kept, in the order of pairs, and (pair, reason, detail). None: no cap. One cap after the other, so
+    that a large set can be capped in parts: tweet by tweet, then author by author.
     """
-    n_author: dict[str, int] = defaultdict(int)
-    n_tweet: dict[str, int] = defaultdict(int)
-    dropped: dict[str, tuple[Pair, str, str]] = {}
-    for pair in sorted(pairs, key=lambda pair: (-quality(pair), pair.id)):
-        author = pair.reply_author.lstrip("@").casefold()
-        if per_author is not None and n_author[author] >= per_author:
-            detail = f"{per_author} better replies of this author are kept"
-            dropped[pair.id] = pair, "replies_per_author", detail
-        elif per_tweet is not None and n_tweet[pair.tweet_id] >= per_tweet:
-            detail = f"{per_tweet} better replies to this tweet are kept"
-            dropped[pair.id] = pair, "replies_per_tweet", detail
-        else:
-            n_author[author] += 1
-            n_tweet[pair.tweet_id] += 1
-    return [pair for pair in pairs if pair.id not in dropped], list(dropped.values())
+    kept, dropped = list(pairs), []
+    rules: tuple[tuple[str, str, int | None, Callable[[Pair], str]], ...] = (
+        ("replies_per_tweet", "to this tweet", per_tweet, lambda pair: pair.tweet_id),
+        ("replies_per_author", "of this author", per_author, author_of),
+    )
+    for reason, whose, most, group in rules:
+        if most is None:
+            continue
+        seen: dict[str, int] = defaultdict(int)
+        over: set[str] = set()
+        for pair in sorted(kept, key=lambda pair: (-quality(pair), pair.id)):
+            seen[group(pair)] += 1
+            if seen[group(pair)] > most:
+                over.add(pair.id)
+                dropped.append((pair, reason, f"{most} better replies {whose} are kept"))
+        kept = [pair for pair in kept if pair.id not in over]
+    return kept, dropped
+
+
+def author_of(pair: Pair) -> str:
+    """The reply's author, however the handle is spelled."""
+    return pair.reply_author.lstrip("@").casefold()

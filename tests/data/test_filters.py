@@ -6,6 +6,7 @@ from lib.base.schema import Rejection
 from lib.base.settings import FilterConfig, PreferencesConfig
 from lib.data.checks import tweet_problem
 from lib.data.filters import REPLY_ENGAGEMENT, filter_pairs
+from lib.data.quality import capped
 from tests.items import GOOD_REPLY, english, filtered_of, joined_of, outcome, pairs_of, reply_item, tweet_item
 
 LONG_TAIL = " and nobody in this whole town would believe it"
@@ -264,6 +265,27 @@ def test_an_author_is_capped_over_all_tweets_files_and_spellings():
     result = filtered_of(pairs, max_replies_per_author=3, promotion="keep")
     assert len(result.kept) == 3
     assert [one.reason for one in result.rejected] == ["replies_per_author"] * 9
+
+
+def test_a_set_can_be_capped_tweet_by_tweet_and_then_author_by_author():
+    (pair,) = pairs_of()
+    made = [
+        pair.model_copy(
+            update={
+                "reply_id": str(k),
+                "tweet_id": str(k % 3),
+                "reply_author": f"a{k % 4}",
+                "reply_likes": 5 + k * 7 % 50,
+            }
+        )
+        for k in range(60)
+    ]
+    whole, _ = capped(made, 4, 12)
+    by_tweet = [
+        one for tweet in "012" for one in capped([p for p in made if p.tweet_id == tweet], None, 12)[0]
+    ]
+    assert {one.id for one in capped(by_tweet, 4, None)[0]} == {one.id for one in whole}
+    assert len(whole) == 16
 
 
 def test_a_reply_above_the_cap_of_its_tweet_can_still_be_compared():
