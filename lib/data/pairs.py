@@ -9,7 +9,7 @@ from lib.data.fields import BadItem
 from lib.data.items import Post, post_of, reply_flags, seen_of, tweet_flags
 from lib.data.own_pairs import extra_fields, is_pair, pair_of
 from lib.data.rounding import rounded_columns
-from lib.data.sources import Row
+from lib.data.sources import Row, place_of
 
 
 @dataclass
@@ -62,7 +62,7 @@ def join(rows: Iterable[Row], is_forgotten: Callable[..., bool] = lambda *names:
     joined.tweets = _all_tweets(tweets, joined.pairs)
     joined.n_tweet_rows = len(tweets)
     joined.rejected.sort(
-        key=lambda rejection: (_place(rejection.pair.get("source", "")), rejection.id, rejection.reason)
+        key=lambda rejection: (place_of(rejection.pair.get("source", "")), rejection.id, rejection.reason)
     )
     return joined
 
@@ -96,12 +96,12 @@ def _unusable(row: Row, bad: BadItem) -> Rejection:
 
 def _note_extra(row: Row, joined: Joined) -> None:
     if extra := extra_fields(row.value):
-        names = joined.ignored_fields.setdefault(_place(row.where)[0], [])
+        names = joined.ignored_fields.setdefault(place_of(row.where)[0], [])
         names += [name for name in extra if name not in names]
 
 
 def _is_rounded(one: Post | Pair, joined: Joined) -> bool:
-    detail = joined.rounded.get(_place(one.source)[0])
+    detail = joined.rounded.get(place_of(one.source)[0])
     if detail is not None and isinstance(one, Pair):
         joined.rejected.append(Rejection.of(one, "pair", "bad_id", detail))
     elif detail is not None:
@@ -119,7 +119,7 @@ def _newest(posts: list[Post], roots: dict[str, str], joined: Joined) -> dict[st
             post.collected_at,
             post.likes + post.retweets,
             post.likes,
-            _place(post.source),
+            place_of(post.source),
             post.text,
         ),
     ):
@@ -137,7 +137,7 @@ def _newest_pairs(pairs: list[Pair], joined: Joined) -> list[Pair]:
         key=lambda pair: (
             pair.collected_at,
             pair.reply_likes + pair.reply_retweets,
-            _place(pair.source),
+            place_of(pair.source),
             pair.tweet_id,
         ),
     ):
@@ -234,9 +234,3 @@ def _dropped(post: Post, reason: str, detail: str) -> Rejection:
 
 def _order(pair: Pair) -> tuple[Any, ...]:
     return (pair.tweet_created_at, pair.tweet_id, pair.reply_created_at, pair.reply_id)
-
-
-def _place(source: str) -> tuple[str, int]:
-    """items.jsonl:12 -> ("items.jsonl", 12): line 9 comes before line 10."""
-    name, _, number = source.rpartition(":")
-    return name, int(number) if number.isdigit() else 0

@@ -1,16 +1,13 @@
 """Reads raw/ as it came: every line is a row or a reason why not, and no line stops the others."""
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 from lib.base.errors import UserError
 from lib.base.seals import checked, missing_raw
-from lib.base.strict_json import parse_line
 from lib.base.text_files import refuse_no_file
-from lib.data.fields import BadItem, to_moment
 from lib.data.json_rows import ARCHIVED_TWEETS, read_json_rows
-from lib.data.sources import BOM, RawFile, Row
+from lib.data.sources import BOM, RawFile, Row, collected_at
 from lib.data.tables import read_table
 
 TABLES = (".csv", ".tsv")
@@ -50,7 +47,7 @@ def raw_files(folder: Path, others: Iterable[str] = ()) -> list[RawFile]:
             )
         if reason := _why_not(path):
             raise UserError(f"{path} (collect.files) cannot be read: {reason}.")
-    return [RawFile(checked(path), _collected_at(path)) for path in (*inside, *outside)]
+    return [RawFile(checked(path), collected_at(path)) for path in (*inside, *outside)]
 
 
 def ignored_files(folder: Path) -> list[str]:
@@ -91,22 +88,6 @@ def _why_not(path: Path) -> str | None:
 def _head(path: Path) -> bytes:
     with path.open("rb") as handle:
         return handle.read(4096).removeprefix(BOM)
-
-
-def _collected_at(path: Path) -> datetime:
-    """From the file beside it (<name>.meta.json), else the file's own time."""
-    for meta in (path.with_suffix(".meta.json"), path.with_name(path.name + ".meta.json")):
-        if meta.is_file():
-            values = parse_line(meta.read_bytes(), str(meta))
-            try:
-                return to_moment(
-                    values.get("collected_at") if isinstance(values, dict) else None, "collected_at"
-                )
-            except BadItem as bad:
-                raise UserError(
-                    f"{meta}: {bad.detail}. Write it as 2025-01-31T12:00:00Z, or move the file away."
-                ) from bad
-    return datetime.fromtimestamp(int(path.stat().st_mtime), UTC)
 
 
 def read_raw(files: Iterable[RawFile]) -> Iterator[Row]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from lib.base.errors import UserError
 from lib.base.schema import Rejection
 from lib.data.pairs import Joined
+from lib.data.sources import place_of
 
 FILLER = "provider_filler"
 FIXES = {
@@ -33,9 +34,9 @@ FIXES = {
 def refuse_unknown(joined: Joined) -> None:
     """Raise UserError for a file of which no row has a known shape."""
     unknown: dict[str, Rejection] = {}
-    used = {one.source.rpartition(":")[0] for one in (*joined.pairs, *joined.tweets)}
+    used = {place_of(one.source)[0] for one in (*joined.pairs, *joined.tweets)}
     for one in joined.rejected:
-        file = _source(one).rpartition(":")[0]
+        file = place_of(_source(one))[0]
         if one.reason == "unknown_shape":
             unknown.setdefault(file, one)
         else:

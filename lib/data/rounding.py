@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from lib.base.schema import Pair
 from lib.data.items import Post
+from lib.data.sources import place_of
 
 LEAST = 2  # ids; one in 10,000 ends in 0000 by itself
 _LONG = 16  # digits
@@ -15,18 +16,8 @@ def rounded_columns(posts: Iterable[Post], pairs: Iterable[Pair]) -> dict[str, s
 
     What has one id and two texts counts twice: these are two posts.
     """
-    columns: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
-    for post in posts:
-        file = post.source.rpartition(":")[0]
-        columns[file, "id"].add((post.id, post.text))
-        columns[file, "inReplyToId"].add((post.parent or "", ""))
-    for pair in pairs:
-        file = pair.source.rpartition(":")[0]
-        columns[file, "tweet_id"].add((pair.tweet_id, pair.tweet))
-        columns[file, "reply_id"].add((pair.reply_id, pair.reply))
-        columns[file, "one of its ids"] |= {(pair.tweet_id, pair.tweet), (pair.reply_id, pair.reply)}
     found: dict[str, str] = {}
-    for (file, name), seen in columns.items():
+    for (file, name), seen in _columns(posts, pairs).items():
         long = sorted(one for one, _ in seen if len(one) >= _LONG and one.isdigit())
         rounded = [one for one in long if one.endswith("0000")]
         if len(rounded) >= LEAST and len(rounded) > len(long) / 2:
@@ -36,3 +27,18 @@ def rounded_columns(posts: Iterable[Post], pairs: Iterable[Pair]) -> dict[str, s
             )
             found.setdefault(file, sentence)  # of a field before that of all
     return found
+
+
+def _columns(posts: Iterable[Post], pairs: Iterable[Pair]) -> dict[tuple[str, str], set[tuple[str, str]]]:
+    """(file, field) -> (id, text) of its rows."""
+    columns: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
+    for post in posts:
+        file = place_of(post.source)[0]
+        columns[file, "id"].add((post.id, post.text))
+        columns[file, "inReplyToId"].add((post.parent or "", ""))
+    for pair in pairs:
+        file = place_of(pair.source)[0]
+        columns[file, "tweet_id"].add((pair.tweet_id, pair.tweet))
+        columns[file, "reply_id"].add((pair.reply_id, pair.reply))
+        columns[file, "one of its ids"] |= {(pair.tweet_id, pair.tweet), (pair.reply_id, pair.reply)}
+    return columns
