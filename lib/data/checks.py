@@ -72,7 +72,7 @@ def _url(pair: Pair, config: FilterConfig) -> Problem | None:
 
 
 def _unseen(tweet: Tweet | Pair, config: FilterConfig) -> Problem | None:
-    """What the tweet is about is a picture or a page that the model never sees."""
+    """A tweet about a picture or a page that the model never sees."""
     if "tweet_media" in tweet.flags and not config.tweet_media:
         return "tweet_media", "a picture or video in the tweet"
     text = without_picture_link(tweet.tweet) if "tweet_media" in tweet.flags else tweet.tweet

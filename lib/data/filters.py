@@ -216,7 +216,7 @@ def replies_in(rejected: Iterable[Rejection]) -> list[tuple[str, str]]:
 
 
 def noted(kept: Iterable[Pair]) -> list[tuple[str, int]]:
-    """What people are told about kept pairs, and about how many, most frequent first."""
+    """Signs told to people about kept pairs, and on how many, most frequent first."""
     counts = Counter(note for pair in kept if pair.validation for note in pair.validation.reasons)
     return [
         (NOTES.get(note, note), n) for note, n in sorted(counts.items(), key=lambda item: (-item[1], item))

@@ -25,7 +25,7 @@ class GpuNeeds:
 
 
 def gpu_needs(config: TrainConfig, shape: Shape, tokens: Tokens) -> GpuNeeds:
-    """What a rented machine has to have, and how long it is needed."""
+    """The needs of a rented machine: its memory, and for how long."""
     checkpointing = config.gradient_checkpointing is True
     wanted = config.micro_batch if isinstance(config.micro_batch, int) else FULL_BATCH
     at_once = min(wanted, config.effective_batch)
