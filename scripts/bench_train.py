@@ -1,4 +1,5 @@
-"""Speed, memory and time to the first step of training a model of Qwen3-8B's shape with random weights.
+"""Speed, memory and time to the first step of training a model of Qwen3-8B's shape with random weights, five
+ways.
 
     python -m scripts.bench_train [--write docs/benchmarks.md] [--data configs/train-qwen3-8b.yaml]
 
@@ -12,18 +13,9 @@ from typing import Any
 
 from lib.base.benchmarks import in_fresh_process, write_table
 from lib.base.console import parser, run
-from lib.train.bench_table import bench_page, lengths_of
-from lib.train.speed import (
-    ARMS,
-    MEMORY_ARMS,
-    QWEN3_8B,
-    SMALL,
-    Arm,
-    matmul_rate,
-    measure,
-    typical_lengths,
-    write_weights,
-)
+from lib.train.bench_table import bench_page
+from lib.train.random_model import QWEN3_8B, SMALL, lengths_of, typical_lengths, write_weights
+from lib.train.speed import ARMS, MEMORY_ARMS, Arm, matmul_rate, measure
 
 N_ROWS = 1_000
 
@@ -66,7 +58,8 @@ def main() -> None:
 
 
 def tried(name: str, function: Any, *args: Any) -> Any:
-    """function(*args) in a fresh process, or why it could not: a failing arm must not cost the others."""
+    """function(*args) in a fresh process, or why it could not: one arm that fails must not cost the
+    others."""
     try:
         result = in_fresh_process(function, *args)
     except Exception as error:

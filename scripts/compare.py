@@ -9,7 +9,9 @@ from pathlib import Path
 
 from lib.base.console import parser, printable, run
 from lib.base.files import write_text
-from lib.evaluate.compare import compare_runs, page, read_runs, text
+from lib.evaluate.compare import compare_runs
+from lib.evaluate.compare_page import page, text
+from lib.evaluate.runs import read_runs
 
 
 def main() -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from lib.base.console import parser, printable, run
 from lib.base.costs import costs, table
+from lib.train.manifest import training_usd
 
 
 def main() -> None:
     parser(__doc__).parse_args()
-    print(printable(table(costs(Path()))))
+    print(printable(table(costs(Path(), training_usd(Path())))))
 
 
 if __name__ == "__main__":

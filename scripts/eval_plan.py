@@ -8,10 +8,10 @@ next step. Writes nothing.
 
 from pathlib import Path
 
-from lib.base.config import config_name, load_config
 from lib.base.console import parser, printable, run
-from lib.base.settings import EvalConfig, TrainConfig
-from lib.evaluate.eval_plan import eval_plan, text
+from lib.evaluate.eval_plan import eval_plan
+from lib.evaluate.eval_plan_text import text
+from lib.evaluate.evaluation import Evaluation
 
 
 def main() -> None:
@@ -19,8 +19,7 @@ def main() -> None:
     arguments.add_argument("--config", type=Path, required=True, help="configs/train-<run>.yaml")
     arguments.add_argument("--eval", type=Path, required=True, help="configs/eval-<name>.yaml")
     args = arguments.parse_args()
-    config, evaluation = load_config(args.config, TrainConfig), load_config(args.eval, EvalConfig)
-    print(printable(text(eval_plan(config_name(args.config), config, evaluation))))
+    print(printable(text(eval_plan(Evaluation.of(args.config, args.eval)))))
 
 
 if __name__ == "__main__":

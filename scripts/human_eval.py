@@ -14,11 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lib.base.config import config_name, load_config
 from lib.base.console import load_env, parser, printable, run
 from lib.base.errors import UserError
-from lib.base.settings import EvalConfig, TrainConfig
-from lib.evaluate.answers import Evaluation
+from lib.evaluate.evaluation import Evaluation
 from lib.evaluate.people_page import make_items, write_files
 from lib.evaluate.people_report import take_in
 
@@ -47,11 +45,7 @@ def main() -> None:
     args = parse_args()
     if args.limit is not None and args.limit < 1:
         raise UserError(f"--limit {args.limit}: ask about one tweet or more.")
-    name = config_name(args.config)
-    folder = Path("adapters") / name / "eval" / config_name(args.eval)
-    evaluation = Evaluation(
-        name, load_config(args.config, TrainConfig), load_config(args.eval, EvalConfig), folder
-    )
+    evaluation = Evaluation.of(args.config, args.eval)
     if args.files:
         import_answers(evaluation, args.files)
         return

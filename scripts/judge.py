@@ -13,11 +13,9 @@ import signal
 import sys
 from pathlib import Path
 
-from lib.base.config import config_name, load_config
 from lib.base.console import load_env, parser, printable, run
 from lib.base.files import lock
-from lib.base.settings import EvalConfig, TrainConfig
-from lib.evaluate.answers import Evaluation
+from lib.evaluate.evaluation import Evaluation
 from lib.evaluate.verdicts import make_judgments, summary
 
 
@@ -30,15 +28,14 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    config, evaluation = load_config(args.config, TrainConfig), load_config(args.eval, EvalConfig)
-    name = config_name(args.config)
-    folder = Path("adapters") / name / "eval" / config_name(args.eval)
+    evaluation = Evaluation.of(args.config, args.eval)
+    folder = evaluation.folder
     load_env()
     signal.signal(
         signal.SIGTERM, signal.default_int_handler
     )  # like Ctrl-C: what is under way is paid for, so it is waited for
     with lock(folder / "judge.lock"):
-        manifest, is_new = make_judgments(Evaluation(name, config, evaluation, folder), _say)
+        manifest, is_new = make_judgments(evaluation, _say)
     if not is_new:
         print(f"judge: nothing to do, {folder / 'judgments.jsonl'} is up to date")
         return

@@ -1,4 +1,5 @@
-"""Publish a run's adapter on the Hugging Face Hub: build adapters/<run>/dist, look for leaks, ask, upload.
+"""Publish a run's adapter on the Hugging Face Hub: builds adapters/<run>/dist, checks it for leaks, asks,
+uploads.
 
 python -m scripts.publish --config configs/train-qwen3-8b.yaml --repo ann/reply-8b [--public] [--dry-run]
 

@@ -1,12 +1,12 @@
-"""Train the variants listed in a sweep file, and rank them by validation loss.
-
-Finished variants are left as they are.
+"""Train the variants listed in a sweep file, and rank them by validation loss. Finished variants are left as
+they are.
 
     python -m scripts.sweep --config configs/sweep-lora.yaml
 
 Each variant is an ordinary run: configs/train-sweep-<sweep>-<values>.yaml is written for it, and `make eval
-RUN=...`, `make runs`, `make compare` and `make demo` take it like any other. The ranking is in
-adapters/sweep-<sweep>.json. MAX_USD lowers max_usd.
+RUN=...`, `make runs`,
+`make compare` and `make demo` take it like any other. The ranking is in adapters/sweep-<sweep>.json. MAX_USD
+lowers max_usd.
 """
 
 from pathlib import Path

@@ -1,6 +1,5 @@
-"""Train a run, or go on with one that was interrupted.
-
-A finished run of the same config and data is left as it is.
+"""Train a run, or go on with one that was interrupted. A finished run of the same config and data is left as
+it is.
 
     python -m scripts.train --config configs/train-tiny.yaml
     accelerate launch --multi_gpu --num_processes 2 -m scripts.train --config configs/train-qwen3-8b.yaml
@@ -10,13 +9,13 @@ manifest.json last.
 """
 
 from pathlib import Path
-from typing import Any
 
 from lib.base.config import config_name, load_config
 from lib.base.console import load_env, parser, run
 from lib.base.settings import TrainConfig
 from lib.train.distributed import is_first
 from lib.train.fingerprint import up_to_date
+from lib.train.manifest import Manifest
 from lib.train.preference_tuning import rewards_line
 from lib.train.run import train
 from lib.train.validation import memorisation_line
@@ -51,20 +50,21 @@ def say(text: str) -> None:
         print(text)
 
 
-def report(manifest: dict[str, Any], folder: Path) -> str:
+def report(manifest: Manifest, folder: Path) -> str:
     """The calm summary: how much, how well, how long, where."""
-    losses = " -> ".join(f"{loss:.3f}" for _, loss in manifest["eval_losses"])
+    losses = " -> ".join(f"{loss:.3f}" for _, loss in manifest.eval_losses)
     lines = [
-        f"train: {manifest['n_train']:,} rows, {manifest['steps']:,} steps in "
-        f"{manifest['seconds'] / 60:.1f} min on {manifest['gpu'] or manifest['device']} "
-        f"with {manifest['backend']} ({manifest['backend_reason']})",
+        f"train: {manifest.n_train:,} rows, {manifest.steps:,} steps in {manifest.seconds / 60:.1f} min"
+        f" on {manifest.gpu or manifest.device} with {manifest.backend} ({manifest.backend_reason})",
         f"  eval loss        {losses}",
-        f"  best             {manifest['eval_loss']:.3f} at step {manifest['best_step']}, perplexity "
-        f"{manifest['perplexity']:.1f}",
-        f"  train/eval gap   {manifest['train_eval_gap']:+.3f}",
-        *([f"  rewards          {rewards_line(manifest)}"] if "reward_margin" in manifest else []),
-        f"  by heart         {memorisation_line(manifest['memorisation'])}",
-        *(f"  alert            {alert}" for alert in manifest["alerts"]),
+        (
+            f"  best             {manifest.eval_loss:.3f} at step {manifest.best_step}, perplexity "
+            f"{manifest.perplexity:.1f}"
+        ),
+        f"  train/eval gap   {manifest.train_eval_gap:+.3f}",
+        *([f"  rewards          {rewards_line(manifest)}"] if manifest.reward_margin else []),
+        f"  by heart         {memorisation_line(manifest.memorisation)}",
+        *(f"  alert            {alert}" for alert in manifest.alerts),
     ]
     return "\n".join([*lines, f"wrote {folder}/manifest.json"])
 

@@ -277,7 +277,7 @@ def test_a_damaged_ledger_of_a_set_is_mended_and_nothing_is_bought_twice(here, m
         assert "nothing to mend" in capsys.readouterr().out
         run_job(stub, monkeypatch)
         assert len(stub.runs) == n_runs
-        assert sum(cost.usd for cost in costs(here)) >= stub.billed_usd() - 1e-9
+        assert sum(cost.usd for cost in costs(here, {})) >= stub.billed_usd() - 1e-9
 
 
 def test_a_ledger_of_a_set_that_is_gone_is_written_anew_from_what_was_bought(here, monkeypatch):
@@ -287,7 +287,7 @@ def test_a_ledger_of_a_set_that_is_gone_is_written_anew_from_what_was_bought(her
         (here / "data/main/ledger.jsonl").unlink()
         run_repair(monkeypatch)
         run_job(stub, monkeypatch)
-        assert len(stub.runs) == n_runs and sum(cost.usd for cost in costs(here)) == pytest.approx(
+        assert len(stub.runs) == n_runs and sum(cost.usd for cost in costs(here, {})) == pytest.approx(
             stub.billed_usd()
         )
 
@@ -308,7 +308,9 @@ def test_a_run_that_no_line_tells_of_any_more_is_looked_for_before_another_is_st
         (here / "data/main/raw/manifest.json").unlink()
         run_repair(monkeypatch)
         run_job(stub, monkeypatch)
-        assert len(stub.runs) == n_runs and sum(cost.usd for cost in costs(here)) >= stub.billed_usd() - 1e-9
+        assert (
+            len(stub.runs) == n_runs and sum(cost.usd for cost in costs(here, {})) >= stub.billed_usd() - 1e-9
+        )
 
 
 def test_a_run_that_the_provider_has_deleted_is_bought_again_only_with_a_word(here, monkeypatch):

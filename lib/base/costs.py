@@ -1,11 +1,13 @@
-"""Costs of every paid step, from the ledgers and the manifests of training runs."""
+"""The account of what every paid step cost, from the ledgers and the training runs; the budget that
+MAX_USD lowers."""
 
+import math
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lib.base.errors import UserError
-from lib.base.files import read_json
 from lib.base.ledger import Entry, Ledger
 
 LEDGERS = ("data/*/ledger.jsonl", "adapters/*/ledger.jsonl", "adapters/*/eval/*/ledger.jsonl")
@@ -13,10 +15,8 @@ LEDGERS = ("data/*/ledger.jsonl", "adapters/*/ledger.jsonl", "adapters/*/eval/*/
 
 @dataclass
 class Cost:
-    """One step of one set or run.
-
-    n_open: units begun and not booked yet. open_usd: what they may cost at most.
-    """
+    """One step of one set or run. n_open: units begun and not booked yet, open_usd: what they may cost at
+    most."""
 
     step: str
     name: str
@@ -26,10 +26,10 @@ class Cost:
     open_usd: float = 0.0
 
 
-def costs(root: Path) -> list[Cost]:
-    """All costs below root, by step and name.
+def costs(root: Path, training_usd: Mapping[str, float]) -> list[Cost]:
+    """All costs below root, by step and name. Raises UserError for a ledger that cannot be read.
 
-    Raises UserError for a ledger or manifest that cannot be read.
+    training_usd: run -> dollars, of the finished trainings.
     """
     found: dict[tuple[str, str], Cost] = {}
     for path in sorted(path for pattern in LEDGERS for path in root.glob(pattern)):
@@ -37,10 +37,9 @@ def costs(root: Path) -> list[Cost]:
     rented = {
         cost.name for cost in found.values() if cost.step == "pod"
     }  # their price already holds the training
-    for path in sorted(root.glob("adapters/*/manifest.json")):
-        usd = read_json(path).get("usd")
-        if isinstance(usd, int | float) and path.parent.name not in rented:
-            found["train", path.parent.name] = Cost("train", path.parent.name, 1, float(usd))
+    for run, usd in training_usd.items():
+        if run not in rented:
+            found["train", run] = Cost("train", run, 1, usd)
     return [found[key] for key in sorted(found)]
 
 
@@ -90,3 +89,16 @@ def table(found: list[Cost]) -> str:
         if cost.n_open
     ]
     return "\n".join([*lines, *open_ones])
+
+
+def budget_usd(max_usd: float, lowered: str | None) -> float:
+    """Dollars that one command may cost: the config's max_usd, lowered (never raised) by MAX_USD."""
+    if not lowered:
+        return max_usd
+    try:
+        wanted = float(lowered)
+    except ValueError:
+        wanted = math.nan
+    if not wanted >= 0:
+        raise UserError(f"MAX_USD={lowered}: expected an amount in dollars, such as 5 or 0.50.")
+    return min(max_usd, wanted)

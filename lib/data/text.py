@@ -6,7 +6,7 @@ import unicodedata
 from difflib import SequenceMatcher
 
 from lib.data.characters import n_characters, visible
-from lib.model.chat import control_tokens, without_control_tokens
+from lib.data.control_tokens import control_tokens, without_control_tokens
 
 # A handle at the very start is X's addressing, not the author's words; "@ann's point" is. Possessive: no
 # match of "@an" in it.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.base.errors import UserError
-from lib.model.adapters import sha256_of
+from lib.model.adapters import safetensors_header, sha256_of
 
 LORA_NAME = re.compile(r"base_model\.model\.(?:\w+\.)+lora_[AB]\.weight")
 SIZES = {"F32": 4, "F16": 2, "BF16": 2}  # bytes a number
@@ -19,10 +19,11 @@ LEGIBLE = re.compile(rb"[!-~]{15,}")  # numbers hardly ever read like this
 
 
 def check_weights(path: Path, sha256: str | None, rank: int) -> None:
-    """Raises UserError unless path is what training wrote: finite LoRA matrices of this rank, hash as in the manifest, no byte more."""
+    """Raises UserError unless path holds finite LoRA matrices of this rank, no byte more, with this hash."""
     if sha256 is not None and sha256_of(path) != sha256:
         raise UserError(
-            f"{path.name} is not the file that training wrote (its sha256 differs from manifest.json). Train or copy it again."
+            f"{path.name} is not the file that training wrote (its sha256 differs from manifest.json). Train "
+            "or copy it again."
         )
     header, data = _content(path)
     tensors = dict(header)
@@ -39,17 +40,10 @@ def texts_in_weights(path: Path) -> Iterator[str]:
     """All that can be read in the file: its header's text, and legible runs among its numbers."""
     import numpy as np
 
-    content = _bytes(path)
-    n_header = int.from_bytes(content[:8].tobytes(), "little")
-    yield content[8 : 8 + n_header].tobytes().decode("utf-8", "replace")
-    numbers = np.ascontiguousarray(content[8 + n_header :]).data
+    header = safetensors_header(path)
+    yield header.decode("utf-8", "replace")
+    numbers = np.memmap(path, dtype=np.uint8, mode="r")[8 + len(header) :].data
     yield from (match.group().decode("ascii") for match in LEGIBLE.finditer(numbers))
-
-
-def _bytes(path: Path) -> Any:
-    import numpy as np
-
-    return np.memmap(path, dtype=np.uint8, mode="r") if path.stat().st_size else np.zeros(0, np.uint8)
 
 
 class _Object(list):
@@ -62,19 +56,16 @@ def _pairs(value: Any) -> _Object:
 
 def _content(path: Path) -> tuple[_Object, Any]:
     """The header and the bytes behind it."""
-    content = _bytes(path)
-    n_header = int.from_bytes(content[:8].tobytes(), "little")
-    header = None
-    if 0 < n_header <= len(content) - 8:
-        try:
-            header = json.loads(
-                content[8 : 8 + n_header].tobytes().decode("utf-8"), object_pairs_hook=_Object
-            )
-        except (ValueError, RecursionError):
-            header = None
+    import numpy as np
+
+    try:
+        text = safetensors_header(path)
+        header = json.loads(text, object_pairs_hook=_Object)
+    except (ValueError, RecursionError):
+        header = None
     if not isinstance(header, _Object):
         raise UserError(f"{path.name} is not a whole safetensors file. Train or copy it again.")
-    return header, content[8 + n_header :]
+    return header, np.memmap(path, dtype=np.uint8, mode="r")[8 + len(text) :]
 
 
 def _check_tensor(file: str, name: str, pairs: Any, data: Any, rank: int) -> tuple[int, int]:
@@ -100,7 +91,8 @@ def _check_tensor(file: str, name: str, pairs: Any, data: Any, rank: int) -> tup
         raise UserError(f"{file}: {name} is damaged or not in F32, F16 or BF16. Train or copy it again.")
     if rank != shape[0 if "lora_A" in name else 1]:
         raise UserError(
-            f"{file}: {name} has shape {shape}, adapter_config.json says rank {rank}. They are of different runs; copy both again."
+            f"{file}: {name} has shape {shape}, adapter_config.json says rank {rank}. They are of different "
+            "runs; copy both again."
         )
     raw = data[start:end].tobytes()
     if kind == "BF16":
@@ -109,18 +101,20 @@ def _check_tensor(file: str, name: str, pairs: Any, data: Any, rank: int) -> tup
         finite = bool(np.isfinite(np.frombuffer(raw, "<f4" if kind == "F32" else "<f2")).all())
     if not finite:
         raise UserError(
-            f"{file}: {name} holds NaN or infinity: the training diverged. Lower the learning rate and train again."
+            f"{file}: {name} holds NaN or infinity: the training diverged. Lower the learning rate and train "
+            "again."
         )
     return start, end
 
 
 def _refuse_hidden_bytes(file: str, spans: list[tuple[int, int]], n_bytes: int) -> None:
-    """The matrices lie side by side from the first byte to the last: between and behind them is no room for anything else."""
+    """Raises UserError unless the matrices lie side by side from the first byte to the last."""
     at = 0
     for start, end in sorted(spans):
         if start != at:
             raise UserError(
-                f"{file}: at byte {at} of its numbers, matrices overlap or bytes lie between them. Train or copy it again."
+                f"{file}: at byte {at} of its numbers, matrices overlap or bytes lie between them. Train or "
+                "copy it again."
             )
         at = end
     if at != n_bytes:

@@ -1,15 +1,16 @@
-"""Whether a run folder belongs to this config and this data: by content, so that a moved timestamp never costs a training."""
+"""Fingerprints of runs: which config and data a folder belongs to, by content and never by timestamp."""
 
 import os
 from pathlib import Path
 from typing import Any
 
 from lib.base.errors import UserError
-from lib.base.files import content_hash, read_json
+from lib.base.files import content_hash
 from lib.base.seals import checked
 from lib.base.settings import TrainConfig
-from lib.model.adapters import ADAPTER_FILE, sha256_of
+from lib.model.adapters import sha256_of, whole_adapter
 from lib.model.tiny import tiny_hash
+from lib.train.manifest import Manifest, Started, read_manifest
 
 # What can change without changing the weights.
 NOT_TRAINING = {"eval", "usd_per_hour", "track", "max_train_eval_gap", "keep_best", "min_preferences"}
@@ -30,13 +31,13 @@ def data_hashes(config: TrainConfig) -> dict[str, str]:
 def fingerprint_of(config: TrainConfig) -> str:
     """Hash of all that decides the weights: settings, data, base model."""
     base = tiny_hash() if config.model == "tiny" else None
-    start = [start_of(config)["adapter_sha256"]] if config.init_adapter else []
+    start = [start_of(config).adapter_sha256] if config.init_adapter else []
     return content_hash(
         config.model_dump(mode="json", exclude=NOT_TRAINING), data_hashes(config), base, *start
     )
 
 
-def start_of(config: TrainConfig) -> dict[str, Any]:
+def start_of(config: TrainConfig) -> Manifest:
     """The manifest of the run that config.init_adapter names. Raises UserError if it is not finished."""
     path = Path("adapters") / str(config.init_adapter) / "manifest.json"
     if not path.is_file():
@@ -44,11 +45,11 @@ def start_of(config: TrainConfig) -> dict[str, Any]:
             f"init_adapter: {path.parent} holds no finished run (no manifest.json). "
             f"Run `make train RUN={config.init_adapter}` first, or copy its folder here."
         )
-    return read_json(path)
+    return read_manifest(path)
 
 
 def up_to_date(folder: Path, config: TrainConfig) -> bool:
-    """Whether the run is finished for exactly this config and data; then its manifest is made the newest file, for make.
+    """True if the run is finished for exactly this config and data; its manifest is touched, for make.
 
     Raises UserError if the folder holds another run under this name. Needs no torch.
     """
@@ -60,23 +61,25 @@ def up_to_date(folder: Path, config: TrainConfig) -> bool:
 
 
 def refuse_another_run(folder: Path, config: TrainConfig) -> None:
-    """Raise UserError if the folder holds a run, finished or begun, of another config or other data, or a changed adapter."""
-    advice = f"Train under a new name (copy the config to configs/train-<name>.yaml), or move {folder} away to train it anew."
-    for name, what in (("manifest.json", "was trained"), ("started.json", "was begun")):
+    """Raise UserError if the folder holds a run of another config or other data, or a changed adapter."""
+    advice = (
+        f"Train under a new name (copy the config to configs/train-<name>.yaml), or move {folder} away to "
+        "train it anew."
+    )
+    for record, name, what in (
+        (Manifest, "manifest.json", "was trained"),
+        (Started, "started.json", "was begun"),
+    ):
         if not (folder / name).is_file():
             continue
-        known = read_json(folder / name)
-        if known.get("fingerprint") != fingerprint_of(config):
-            changed = changed_keys(known.get("config", {}), config)
+        known = record.read(folder / name)
+        if known.fingerprint != fingerprint_of(config):
+            changed = changed_keys(known.config, config)
             raise UserError(
                 f"{folder} {what} with {', '.join(changed) or 'other data'} different from now. {advice}"
             )
-        if name == "manifest.json":
-            weights = folder / ADAPTER_FILE
-            if not weights.is_file() or sha256_of(weights) != known.get("adapter_sha256"):
-                raise UserError(
-                    f"{weights} is missing or was changed after training. Copy it back, or move {folder} away and train anew."
-                )
+        if isinstance(known, Manifest):
+            whole_adapter(folder / name)
             return
 
 

@@ -1,25 +1,23 @@
 """The end of a run: the best checkpoint's adapter, the curves, and the manifest, which is written last."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lib.base.files import read_dicts, write_bytes, write_json, write_text
+from lib.base.files import read_dicts, read_jsonl, write_bytes, write_text
 from lib.model.adapters import ADAPTER_FILE, sha256_of
-from lib.model.base_model import device_of
 from lib.train.checkpoints import best_steps, eval_losses, keep_best
 from lib.train.curves import alerts_of, curves, perplexity, train_eval_gap, train_loss
 from lib.train.distributed import n_processes
 from lib.train.fingerprint import data_hashes, fingerprint_of
+from lib.train.job import Job
+from lib.train.manifest import Manifest, Sample
 from lib.train.preference_tuning import preference_fields
 from lib.train.provenance import environment
 from lib.train.tracking import Tracker
 from lib.train.validation import answered_validation, memorisation
 
-if TYPE_CHECKING:
-    from lib.train.run import Job
 
-
-def finish(job: "Job", history: list[dict[str, Any]], tracker: Tracker) -> dict[str, Any]:
+def finish(job: Job, history: list[dict[str, Any]], tracker: Tracker) -> Manifest:
     """Copy the best checkpoint's adapter out, draw the curves, write the manifest last."""
     losses = eval_losses(history)
     best = best_steps(losses, 1)[0]
@@ -31,51 +29,48 @@ def finish(job: "Job", history: list[dict[str, Any]], tracker: Tracker) -> dict[
     answered = answered_validation(job, best)
     manifest = _manifest(job, history, best, answered)
     tracker.finish(manifest, job.folder)
-    write_json(job.folder / "manifest.json", manifest)
+    manifest.write(job.folder / "manifest.json")
     keep_best(job.checkpoints, losses, job.config.keep_best)
     return manifest
 
 
-def _manifest(
-    job: "Job", history: list[dict[str, Any]], best: int, answered: dict[str, Any]
-) -> dict[str, Any]:
+def _manifest(job: Job, history: list[dict[str, Any]], best: int, answered: dict[str, Any]) -> Manifest:
     config, losses = job.config, eval_losses(history)
-    at_start = [entry["eval_loss"] for entry in history if "eval_loss" in entry and entry["step"] == 0]
+    at_start = [(0, entry["eval_loss"]) for entry in history if "eval_loss" in entry and entry["step"] == 0]
     seconds = read_dicts(job.folder / "metrics.jsonl", torn_tail=True)[-1]["seconds"]
     samples = job.folder / "samples.jsonl"
-    return {
-        "run": job.run,
-        "config": config.model_dump(mode="json"),
-        "backend": job.backend[0],
-        "backend_reason": job.backend[1],
-        "model": config.model,
-        "base_model": config.model,
-        "revision": job.base.revision,
-        "adapter_sha256": sha256_of(job.folder / ADAPTER_FILE),
-        "data_hashes": data_hashes(config),
-        "n_train": len(job.rows["train"]),
-        "n_val": len(job.rows["val"]),
-        "steps": max(entry["step"] for entry in history),
-        "best_step": best,
-        "train_loss": train_loss(history, best),
-        "eval_loss": losses[best],
-        "eval_losses": [[0, loss] for loss in at_start]
-        + [[step, loss] for step, loss in sorted(losses.items())],
-        "train_eval_gap": train_eval_gap(history, best),
-        "perplexity": perplexity(losses[best]) if config.method == "sft" else answered["perplexity"],
-        "memorisation": memorisation(job, answered),
+    return Manifest(
+        run=job.run,
+        config=config.model_dump(mode="json"),
+        backend=job.backend,
+        backend_reason=job.backend_reason,
+        model=config.model,
+        base_model=config.model,
+        revision=job.base.revision,
+        adapter_sha256=sha256_of(job.folder / ADAPTER_FILE),
+        data_hashes=data_hashes(config),
+        n_train=len(job.rows["train"]),
+        n_val=len(job.rows["val"]),
+        steps=max(entry["step"] for entry in history),
+        best_step=best,
+        train_loss=train_loss(history, best),
+        eval_loss=losses[best],
+        eval_losses=[*at_start, *sorted(losses.items())],
+        train_eval_gap=train_eval_gap(history, best),
+        perplexity=perplexity(losses[best]) if config.method == "sft" else answered["perplexity"],
+        memorisation=memorisation(job, answered),
         **({"method": "sft"} if config.method == "sft" else preference_fields(config, history, best)),
-        "alerts": [alert["alert"] for alert in alerts_of(history, config.max_train_eval_gap)],
-        "micro_batch": job.batch.size,
-        "gradient_checkpointing": job.batch.checkpointing,
-        "seconds": seconds,
-        "minutes": round(seconds / 60, 2),
-        "processes": n_processes(),
-        "usd": round(seconds / 3600 * config.usd_per_hour * n_processes(), 4),
-        "seed": config.seed,
-        "device": device_of(config),
+        alerts=[alert["alert"] for alert in alerts_of(history, config.max_train_eval_gap)],
+        micro_batch=job.batch.size,
+        gradient_checkpointing=job.batch.checkpointing,
+        seconds=seconds,
+        minutes=round(seconds / 60, 2),
+        processes=n_processes(),
+        usd=round(seconds / 3600 * config.usd_per_hour * n_processes(), 4),
+        seed=config.seed,
+        device=job.device,
         **environment(),
-        "fingerprint": fingerprint_of(config),
-        "created_at": datetime.now(UTC).isoformat(),
-        "samples": read_dicts(samples, torn_tail=True) if samples.exists() else [],
-    }
+        fingerprint=fingerprint_of(config),
+        created_at=datetime.now(UTC).isoformat(),
+        samples=read_jsonl(samples, Sample, torn_tail=True) if samples.exists() else [],
+    )

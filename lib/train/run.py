@@ -1,17 +1,16 @@
-"""One training run, from processed pairs to a finished adapter folder; interrupted, the same command goes on."""
+"""One training run, from processed pairs to a finished adapter folder; the same command resumes it."""
 
 import contextlib
 import functools
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lib.base.errors import UserError
-from lib.base.files import lock, read_dicts, read_json, write_json
-from lib.base.schema import Pair
+from lib.base.files import lock, read_dicts
 from lib.base.settings import TrainConfig
 from lib.model.adapters import adapter_to_fp32, assert_only_adapter_trains
 from lib.model.base_model import commit_of, device_of, load_tokenizer, pinned
@@ -21,6 +20,8 @@ from lib.train.checkpoints import cut_lines, eval_losses, newest, state_of, step
 from lib.train.distributed import first_decides, first_then_all, is_first, smallest, then_wait, together
 from lib.train.fingerprint import fingerprint_of, refuse_another_run
 from lib.train.finishing import finish
+from lib.train.job import Job
+from lib.train.manifest import Manifest, Started, read_manifest
 from lib.train.metrics_log import MetricsLog, counting
 from lib.train.preference_rows import n_tokens
 from lib.train.preference_tuning import (
@@ -31,55 +32,33 @@ from lib.train.preference_tuning import (
     start_from_reference,
 )
 from lib.train.rows import pair_rows, read_splits
-from lib.train.schedule import Schedule, schedule
-from lib.train.sft import Batch, batch_of, sft_trainer
+from lib.train.schedule import schedule
+from lib.train.sft import batch_of, sft_trainer
 from lib.train.tracking import Tracker, require_tracker, tracking
 from lib.train.validation import LastAnswers, greedy_replies, validation_certainty, validation_tweets
 
 N_SAMPLES = 5
 
 
-@dataclass(frozen=True)
-class Job:
-    """What one run is made of. rows: train and val as the trainer reads them (token ids; for sft also labels).
+def train(run: str, config: TrainConfig) -> Manifest | None:
+    """Train, or go on training, adapters/<run>.
 
-    base: config with the commit of the base model, which every load of this run takes, also after an interruption.
-    """
-
-    run: str
-    config: TrainConfig
-    base: TrainConfig
-    folder: Path
-    backend: tuple[str, str]
-    tokenizer: Any
-    splits: dict[str, list[Pair]]
-    rows: dict[str, list[dict[str, Any]]]
-    plan: Schedule
-    batch: Batch
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.folder / "checkpoints"
-
-
-def train(run: str, config: TrainConfig) -> dict[str, Any] | None:
-    """Train, or go on training, adapters/<run>. Returns its manifest, or None if SIGTERM ended it after a checkpoint.
-
+    Returns its manifest, or None if SIGTERM ended it after a checkpoint.
     Raises UserError for whatever the data, the config, the machine or another process makes impossible.
     """
     folder = Path("adapters") / run
     with together(), _only_one(folder):
         first_decides(lambda: refuse_another_run(folder, config))
         if first_decides((folder / "manifest.json").is_file):
-            return read_json(folder / "manifest.json")
+            return read_manifest(folder / "manifest.json")
         job = first_then_all(lambda: _prepare(run, config, folder))
         job = replace(job, batch=smallest(job.batch, key=lambda batch: (not batch.checkpointing, batch.size)))
-        started = {
-            "fingerprint": fingerprint_of(config),
-            "config": config.model_dump(mode="json"),
-            "revision": job.base.revision,
-        }
-        first_decides(lambda: write_json(folder / "started.json", started))
+        started = Started(
+            fingerprint=fingerprint_of(config),
+            config=config.model_dump(mode="json"),
+            revision=job.base.revision,
+        )
+        first_decides(lambda: started.write(folder / "started.json"))
         with tracking(config, run, folder) as tracker:
             history = _run(job, tracker)
             if history is None:
@@ -99,8 +78,8 @@ def _only_one(folder: Path) -> Iterator[None]:
 def _prepare(run: str, config: TrainConfig, folder: Path) -> Job:
     """Everything that can fail cheaply, before weights are loaded."""
     splits = read_splits(config)
-    backend = resolve_backend(config)
-    prepare_libraries(backend[0])
+    backend, reason = resolve_backend(config)
+    prepare_libraries(backend)
     base = pinned(
         config, folder / "started.json", Path("adapters") / (config.init_adapter or run) / "manifest.json"
     )
@@ -113,18 +92,20 @@ def _prepare(run: str, config: TrainConfig, folder: Path) -> Job:
     )
     require_tracker(config)
     longest = max(n_tokens(row) for split in rows.values() for row in split)
-    batch = batch_of(config, longest, device_of(config))
+    device = device_of(config)
     return Job(
-        run,
-        config,
-        base,
-        folder,
-        backend,
-        tokenizer,
-        splits,
-        rows,
-        schedule(config, len(rows["train"])),
-        batch,
+        run=run,
+        config=config,
+        base=base,
+        folder=folder,
+        backend=backend,
+        backend_reason=reason,
+        device=device,
+        tokenizer=tokenizer,
+        splits=splits,
+        rows=rows,
+        plan=schedule(config, len(rows["train"])),
+        batch=batch_of(config, longest, device),
     )
 
 
@@ -137,7 +118,10 @@ def _go_on_from(job: Job) -> Path | None:
 
 
 def _run(job: Job, tracker: Tracker) -> list[dict[str, Any]] | None:
-    """Train to the end or to the early stop. Returns the history of losses, or None if a signal stopped it on the way."""
+    """Train to the end or to the early stop.
+
+    Returns the history of losses, or None if a signal stopped it on the way.
+    """
     checkpoint = first_decides(lambda: _go_on_from(job))
     state = state_of(checkpoint) if checkpoint else None
     step = state["global_step"] if state else 0
@@ -167,16 +151,7 @@ def _trainer(job: Job, signals: StopOnSignal, resumed: bool, tracker: Tracker | 
 
     datasets.disable_progress_bars()
     parts = sft_trainer if job.config.method == "sft" else preference_trainer
-    kind, arguments = parts(
-        job.config,
-        job.run,
-        job.checkpoints,
-        job.plan,
-        job.batch,
-        job.backend[0],
-        device_of(job.config),
-        not resumed,
-    )
+    kind, arguments = parts(job, eval_on_start=not resumed)
     data = {
         name: datasets.Dataset.from_list(for_trainer(job.config, rows, job.batch))
         for name, rows in job.rows.items()

@@ -1,10 +1,8 @@
-"""Speed and memory of training a model of Qwen3-8B's exact shape: random weights, random tokens, this project's row lengths.
+"""Speed and memory of training, one arm after another.
 
-Speed depends on shapes, not on what was learned: nothing is downloaded. Each arm wants a process, and so a peak memory, of its own.
+Each arm wants a process, and so a peak memory, of its own.
 """
 
-import math
-import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,35 +12,14 @@ from typing import Any
 from lib.base.benchmarks import peak_memory_mb
 from lib.base.settings import ALL_LINEAR, TrainConfig
 from lib.model.adapters import adapter_to_fp32
-from lib.model.base_model import TINY, load_tokenizer
+from lib.model.base_model import load_tokenizer
 from lib.model.loading import load_model_for_training, prepare_libraries, resolve_backend
 from lib.train.callbacks import as_callback
+from lib.train.job import Batch, Job
 from lib.train.metrics_log import counting
-from lib.train.rows import IGNORED
+from lib.train.random_model import device, random_model, random_rows
 from lib.train.schedule import schedule
-from lib.train.sft import Batch, sft_trainer
-
-# config.json of Qwen/Qwen3-8B
-QWEN3_8B: dict[str, Any] = {
-    "num_hidden_layers": 36,
-    "hidden_size": 4096,
-    "intermediate_size": 12_288,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "head_dim": 128,
-    "vocab_size": 151_936,
-    "rope_theta": 1_000_000,
-    "max_position_embeddings": 40_960,
-    "tie_word_embeddings": False,
-}
-# For a machine without a GPU: the same code, nothing about a GPU's speed.
-SMALL = QWEN3_8B | {
-    "num_hidden_layers": 4,
-    "hidden_size": 128,
-    "intermediate_size": 384,
-    "num_attention_heads": 4,
-}
-SMALL |= {"num_key_value_heads": 2, "head_dim": 32, "vocab_size": 2048}
+from lib.train.sft import sft_trainer
 
 EFFECTIVE_BATCH = 16
 WARM_UP = 3  # steps: compiled kernels, memory pools
@@ -50,7 +27,7 @@ WARM_UP = 3  # steps: compiled kernels, memory pools
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to train. ours: every setting as lib.train.sft writes it out; otherwise the backend's own where it has one."""
+    """One way to train. ours: every setting as lib.train.sft has it; otherwise the backend's own, if any."""
 
     letter: str
     name: str
@@ -74,41 +51,14 @@ MEMORY_ARMS = (  # the same 16 rows a step in four parts, for small cards
 )
 
 
-def typical_lengths(n: int) -> list[tuple[int, int]]:
-    """(prompt, reply) tokens of n rows: half of them up to 75 tokens in all, 95% up to 100."""
-    draw = random.Random(17)
-    totals = [round(draw.lognormvariate(math.log(75), math.log(100 / 75) / 1.645)) for _ in range(n)]
-    return [(total - reply, reply) for total in totals for reply in [max(2, round(0.4 * total))]]
-
-
-def random_rows(lengths: Sequence[tuple[int, int]], vocab: int) -> list[dict[str, list[int]]]:
-    """Rows as lib.train.rows makes them: a prompt that is not learned, a reply that is."""
-    draw = random.Random(17)
-    texts = [
-        (prompt, [draw.randrange(vocab // 2, vocab) for _ in range(prompt + reply)])
-        for prompt, reply in lengths
-    ]
-    return [{"input_ids": ids, "labels": [IGNORED] * prompt + ids[prompt:]} for prompt, ids in texts]
-
-
-def matmul_parameters(shape: dict[str, Any]) -> int:
-    """Weights that every token is multiplied with: all linear layers and the head."""
-    hidden, heads = (
-        shape["hidden_size"],
-        shape["head_dim"] * (shape["num_attention_heads"] + shape["num_key_value_heads"]),
-    )
-    layer = 2 * hidden * heads + 3 * hidden * shape["intermediate_size"]
-    return shape["num_hidden_layers"] * layer + hidden * shape["vocab_size"]
-
-
 def matmul_rate() -> dict[str, Any]:
     """{gpu: its name or None, tflops: of a large bf16 product there, float32 on a CPU}, the best of ten."""
     import torch
 
-    device = _device()
-    gpu = torch.cuda.get_device_name() if device != "cpu" else None
+    where = device()
+    gpu = torch.cuda.get_device_name() if where != "cpu" else None
     size, dtype = (8192, torch.bfloat16) if gpu else (1024, torch.float32)
-    left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    left, right = (torch.randn(size, size, device=where, dtype=dtype) for _ in range(2))
     times = []
     for _ in range(10):
         _wait_for_gpu()
@@ -124,44 +74,6 @@ def _wait_for_gpu() -> None:
 
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-
-
-def write_weights(folder: Path, shape: dict[str, Any], nf4: bool = True) -> None:
-    """A random model of this shape and a tokenizer, as a folder that from_pretrained reads: Unsloth takes nothing else."""
-    prepare_libraries("peft")
-    random_model(shape, nf4, _device()).save_pretrained(folder)
-    load_tokenizer(TrainConfig(data="bench", model=TINY)).save_pretrained(folder)
-
-
-def random_model(shape: dict[str, Any], nf4: bool, device: str) -> Any:
-    """A Qwen3 of this shape, built on the device in bf16 (float32 on a CPU); nf4: its linear layers quantised there, as loading would."""
-    import torch
-    from transformers import BitsAndBytesConfig, Qwen3Config, Qwen3ForCausalLM
-
-    torch.manual_seed(17)
-    default = torch.get_default_dtype()
-    dtype = torch.bfloat16 if device != "cpu" else default
-    torch.set_default_dtype(dtype)
-    try:
-        with torch.device(device):
-            model = Qwen3ForCausalLM(Qwen3Config(**shape))
-    finally:
-        torch.set_default_dtype(default)
-    if not nf4:
-        return model
-    double = {
-        "bnb_4bit_quant_type": "nf4",
-        "bnb_4bit_use_double_quant": True,
-        "bnb_4bit_compute_dtype": dtype,
-    }
-    options = {
-        "quantization_config": BitsAndBytesConfig(load_in_4bit=True, **double),
-        "device_map": {"": device},
-        "dtype": dtype,
-    }
-    return Qwen3ForCausalLM.from_pretrained(
-        None, config=model.config, state_dict=model.state_dict(), **options
-    )
 
 
 class Meter:
@@ -189,9 +101,11 @@ class Meter:
 def measure(
     arm: Arm, shape: dict[str, Any], lengths: Sequence[tuple[int, int]], n_steps: int | None, folder: Path
 ) -> dict[str, float]:
-    """{tokens_per_second, peak_gb, first_step_s, seconds} of n_steps of training; None: two epochs with evaluations and checkpoints.
+    """{tokens_per_second, peak_gb, first_step_s, seconds} of n_steps of training.
 
-    folder: what write_weights wrote, for Unsloth; the trainer writes there too. Raises UserError where the arm cannot run.
+    n_steps: None for two epochs with evaluations and checkpoints.
+    folder: what write_weights wrote, for Unsloth; the trainer writes there too. Raises UserError where the
+    arm cannot run.
     """
     if arm.backend == "unsloth":
         resolve_backend(TrainConfig(data="bench", backend="unsloth"))
@@ -232,18 +146,36 @@ def _trainer(
     )
     model, tokenizer = _model(arm, shape, config)
     n_val = len(rows) // 10
-    plan = schedule(config, len(rows) - n_val)
-    kind, arguments = sft_trainer(
-        config, "bench", folder / arm.letter, plan, arm.batch, arm.backend, _device(), False
+    parts = {"train": rows[n_val:], "val": rows[:n_val]}
+    job = Job(
+        run="bench",
+        config=config,
+        base=config,
+        folder=folder / arm.letter,
+        backend=arm.backend,
+        backend_reason=arm.name,
+        device=device(),
+        tokenizer=tokenizer,
+        splits={},
+        rows=parts,
+        plan=schedule(config, len(parts["train"])),
+        batch=arm.batch,
     )
+    kind, arguments = sft_trainer(job, eval_on_start=False)
     if not arm.ours and arm.backend == "unsloth":
         arguments = _defaults(arm, folder)
     elif not arm.ours:
         arguments.padding_free = False
     if n_steps:
         arguments.max_steps, arguments.eval_strategy, arguments.save_strategy = n_steps, "no", "no"
-    data = {"train_dataset": Dataset.from_list(rows[n_val:]), "eval_dataset": Dataset.from_list(rows[:n_val])}
-    trainer = kind(model=model, args=arguments, processing_class=tokenizer, **data)
+    data = {name: Dataset.from_list(part) for name, part in job.rows.items()}
+    trainer = kind(
+        model=model,
+        args=arguments,
+        processing_class=tokenizer,
+        train_dataset=data["train"],
+        eval_dataset=data["val"],
+    )
     trainer.create_model_card = lambda **_: None
     trainer.remove_callback(PrinterCallback)
     if arm.backend == "peft":
@@ -259,7 +191,7 @@ def _model(arm: Arm, shape: dict[str, Any], config: TrainConfig) -> tuple[Any, A
     lora = LoraConfig(
         r=16, lora_alpha=16, lora_dropout=0.1, target_modules=list(ALL_LINEAR), task_type="CAUSAL_LM"
     )
-    return get_peft_model(random_model(shape, arm.nf4, _device()), lora), load_tokenizer(config)
+    return get_peft_model(random_model(shape, arm.nf4, device()), lora), load_tokenizer(config)
 
 
 def _defaults(arm: Arm, folder: Path) -> Any:
@@ -271,14 +203,3 @@ def _defaults(arm: Arm, folder: Path) -> Any:
         "gradient_accumulation_steps": arm.batch.accumulation,
     }
     return SFTConfig(output_dir=str(folder / arm.letter), report_to="none", disable_tqdm=True, **batch)
-
-
-def _device() -> str:
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda:0"
-    torch.set_num_threads(
-        1
-    )  # as lib.model.loading does for a tiny model: two threads wait for each other longer than they work
-    return "cpu"

@@ -1,7 +1,8 @@
-"""Passes a run's numbers on to Weights & Biases, Trackio or TensorBoard: the lines of metrics.jsonl, as they are written.
+"""Trackers of a run: Weights & Biases, Trackio or TensorBoard get the lines of metrics.jsonl as they come.
 
-`track: none` is the default, and then nothing here is imported. What a tracker writes lies in the run's folder and is never
-published (lib.publish.dist copies named files only). A tracker that fails says so once and is left; it does not end a paid training.
+`track: none` is the default, and then nothing here is imported. What a tracker writes lies in the run's
+folder and is never published (lib.publish.dist copies named files only). A tracker that fails says so once
+and is left; it does not end a paid training.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from lib.base.settings import TrainConfig
 from lib.model.adapters import ADAPTER_FILE
 from lib.train.distributed import first_decides
 from lib.train.fingerprint import fingerprint_of
+from lib.train.manifest import Manifest
 
 PROJECT = "tweet-replies"
 PACKAGES = {"wandb": "wandb", "trackio": "trackio", "tensorboard": "tensorboard"}
@@ -31,7 +33,7 @@ def _nothing(*_: Any) -> None:
 
 @dataclass(frozen=True)
 class Tracker:
-    """log: one line of metrics.jsonl. finish: the manifest and the run's folder, when the adapter is there. As it stands: none."""
+    """log: a line of metrics.jsonl. finish: the manifest and the run's folder. As it stands: no tracker."""
 
     log: Callable[[dict[str, Any]], None] = _nothing
     finish: Callable[[dict[str, Any], Path], None] = _nothing
@@ -39,27 +41,30 @@ class Tracker:
 
 
 def require_tracker(config: TrainConfig) -> None:
-    """Before weights are loaded: raise UserError if the tracker's package, or the key it needs, is not there."""
+    """Raise UserError, before weights are loaded, if the tracker's package or key is not there."""
     if config.track == "none":
         return
     package = PACKAGES[config.track]
     if importlib.util.find_spec(package) is None:
         raise UserError(
-            f"track: {config.track} needs a package: `.venv/bin/python -m pip install {package}`. Or set track: none."
+            f"track: {config.track} needs a package: `.venv/bin/python -m pip install {package}`. Or set "
+            "track: none."
         )
     if config.track == "trackio" and os.environ.get("TRACKIO_SPACE_ID"):
         raise UserError(
-            "TRACKIO_SPACE_ID would put the run on a Space that others can read. Unset it: trackio writes into the run's folder."
+            "TRACKIO_SPACE_ID would put the run on a Space that others can read. Unset it: trackio writes "
+            "into the run's folder."
         )
     if config.track == "wandb" and _wandb_mode() == "online" and not _wandb_key():
         raise UserError(
-            "track: wandb needs WANDB_API_KEY (in .env), or WANDB_MODE=offline, which sends nothing. Or set track: none."
+            "track: wandb needs WANDB_API_KEY (in .env), or WANDB_MODE=offline, which sends nothing. Or set "
+            "track: none."
         )
 
 
 @contextlib.contextmanager
 def tracking(config: TrainConfig, run: str, folder: Path) -> Iterator[Tracker]:
-    """The config's tracker, in the first process of the run; in the others, and for `none`, one that does nothing."""
+    """The config's tracker in the first process of the run; elsewhere one that does nothing."""
     opened: list[Tracker] = []
     if config.track != "none":
         first_decides(lambda: opened.append(_open(config, run, folder)))
@@ -151,18 +156,15 @@ def _wandb(config: TrainConfig, run: str, folder: Path) -> Tracker:
         settings=wandb.Settings(console="off", silent=True, **private),
     )
 
-    def finish(manifest: dict[str, Any], folder: Path) -> None:
+    def finish(manifest: Manifest, folder: Path) -> None:
         columns = ["step", "epoch", "tweet_id", "reply"]
-        rows = [[sample[name] for name in columns] for sample in manifest["samples"]]
+        rows = [[getattr(sample, name) for name in columns] for sample in manifest.samples]
         session.log({"samples": wandb.Table(columns=columns, data=rows)})
         session.summary.update(
-            {
-                name: manifest[name]
-                for name in ("best_step", "eval_loss", "train_eval_gap", "perplexity", "alerts")
-            }
+            manifest.model_dump(include={"best_step", "eval_loss", "train_eval_gap", "perplexity", "alerts"})
         )
         artifact = wandb.Artifact(
-            f"adapter-{run}", type="model", metadata={"base_model": manifest["base_model"]}
+            f"adapter-{run}", type="model", metadata={"base_model": manifest.base_model}
         )
         for name in (ADAPTER_FILE, "adapter_config.json"):
             artifact.add_file(str(folder / name))
@@ -206,10 +208,10 @@ def _tensorboard(config: TrainConfig, run: str, folder: Path) -> Tracker:
         for name, value in _numbers(line).items():
             writers[0].add_scalar(name, value, line["step"])
 
-    def finish(manifest: dict[str, Any], folder: Path) -> None:
-        for sample in manifest["samples"]:
+    def finish(manifest: Manifest, folder: Path) -> None:
+        for sample in manifest.samples:
             for writer in writers:
-                writer.add_text(f"reply/{sample['tweet_id']}", _as_code(sample["reply"]), sample["step"])
+                writer.add_text(f"reply/{sample.tweet_id}", _as_code(sample.reply), sample.step)
 
     def close() -> None:
         for writer in writers:

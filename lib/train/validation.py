@@ -1,69 +1,62 @@
-"""A finished run's answers to validation tweets, base and tuned: is it learned by heart, and how does it write?"""
+"""A finished run's answers to validation tweets, base and tuned: learned by heart, and written how?"""
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lib.base.files import read_json, write_json
 from lib.model.adapters import ADAPTER_FILE, fill_adapter
-from lib.model.base_model import device_of, precision_of
-from lib.model.chat import CHAT_KWARGS, messages
+from lib.model.base_model import precision_of
+from lib.model.chat import chat_of, halves, messages
 from lib.model.loading import Loaded, answering, load_model_for_training
-from lib.model.memorisation import (
-    COPIED_WORDS,
-    MAX_SECONDS,
-    N_TWEETS,
-    TWEETS_PER_BATCH,
-    copied_share,
-    learned_runs,
-)
+from lib.model.overlap import COPIED_WORDS, copied_share, learned_runs
+from lib.model.sampling import end_ids, left_padded
 from lib.train.checkpoints import best_steps, eval_losses
-from lib.train.rows import IGNORED
-
-if TYPE_CHECKING:
-    from lib.train.run import Job
+from lib.train.job import Job
+from lib.train.manifest import Memorisation
 
 SAMPLE_TOKENS = 60
+N_TWEETS = 50  # validation tweets that a finished run answers, as base and as tuned
+TWEETS_PER_BATCH = 25
+MAX_SECONDS = 120  # of answering, base and tuned together: a CPU must not spend longer on it than on training
 N_CERTAIN = 32  # at every evaluation: a small part of what it costs
 
 
-def greedy_replies(model: Any, job: "Job", tweets: Sequence[str]) -> list[str]:
+def greedy_replies(model: Any, job: Job, tweets: Sequence[str]) -> list[str]:
     """One greedy reply per tweet, all in one batch."""
-    chats = [messages(job.config.prompt, tweet) for tweet in tweets]
-    texts = [
-        job.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, **CHAT_KWARGS)
-        for chat in chats
-    ]
-    inputs = job.tokenizer(
-        texts, add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt"
-    ).to(model.device)
+    chat = chat_of(job.tokenizer)
+    rows = [chat.prompt(messages(job.config.prompt, tweet)) for tweet in tweets]
+    ids, mask = left_padded(rows, job.tokenizer, model.device)
     with answering(model, job.batch.checkpointing):
-        output = model.generate(**inputs, max_new_tokens=SAMPLE_TOKENS, do_sample=False, use_cache=True)
-    return job.tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        output = model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            max_new_tokens=SAMPLE_TOKENS,
+            do_sample=False,
+            use_cache=True,
+            eos_token_id=sorted(end_ids(model, chat)),
+        )
+    return job.tokenizer.batch_decode(output[:, ids.shape[1] :], skip_special_tokens=True)
 
 
-def validation_tweets(job: "Job") -> dict[str, str]:
+def validation_tweets(job: Job) -> dict[str, str]:
     """tweet_id -> tweet of the validation set, by id."""
     return {pair.tweet_id: pair.tweet for pair in sorted(job.splits["val"], key=lambda pair: pair.tweet_id)}
 
 
-def validation_certainty(model: Any, job: "Job") -> dict[str, float]:
-    """Entropy and accuracy of the first N_CERTAIN validation replies, for a trainer that does not compute them."""
+def validation_certainty(model: Any, job: Job) -> dict[str, float]:
+    """Entropy and accuracy of the first N_CERTAIN validation replies, for trainers without (Unsloth)."""
     from lib.model.losses import certainty
 
-    rows = [
-        (row["input_ids"], row["labels"].count(IGNORED))
-        for row in job.rows["val"][:N_CERTAIN]
-        if "labels" in row
-    ]
+    rows = [(row["input_ids"], len(halves(row)[0])) for row in job.rows["val"][:N_CERTAIN] if "labels" in row]
     with answering(model, job.batch.checkpointing):
         return certainty(model, rows) if rows else {}
 
 
 class LastAnswers:
-    """When the last step is done, and the model still in memory: validation.json, from the best checkpoint."""
+    """validation.json, from the best checkpoint, when the last step is done and the model still in memory."""
 
-    def __init__(self, job: "Job", model: Any, is_over: Any) -> None:
+    def __init__(self, job: Job, model: Any, is_over: Any) -> None:
         self.job, self.model, self.is_over = job, model, is_over
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -72,8 +65,8 @@ class LastAnswers:
             answer_validation(self.job, best, self.model)
 
 
-def answer_validation(job: "Job", best: int, model: Any) -> dict[str, Any]:
-    """Write validation.json: {step, perplexity (None for sft, which has its loss), replies: [{tweet_id, base, tuned}]}.
+def answer_validation(job: Job, best: int, model: Any) -> dict[str, Any]:
+    """Write validation.json: {step, perplexity, replies: [{tweet_id, base, tuned}]}. For sft no perplexity.
 
     Up to N_TWEETS tweets, and no batch is begun after MAX_SECONDS.
     """
@@ -96,22 +89,23 @@ def answer_validation(job: "Job", best: int, model: Any) -> dict[str, Any]:
     return found
 
 
-def _perplexity(job: "Job", model: Any) -> float | None:
-    """Of the human validation replies. The loss of preferences is no likelihood, so dpo and kto have to measure it."""
+def _perplexity(job: Job, model: Any) -> float | None:
+    """Of the human validation replies.
+
+    The loss of preferences is no likelihood, so dpo and kto have to measure it.
+    """
     if job.config.method == "sft":
         return None
     from lib.model.losses import perplexity
 
-    device = device_of(job.config)
-    loaded = Loaded(
-        model, job.tokenizer, "transformers", precision_of(job.config, device), device, job.config.model
-    )
+    precision = precision_of(job.config, job.device)
+    loaded = Loaded(model, job.tokenizer, "transformers", precision, job.device, job.config.model)
     with answering(model, job.batch.checkpointing):
         return perplexity(loaded, job.splits["val"], job.config.prompt, tuned=True)
 
 
-def answered_validation(job: "Job", best: int) -> dict[str, Any]:
-    """validation.json of checkpoint best; made with a newly loaded model where the run was killed before it was written."""
+def answered_validation(job: Job, best: int) -> dict[str, Any]:
+    """validation.json of checkpoint best; made with a newly loaded model where a kill came before it."""
     path = job.folder / "validation.json"
     found = read_json(path) if path.is_file() else {}
     if found.get("step") == best:
@@ -120,18 +114,21 @@ def answered_validation(job: "Job", best: int) -> dict[str, Any]:
     return answer_validation(job, best, model)
 
 
-def memorisation(job: "Job", found: dict[str, Any]) -> dict[str, Any]:
-    """{words, n, base, tuned}: the share of the n answers that repeat a run of words of a training reply."""
+def memorisation(job: Job, found: dict[str, Any]) -> Memorisation:
+    """The shares of validation.json's answers that repeat a run of words of a training reply."""
     learned = learned_runs(pair.reply for pair in job.splits["train"])
     shares = {
         name: copied_share([reply[name] for reply in found["replies"]], learned) for name in ("base", "tuned")
     }
-    return {"words": COPIED_WORDS, "n": len(found["replies"]), **shares}
+    return Memorisation(words=COPIED_WORDS, n=len(found["replies"]), **shares)
 
 
-def memorisation_line(found: dict[str, Any]) -> str:
+def memorisation_line(found: Memorisation) -> str:
     """copies 8+ words of a training reply: tuned 2%, base 0% (50 validation tweets)"""
     base, tuned = (
-        "nothing written" if found[name] is None else f"{found[name]:.0%}" for name in ("base", "tuned")
+        "nothing written" if share is None else f"{share:.0%}" for share in (found.base, found.tuned)
     )
-    return f"copies {found['words']}+ words of a training reply: tuned {tuned}, base {base} ({found['n']} validation tweets)"
+    return (
+        f"copies {found.words}+ words of a training reply: tuned {tuned}, base {base} ({found.n} validation "
+        "tweets)"
+    )

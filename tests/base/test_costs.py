@@ -9,6 +9,7 @@ from lib.base.costs import costs, name_of, table
 from lib.base.errors import UserError
 from lib.base.files import write_json
 from lib.base.ledger import Ledger
+from lib.train.manifest import training_usd
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,7 +37,9 @@ def project(tmp_path):
 
 
 def test_every_paid_step_is_counted_once(project):
-    found = {(cost.step, cost.name): (cost.n_units, cost.usd) for cost in costs(project)}
+    found = {
+        (cost.step, cost.name): (cost.n_units, cost.usd) for cost in costs(project, training_usd(project))
+    }
     assert found == {
         ("collect replies", "main"): (1, 0.005),
         ("collect search", "main"): (2, 0.03),
@@ -47,7 +50,7 @@ def test_every_paid_step_is_counted_once(project):
 
 
 def test_the_table_ends_with_the_total(project):
-    lines = table(costs(project)).splitlines()
+    lines = table(costs(project, training_usd(project))).splitlines()
     assert lines[0].split() == ["step", "set", "or", "run", "units", "usd"]
     assert lines[-1].split() == ["total", "2.2850"]
     assert len({len(line) for line in lines}) == 1
@@ -58,7 +61,7 @@ def test_what_is_under_way_is_named_with_its_worst_case_and_not_in_the_total(pro
     ledger.append("intent", "f", "collect", note={"step": "search", "worst_usd": 0.02})
     ledger.append("intent", "g", "collect", note={"step": "search", "worst_usd": 0.02})
     ledger.append("failed", "g", "collect", usd=0.0)
-    text = table(costs(project))
+    text = table(costs(project, training_usd(project)))
     assert text.splitlines()[-1] == "not booked yet: 1 of collect search (main), up to $0.0200"
     assert "2.2850" in text
 
@@ -66,19 +69,19 @@ def test_what_is_under_way_is_named_with_its_worst_case_and_not_in_the_total(pro
 def test_a_ledger_line_cut_off_by_a_crash_is_not_counted(project):
     with (project / "data/main/ledger.jsonl").open("a") as handle:
         handle.write('{"key": "h", "state": "done", "usd": 100')
-    assert sum(cost.usd for cost in costs(project)) == pytest.approx(2.285)
+    assert sum(cost.usd for cost in costs(project, training_usd(project))) == pytest.approx(2.285)
 
 
 def test_a_broken_ledger_is_named_with_its_line(project):
     with (project / "data/main/ledger.jsonl").open("a") as handle:
         handle.write("nonsense\n")
     with pytest.raises(UserError, match=r"data/main/ledger\.jsonl:10: not valid JSON"):
-        costs(project)
+        costs(project, training_usd(project))
 
 
 def test_where_nothing_was_paid_the_sentence_says_so(tmp_path):
     with pytest.raises(UserError, match="Nothing has been paid for here"):
-        table(costs(tmp_path))
+        table(costs(tmp_path, training_usd(tmp_path)))
 
 
 def test_an_evaluation_is_named_after_its_run(project):

@@ -3,40 +3,40 @@
 import pytest
 import yaml
 
+from lib.base.files import write_json
 from lib.base.settings import TrainConfig
+from lib.evaluate.report import Gate, Judge, Report, read_report
 from lib.publish.card import model_card
-from lib.publish.leaks import Known, scan
+from lib.publish.known import Known
+from lib.publish.leaks import scan
+from lib.train.manifest import Manifest
+from tests.older_run import older_manifest, older_report
 
 CONFIG = TrainConfig(data="main", revision="b968826d9c46dd6066d109eabc6255188de91218")
-MANIFEST = {"n_train": 810, "n_val": 101, "train_loss": 1.9, "eval_loss": 2.05, "perplexity": 7.77}
-REPORT = {
-    "n_prompts": 220,
-    "win_rate": 0.61,
-    "net_win": 22.0,
-    "ci95": [10.5, 33.1],
-    "wilcoxon_p": 0.0004,
-    "mannwhitney_p": 0.012,
-    "cohens_d": 0.34,
-    "mde": {"d": 0.19, "net_win": 14.2},
-    "judge": {
-        "kind": "claude",
-        "model": "claude-sonnet-5-5",
-        "position_bias": {"rate": 0.56},
-        "calibration": {"accuracy": 0.64, "ci95": [0.58, 0.7], "n": 240, "baselines": {"longer": 0.55}},
-    },
-    "gate": {
-        "verdict": "pass",
-        "criteria": [{"name": "cohens_d", "value": 0.34, "threshold": 0.3, "pass": True}],
-    },
-}
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    """A real run's manifest."""
+    return older_manifest(tmp_path)
+
+
+@pytest.fixture
+def report(tmp_path):
+    """A real evaluation's report, as if Claude had been the judge and had been convinced."""
+    values = older_report()
+    values["judge"] |= {"kind": "claude", "model": "claude-sonnet-5-5"}
+    values["gate"]["verdict"] = "pass"
+    write_json(tmp_path / "report.json", values)
+    return read_report(tmp_path / "report.json")
 
 
 def metadata(card):
     return yaml.safe_load(card.split("---\n")[1])
 
 
-def test_the_metadata_names_base_licence_task_and_result():
-    values = metadata(model_card("ann/reply-8b", CONFIG, MANIFEST, REPORT))
+def test_the_metadata_names_base_licence_task_and_result(manifest, report):
+    values = metadata(model_card("ann/reply-8b", CONFIG, manifest, report))
     assert (values["base_model"], values["base_model_relation"], values["license"]) == (
         "Qwen/Qwen3-8B",
         "adapter",
@@ -48,46 +48,57 @@ def test_the_metadata_names_base_licence_task_and_result():
         "en",
     )
     assert "base_model:adapter:Qwen/Qwen3-8B" in values["tags"]
-    assert values["model-index"][0]["results"][0]["metrics"][0]["value"] == 0.61
+    assert values["model-index"][0]["results"][0]["metrics"][0]["value"] == 0.8298
 
 
 @pytest.mark.parametrize("fact", [
     "Verdict of the gate: **pass**",
-    "| tweets | 220 |",
-    "22.00 [10.50, 33.10]",
-    "< 0.001",
-    "| Cohen's d | 0.34 |",
-    "| smallest d these tweets show with power 0.8 | 0.19 |",
+    "| tweets | 47 |",
+    "65.96 [40.43, 83.67]",
+    "| win rate, a tie counts half | 0.83 |",
+    "| Wilcoxon signed rank, p | < 0.001 |",
+    "| Cohen's d | 1.33 |",
+    "| smallest d these tweets show with power 0.8 | 0.63 |",
+    "| smallest net win these tweets show with power 0.8, points | 37.83 |",
     "Claude, `claude-sonnet-5-5`",
-    "0.64 [0.58, 0.70] on 240 pairs; baselines: longer 0.55",
-    "| judge's position bias | 0.56 |",
-    "| `cohens_d` | 0.34 | 0.30 | yes |",
-    "810 / 101",
+    "0.66 [0.51, 0.78] on 41 pairs (not calibrated); baselines: longer 0.57, earlier 0.00, more followers",
+    "| judge's position bias | chose the reply shown first in 0.50 of the decided comparisons |",
+    "| `cohens_d` | 1.33 | 0.30 | yes |",
+    "| `perplexity` | 519.17 | 20.00 | no |",
+    "| pairs (train / validation) | 249 / 51 |",
+    "| train / validation loss | 6.216 / 6.324 |",
 ])  # fmt: skip
-def test_a_result_stands_with_everything_needed_to_doubt_it(fact):
-    assert fact in model_card("ann/reply-8b", CONFIG, MANIFEST, REPORT)
+def test_a_result_stands_with_everything_needed_to_doubt_it(manifest, report, fact):
+    assert fact in model_card("ann/reply-8b", CONFIG, manifest, report)
 
 
-def test_a_stand_in_judge_is_called_one_and_gives_no_result_in_the_metadata():
-    card = model_card("ann/reply-8b", CONFIG, MANIFEST, {**REPORT, "judge": {"kind": "offline"}})
+def test_a_stand_in_judge_is_called_one_and_gives_no_result_in_the_metadata(manifest, report):
+    card = model_card(
+        "ann/reply-8b", CONFIG, manifest, report.model_copy(update={"judge": Judge(kind="offline")})
+    )
     assert "no evidence that the replies are better" in card
     assert "model-index" not in metadata(card)
 
 
-def test_an_underpowered_run_claims_nothing():
-    card = model_card("ann/reply-8b", CONFIG, MANIFEST, {**REPORT, "gate": {"verdict": "underpowered"}})
+def test_an_underpowered_run_claims_nothing(manifest, report):
+    card = model_card(
+        "ann/reply-8b", CONFIG, manifest, report.model_copy(update={"gate": Gate(verdict="underpowered")})
+    )
     assert "too few tweets to tell" in card
 
 
-def test_what_was_not_measured_is_said_to_be_so():
-    card = model_card("ann/reply-8b", CONFIG, {}, {"n_prompts": 12})
+def test_what_was_not_measured_is_said_to_be_so(manifest, tmp_path):
+    write_json(tmp_path / "manifest.json", {})
+    nothing = Manifest.read(tmp_path / "manifest.json")
+    card = model_card("ann/reply-8b", CONFIG, nothing, Report(n_prompts=12))
     assert "| Cohen's d | not measured |" in card
     assert "| judge's accuracy on real engagement | not measured |" in card
-    assert "**Not evaluated.**" in model_card("ann/reply-8b", CONFIG, MANIFEST, None)
+    assert "| pairs (train / validation) | unknown / unknown |" in card
+    assert "**Not evaluated.**" in model_card("ann/reply-8b", CONFIG, manifest, None)
 
 
-def test_the_code_on_the_card_is_valid_python_with_the_prompt_and_revision_of_the_run():
-    card = model_card("ann/reply-8b", CONFIG, MANIFEST, None)
+def test_the_code_on_the_card_is_valid_python_with_the_prompt_and_revision_of_the_run(manifest):
+    card = model_card("ann/reply-8b", CONFIG, manifest, None)
     code = card.split("```python\n")[1].split("```")[0]
     compile(code, "card", "exec")
     assert "Generate an engaging Twitter reply to:" in code
@@ -95,23 +106,26 @@ def test_the_code_on_the_card_is_valid_python_with_the_prompt_and_revision_of_th
     assert "revision='b968826d9c46dd6066d109eabc6255188de91218'" in code
 
 
-def test_an_adapter_whose_base_nobody_has_is_called_a_test_artefact_without_instructions():
+def test_an_adapter_whose_base_nobody_has_is_called_a_test_artefact_without_instructions(manifest):
     card = model_card(
-        "ann/reply-tiny", CONFIG.model_copy(update={"model": "tiny", "revision": None}), MANIFEST, None
+        "ann/reply-tiny", CONFIG.model_copy(update={"model": "tiny", "revision": None}), manifest, None
     )
     assert "**A test artefact.**" in card
     assert "```python" not in card
 
 
-def test_the_card_passes_its_own_leak_check_and_is_the_same_every_time():
-    card = model_card("ann/reply-8b", CONFIG, MANIFEST, REPORT)
+def test_the_card_passes_its_own_leak_check_and_is_the_same_every_time(manifest, report):
+    card = model_card("ann/reply-8b", CONFIG, manifest, report)
     assert scan("README.md", card, Known()) == []
-    assert card == model_card("ann/reply-8b", CONFIG, MANIFEST, REPORT)
+    assert card == model_card("ann/reply-8b", CONFIG, manifest, report)
 
 
-def test_the_code_on_the_card_loads_the_commit_that_was_trained_on_where_the_config_names_none():
+def test_the_code_on_the_card_loads_the_commit_that_was_trained_on_where_the_config_names_none(manifest):
     commit = "0123456789abcdef0123456789abcdef01234567"
     card = model_card(
-        "ann/reply-8b", CONFIG.model_copy(update={"revision": None}), {**MANIFEST, "revision": commit}, None
+        "ann/reply-8b",
+        CONFIG.model_copy(update={"revision": None}),
+        manifest.model_copy(update={"revision": commit}),
+        None,
     )
     assert f"revision='{commit}'" in card

@@ -26,6 +26,7 @@ from lib.train.checkpoints import (
     stopped_early,
     whole_checkpoints,
 )
+from lib.train.manifest import read_manifest
 from lib.train.run import train
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +56,7 @@ def wait_for_step(process, step, folder=RUN):
 
 
 def test_a_killed_run_ends_in_the_same_weights_as_an_uninterrupted_one(tiny_run, capsys):
-    whole, whole_lines = read_json(RUN / "manifest.json"), read_dicts(RUN / "metrics.jsonl")
+    whole, whole_lines = read_manifest(RUN / "manifest.json"), read_dicts(RUN / "metrics.jsonl")
     shutil.rmtree(RUN)
     process = start(tiny_run)
     wait_for_step(process, 13)
@@ -64,12 +65,10 @@ def test_a_killed_run_ends_in_the_same_weights_as_an_uninterrupted_one(tiny_run,
     assert not (RUN / "manifest.json").exists()
     resumed = train("tiny", load_config(CONFIG, TrainConfig))
     assert "resuming tiny from step" in capsys.readouterr().err
-    assert read_json(RUN / "manifest.json") == resumed
-    assert resumed["adapter_sha256"] == whole["adapter_sha256"]  # tolerance: none, the bytes are the same
-    assert resumed["eval_losses"] == whole["eval_losses"]
-    assert [sample["epoch"] for sample in resumed["samples"]] == [
-        sample["epoch"] for sample in whole["samples"]
-    ]
+    assert read_manifest(RUN / "manifest.json") == resumed
+    assert resumed.adapter_sha256 == whole.adapter_sha256  # tolerance: none, the bytes are the same
+    assert resumed.eval_losses == whole.eval_losses
+    assert [sample.epoch for sample in resumed.samples] == [sample.epoch for sample in whole.samples]
     lines = read_dicts(RUN / "metrics.jsonl")
     assert [line["step"] for line in lines if "loss" in line] == list(range(1, 19))
     assert [line["step"] for line in lines if "eval_loss" in line] == [0, 4, 8, 12, 16, 18]
@@ -82,7 +81,7 @@ def test_a_killed_run_ends_in_the_same_weights_as_an_uninterrupted_one(tiny_run,
 
 
 def test_sigterm_finishes_the_step_saves_and_says_how_to_go_on(tiny_run):
-    whole = read_json(RUN / "manifest.json")
+    whole = read_manifest(RUN / "manifest.json")
     shutil.rmtree(RUN)
     process = start(tiny_run)
     wait_for_step(process, 5)
@@ -92,7 +91,7 @@ def test_sigterm_finishes_the_step_saves_and_says_how_to_go_on(tiny_run):
     assert "Run the same command to go on" in output
     step = read_json(newest(RUN / "checkpoints") / STATE_FILE)["global_step"]
     assert 5 < step < 18
-    assert train("tiny", load_config(CONFIG, TrainConfig))["adapter_sha256"] == whole["adapter_sha256"]
+    assert train("tiny", load_config(CONFIG, TrainConfig)).adapter_sha256 == whole.adapter_sha256
 
 
 def test_a_second_trainer_on_the_same_run_gets_a_sentence(tiny_run):

@@ -1,4 +1,5 @@
-"""Preference tuning: goes on from a supervised run, compares with that run, learns which reply was preferred, refuses too little."""
+"""Preference tuning: goes on from a supervised run, compares with that run, learns which reply was
+preferred, refuses too little."""
 
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from lib.base.settings import TrainConfig
 from lib.model.adapters import sha256_of
 from lib.train.checkpoints import whole_checkpoints
 from lib.train.fingerprint import up_to_date
+from lib.train.manifest import read_manifest
 from lib.train.preference_rows import parts_of, read_preferences, unpaired
 from lib.train.preference_tuning import check_reference, preference_trainer
 from lib.train.run import _prepare, _trainer, train
@@ -30,7 +32,8 @@ START_WEIGHTS = Path("adapters/tiny/adapter_model.safetensors")
 
 def preference(chosen: Pair, rejected: Pair) -> Preference:
     return Preference(
-        tweet_id=chosen.tweet_id, tweet=chosen.tweet, tweet_author=chosen.tweet_author, chosen=chosen.reply, rejected=rejected.reply,
+        tweet_id=chosen.tweet_id, tweet=chosen.tweet, tweet_author=chosen.tweet_author,
+        chosen=chosen.reply, rejected=rejected.reply,
         chosen_id=chosen.id, rejected_id=rejected.id, chosen_likes=80, rejected_likes=10,
         chosen_created_at=START + timedelta(minutes=30), rejected_created_at=START + timedelta(minutes=20),
         chosen_followers=900, rejected_followers=900, chosen_first=True,
@@ -103,24 +106,24 @@ def trainer_for(run_config, resumed=False):
 @pytest.mark.parametrize("method", ["dpo", "kto"])
 def test_the_loss_goes_down_and_the_manifest_says_how_the_rewards_moved(tuned, method):
     manifest, metrics = (
-        read_json(Path("adapters", method, "manifest.json")),
+        read_manifest(Path("adapters", method, "manifest.json")),
         read_dicts(Path("adapters", method, "metrics.jsonl")),
     )
-    losses = [loss for _, loss in manifest["eval_losses"]]
+    losses = [loss for _, loss in manifest.eval_losses]
     assert losses[-1] < losses[0] - 0.01
     steps = [line["loss"] for line in metrics if "loss" in line]
     assert sum(steps[-3:]) < sum(steps[:3])
-    assert (manifest["method"], manifest["init_adapter"], manifest["n_preferences"]) == (
+    assert (manifest.method, manifest.init_adapter, manifest.n_preferences) == (
         method,
         "tiny",
         len(preferences()),
     )
-    assert manifest["init_adapter_sha256"] == sha256_of(START_WEIGHTS) != manifest["adapter_sha256"]
-    assert manifest["reward_margin"]["before"] == pytest.approx(0, abs=1e-3)
-    assert manifest["reward_margin"]["after"] > 0.01
-    assert set(manifest["data_hashes"]) == {"train", "val", "preferences"}
-    assert manifest["memorisation"]["n"] == 3
-    assert manifest["perplexity"] > 1
+    assert manifest.init_adapter_sha256 == sha256_of(START_WEIGHTS) != manifest.adapter_sha256
+    assert manifest.reward_margin.before == pytest.approx(0, abs=1e-3)
+    assert manifest.reward_margin.after > 0.01
+    assert set(manifest.data_hashes) == {"train", "val", "preferences"}
+    assert manifest.memorisation.n == 3
+    assert manifest.perplexity > 1
     assert any("eval_rewards/margins" in line and "perplexity" not in line for line in metrics)
 
 
@@ -200,8 +203,8 @@ def test_on_a_4_bit_base_nothing_of_the_supervised_adapter_is_rounded_away(tunin
     assert {parameter.dtype for parameter in held.values()} == {torch.float32}
     assert all(torch.equal(held[name], saved[name]) for name in saved)
     manifest = train("tuned", config(init_adapter="four", **short))
-    assert manifest["reward_margin"]["before"] == pytest.approx(0, abs=1e-3)
-    assert manifest["adapter_sha256"] != manifest["init_adapter_sha256"]
+    assert manifest.reward_margin.before == pytest.approx(0, abs=1e-3)
+    assert manifest.adapter_sha256 != manifest.init_adapter_sha256
 
 
 def log_probs(model, batch):
@@ -241,7 +244,8 @@ def test_prompt_think_block_and_learned_tokens_are_those_of_supervised_training(
         given = batch["attention_mask"][number].bool() & ~mask
         assert job.tokenizer.decode(batch["input_ids"][number][mask]) == f"{reply}<|im_end|>"
         assert job.tokenizer.decode(batch["input_ids"][number][given]) == (
-            f"<|im_start|>user\nGenerate an engaging Twitter reply to:\n\n{tweet}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+            "<|im_start|>user\nGenerate an engaging Twitter reply "
+            f"to:\n\n{tweet}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
         )
 
 
@@ -268,7 +272,7 @@ def test_no_author_is_in_both_parts_and_a_tenth_validates():
 
 @pytest.mark.parametrize("method", ["dpo", "kto"])
 def test_an_interrupted_run_ends_in_the_same_weights(tuned, method, monkeypatch):
-    whole = read_json(Path("adapters", method, "manifest.json"))
+    whole = read_manifest(Path("adapters", method, "manifest.json"))
 
     class KilledError(Exception):
         pass
@@ -286,19 +290,19 @@ def test_an_interrupted_run_ends_in_the_same_weights(tuned, method, monkeypatch)
         path for path in last.iterdir() if path.is_dir()
     ]  # a folder `ref` here would be loaded instead of the weights
     resumed = train("broken", config(method))
-    assert resumed["adapter_sha256"] == whole["adapter_sha256"]
-    assert resumed["eval_losses"] == whole["eval_losses"]
-    assert resumed["reward_margin"] == whole["reward_margin"]
+    assert resumed.adapter_sha256 == whole.adapter_sha256
+    assert resumed.eval_losses == whole.eval_losses
+    assert resumed.reward_margin == whole.reward_margin
 
 
 def test_a_run_killed_before_its_manifest_finishes_without_training_again(tuned, monkeypatch):
-    first = read_json(Path("adapters/dpo/manifest.json"))
+    first = read_manifest(Path("adapters/dpo/manifest.json"))
     for name in ("manifest.json", "validation.json"):
         Path("adapters/dpo", name).unlink()
     monkeypatch.setattr("lib.train.run._trainer", None)
     again = train("dpo", config())
     same = ("adapter_sha256", "eval_losses", "memorisation", "reward_margin")
-    assert [again[name] for name in same] == [first[name] for name in same]
+    assert [getattr(again, name) for name in same] == [getattr(first, name) for name in same]
 
 
 def test_changed_preferences_or_another_start_make_another_run(tuned):
@@ -374,13 +378,13 @@ def test_a_test_prompts_author_among_the_preferences_is_refused(tuning):
 
 def test_a_changed_or_missing_start_adapter_is_refused(tuning):
     START_WEIGHTS.write_bytes(START_WEIGHTS.read_bytes()[:-4] + b"abcd")
-    assert "was changed after training" in refused(config())
+    assert "adapters/tiny/manifest.json was written for" in refused(config())
 
 
 def test_kto_wants_more_than_one_row_in_a_micro_batch(tuning):
     job = _prepare("try", config("kto", micro_batch=1), Path("adapters/try"))
     with pytest.raises(UserError, match="Raise micro_batch"):
-        preference_trainer(job.config, "try", job.checkpoints, job.plan, job.batch, "peft", "cpu", True)
+        preference_trainer(job, eval_on_start=True)
 
 
 def test_the_plan_shows_a_preference_run_and_stops_it_where_training_would(tuning):
@@ -398,7 +402,10 @@ def test_the_plan_shows_a_preference_run_and_stops_it_where_training_would(tunin
 
 def test_the_command_says_what_it_learned(tuned):
     shutil.rmtree("adapters/dpo")
-    text = "extends: tiny\nmethod: dpo\ninit_adapter: tiny\nmin_preferences: 20\nepochs: 1\nearly_stopping: null\nevals_per_run: 1\n"
+    text = (
+        "extends: tiny\nmethod: dpo\ninit_adapter: tiny\nmin_preferences: 20\nepochs: 1\nearly_stopping: "
+        "null\nevals_per_run: 1\n"
+    )
     Path("configs/train-dpo.yaml").write_text(text)
     done = script("train", tuned)
     assert done.returncode == 0, done.stderr

@@ -16,6 +16,7 @@ from lib.base.settings import ALL_LINEAR, TrainConfig
 from lib.model.adapters import sha256_of
 from lib.train.checkpoints import step_of
 from lib.train.fingerprint import up_to_date
+from lib.train.manifest import read_manifest
 from lib.train.run import train
 
 ROOT = Path(__file__).parents[2]
@@ -73,17 +74,17 @@ def test_the_trainer_gets_these_labels_unchanged_and_keeps_every_row(workspace):
 
 
 def test_a_run_leaves_an_adapter_metrics_samples_and_a_manifest(tiny_run):
-    manifest = read_json(RUN / "manifest.json")
+    manifest = read_manifest(RUN / "manifest.json")
     assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "metrics.jsonl"} <= {
         path.name for path in RUN.iterdir()
     }
-    assert manifest["adapter_sha256"] == sha256_of(RUN / "adapter_model.safetensors")
-    assert (manifest["run"], manifest["backend"], manifest["base_model"]) == ("tiny", "peft", "tiny")
-    assert (manifest["n_train"], manifest["n_val"], manifest["steps"]) == (42, 9, 18)
-    losses = [loss for _, loss in manifest["eval_losses"]]
+    assert manifest.adapter_sha256 == sha256_of(RUN / "adapter_model.safetensors")
+    assert (manifest.run, manifest.backend, manifest.base_model) == ("tiny", "peft", "tiny")
+    assert (manifest.n_train, manifest.n_val, manifest.steps) == (42, 9, 18)
+    losses = [loss for _, loss in manifest.eval_losses]
     assert losses[-1] < losses[0] - 0.05
-    assert manifest["eval_loss"] == min(losses[1:])
-    assert manifest["train_eval_gap"] == pytest.approx(manifest["eval_loss"] - manifest["train_loss"])
+    assert manifest.eval_loss == min(losses[1:])
+    assert manifest.train_eval_gap == pytest.approx(manifest.eval_loss - manifest.train_loss)
     adapter = read_json(RUN / "adapter_config.json")
     assert adapter["base_model_name_or_path"] == "tiny"
     assert adapter["target_modules"] == sorted(ALL_LINEAR)
@@ -91,12 +92,12 @@ def test_a_run_leaves_an_adapter_metrics_samples_and_a_manifest(tiny_run):
 
 
 def test_the_adapter_is_the_best_checkpoints_and_only_the_best_are_kept(tiny_run):
-    manifest = read_json(RUN / "manifest.json")
-    losses = dict(manifest["eval_losses"])
+    manifest = read_manifest(RUN / "manifest.json")
+    losses = dict(manifest.eval_losses)
     kept = sorted(step_of(path) for path in (RUN / "checkpoints").iterdir())
     assert kept == sorted(sorted((s for s in losses if s), key=lambda s: (losses[s], s))[:2])
-    best = RUN / "checkpoints" / f"checkpoint-{manifest['best_step']}"
-    assert sha256_of(best / "adapter_model.safetensors") == manifest["adapter_sha256"]
+    best = RUN / "checkpoints" / f"checkpoint-{manifest.best_step}"
+    assert sha256_of(best / "adapter_model.safetensors") == manifest.adapter_sha256
 
 
 def test_every_step_and_every_evaluation_is_one_line_of_metrics(tiny_run):
@@ -114,18 +115,18 @@ def test_every_step_and_every_evaluation_is_one_line_of_metrics(tiny_run):
 
 
 def test_the_same_five_tweets_are_answered_before_training_and_after_each_epoch(tiny_run):
-    samples = read_json(RUN / "manifest.json")["samples"]
-    tweets = {sample["tweet_id"] for sample in samples}
+    samples = read_manifest(RUN / "manifest.json").samples
+    tweets = {sample.tweet_id for sample in samples}
     assert len(tweets) == 3  # the validation set has no more
-    assert [sample["epoch"] for sample in samples] == [epoch for epoch in range(4) for _ in tweets]
+    assert [sample.epoch for sample in samples] == [epoch for epoch in range(4) for _ in tweets]
 
 
 def test_two_runs_are_identical_to_the_last_digit(tiny_run):
-    first = read_json(RUN / "manifest.json")
+    first = read_manifest(RUN / "manifest.json")
     shutil.rmtree(RUN)
     second = train("tiny", config())
-    assert second["adapter_sha256"] == first["adapter_sha256"]
-    assert second["eval_losses"] == first["eval_losses"]
+    assert second.adapter_sha256 == first.adapter_sha256
+    assert second.eval_losses == first.eval_losses
 
 
 def test_nf4_trains_on_a_cpu_and_keeps_the_adapter_in_fp32(workspace):
@@ -134,7 +135,7 @@ def test_nf4_trains_on_a_cpu_and_keeps_the_adapter_in_fp32(workspace):
     manifest = train(
         "tiny", config(quantization="nf4", epochs=1, early_stopping=None, gradient_checkpointing=True)
     )
-    assert manifest["steps"] == 6
+    assert manifest.steps == 6
     with safe_open(RUN / "adapter_model.safetensors", "pt") as weights:
         assert {weights.get_slice(name).get_dtype() for name in weights.keys()} == {"F32"}  # noqa: SIM118 - not a dict
 
@@ -171,7 +172,7 @@ def test_other_data_under_the_name_of_a_finished_run_is_refused(tiny_run):
 def test_an_adapter_changed_after_training_is_not_taken_for_the_run(tiny_run):
     weights = RUN / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4] + b"abcd")
-    with pytest.raises(UserError, match="was changed after training"):
+    with pytest.raises(UserError, match=r"is not the file that adapters/tiny/manifest\.json was written for"):
         up_to_date(RUN, config())
 
 
@@ -182,14 +183,14 @@ def test_early_stopping_stops_a_run_that_does_not_improve_enough(workspace):
             learning_rate=0.3, epochs=10, evals_per_run=10, early_stopping={"patience": 3, "threshold": 0.5}
         ),
     )
-    assert manifest["steps"] == 24 < 60  # the first evaluation, then three that gain less than 0.5
-    losses = dict(manifest["eval_losses"])
-    assert manifest["best_step"] == min((6, 12, 18, 24), key=losses.get)
+    assert manifest.steps == 24 < 60  # the first evaluation, then three that gain less than 0.5
+    losses = dict(manifest.eval_losses)
+    assert manifest.best_step == min((6, 12, 18, 24), key=losses.get)
 
 
 def test_a_wide_gap_is_told_with_advice(workspace, capsys):
     manifest = train("tiny", config(max_train_eval_gap=0.001))
-    assert any("max_train_eval_gap 0.001" in alert and "epochs: 1" in alert for alert in manifest["alerts"])
+    assert any("max_train_eval_gap 0.001" in alert and "epochs: 1" in alert for alert in manifest.alerts)
     assert "alert: step" in capsys.readouterr().err
 
 
@@ -250,7 +251,7 @@ def test_a_folder_with_processed_data_alone_is_enough(tiny_run):
     for path in Path("data/sample/processed").iterdir():
         if path.name not in ("train.jsonl", "val.jsonl"):
             path.unlink()
-    assert train("tiny", config(epochs=1, early_stopping=None))["steps"] == 6
+    assert train("tiny", config(epochs=1, early_stopping=None)).steps == 6
 
 
 def test_padding_free_batches_have_the_same_loss_as_padded_ones(workspace):
@@ -302,4 +303,4 @@ def test_a_disk_that_is_full_at_the_very_end_is_a_sentence_and_the_same_command_
             match=r"the disk is full.*checkpoint-18 is intact: free some space and run the same command",
         ):
             train("tiny", config())
-    assert train("tiny", config())["steps"] == 18
+    assert train("tiny", config()).steps == 18

@@ -12,6 +12,7 @@ from lib.base.config import load_config
 from lib.base.errors import UserError
 from lib.base.files import read_dicts, read_json
 from lib.base.settings import TrainConfig
+from lib.train.manifest import read_manifest
 from lib.train.run import train
 from lib.train.tracking import require_tracker, tracking
 
@@ -37,7 +38,8 @@ def config(track, **changes):
 
 
 def numbers(lines):
-    """{(step, name): value} of metrics.jsonl; where training and evaluation share a step and a name, the evaluation's."""
+    """{(step, name): value} of metrics.jsonl; where training and evaluation share a step and a name, the
+    evaluation's."""
     return {
         (line["step"], name): value
         for line in lines
@@ -95,7 +97,7 @@ def test_wandb_offline_gets_every_number_the_config_the_replies_and_the_adapter(
     assert settings == config("wandb", epochs=1, early_stopping=None).model_dump(mode="json")
 
     (table,) = RUN.glob("wandb/offline-run-*/files/media/table/samples*.json")
-    assert [row[3] for row in read_json(table)["data"]] == [sample["reply"] for sample in manifest["samples"]]
+    assert [row[3] for row in read_json(table)["data"]] == [sample.reply for sample in manifest.samples]
     (adapter,) = [r.artifact for r in records if r.HasField("artifact") and r.artifact.type == "model"]
     assert {entry.path for entry in adapter.manifest.contents} == {
         "adapter_model.safetensors",
@@ -112,7 +114,7 @@ def test_trackio_gets_every_number_and_writes_into_the_runs_folder(tiny_run):
     with tracking(config("trackio"), "tiny", RUN) as tracker:
         for line in lines:
             tracker.log(line)
-        tracker.finish(read_json(RUN / "manifest.json"), RUN)
+        tracker.finish(read_manifest(RUN / "manifest.json"), RUN)
     with sqlite3.connect(RUN / "trackio" / "tweet-replies.db") as database:
         rows = database.execute("select run_name, step, metrics from metrics order by id").fetchall()
     assert {run for run, _, _ in rows} == {"tiny"}
@@ -130,7 +132,7 @@ def test_tensorboard_gets_every_number_once_also_after_an_interruption(tiny_run)
         with tracking(config("tensorboard"), "tiny", RUN) as tracker:
             for line in part:
                 tracker.log(line)
-            tracker.finish(read_json(RUN / "manifest.json"), RUN)
+            tracker.finish(read_manifest(RUN / "manifest.json"), RUN)
     events = EventAccumulator(str(RUN / "tensorboard")).Reload()
     shown = [(event.step, event.value) for event in events.Scalars("loss")]
     assert shown == [(line["step"], pytest.approx(line["loss"])) for line in lines if "loss" in line]

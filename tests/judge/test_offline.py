@@ -1,12 +1,16 @@
-"""The offline engagement ranker: fitted on the training pairs' likes, and on what the words add to them."""
+"""The offline stand-in: a ranker fitted on the training pairs' likes, and on what the words add to them."""
+
+from dataclasses import replace
 
 import pytest
 
 from lib.base.errors import UserError
-from lib.judge.ranker import fit_ranker, residual_likes
+from lib.judge.comparisons import Comparison
+from lib.judge.offline import decide_by, fit_ranker, residual_likes
 from tests.eval_data import IGNORED, LIKED, pair
 
 TRAIN = [pair(n) for n in range(60)]
+ONE = Comparison("1", "a tweet", "tuned", "base", "what a question?", "nice", "ab")
 
 
 def test_what_got_likes_in_training_ranks_higher():
@@ -42,3 +46,13 @@ def test_equal_likes_rank_everything_alike():
 def test_too_few_pairs_get_a_sentence():
     with pytest.raises(UserError, match="needs 10; there are 9"):
         fit_ranker(TRAIN[:9])
+
+
+@pytest.mark.parametrize(
+    "gap, step", [(0, 0), (0.4, 0), (0.6, 0.5), (1.9, 0.5), (2.5, 1), (-0.6, -0.5), (-9, -1)]
+)
+def test_the_offline_verdict_is_the_score_difference_in_five_steps(gap, step):
+    ranks = {"what a question?": 5 + gap, "nice": 5.0}
+    decide = decide_by(lambda tweet, text: ranks[text])
+    assert decide(ONE).verdict == decide(replace(ONE, order="ba")).verdict == step
+    assert decide(ONE).scores == {"tuned": {"engagement": 5 + gap}, "base": {"engagement": 5.0}}

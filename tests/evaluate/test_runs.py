@@ -12,7 +12,8 @@ from safetensors.numpy import save_file
 
 from lib.base.errors import UserError
 from lib.base.files import write_json
-from lib.train.registry import registry, table
+from lib.evaluate.runs import registry, table
+from scripts.runs import steps_of
 
 ROOT = Path(__file__).parents[2]
 CONFIG = {
@@ -48,7 +49,7 @@ def finished(root, name, **changes):
 
 def test_a_finished_run_is_a_row_with_its_evaluations(tmp_path):
     finished(tmp_path, "v1", alerts=["step 16: too wide"])
-    shown = table(registry(tmp_path)).splitlines()
+    shown = table(registry(tmp_path, steps_of)).splitlines()
     assert (
         " ".join(shown[0].split()) == "run data model method rank lr epochs rows eval loss gap min usd state"
     )
@@ -75,16 +76,16 @@ def test_runs_that_are_not_finished_say_how_far_they_are(tmp_path):
     write_json(tmp_path / "adapters" / "begun" / "started.json", {"config": CONFIG})
     (tmp_path / "adapters" / "served" / "eval").mkdir(parents=True)
     (tmp_path / "adapters" / "compare-a-b.html").write_text("a page, not a run")
-    states = {row["run"]: row["state"] for row in registry(tmp_path)}
+    states = {row["run"]: row["state"] for row in registry(tmp_path, steps_of)}
     assert states == {"begun": "unfinished, no checkpoint yet", "served": "not trained here"}
-    assert "main" in table(registry(tmp_path))
+    assert "main" in table(registry(tmp_path, steps_of))
 
 
 def test_one_broken_run_does_not_hide_the_others(tmp_path):
     finished(tmp_path, "good")
     finished(tmp_path, "torn")
     (tmp_path / "adapters" / "torn" / "manifest.json").write_text('{"run": "to')
-    shown = table(registry(tmp_path))
+    shown = table(registry(tmp_path, steps_of))
     assert "good" in shown
     assert "broken: " in shown
     assert "torn/manifest.json: not valid JSON" in shown
@@ -101,12 +102,12 @@ def test_a_checkpoint_that_can_be_gone_on_from_is_named(tmp_path):
                 archive.writestr("data", "")
         save_file({"weight": np.zeros((2, 2), dtype=np.float32)}, checkpoint / "adapter_model.safetensors")
     (folder / "checkpoints" / "checkpoint-32" / "optimizer.pt").write_bytes(b"PK cut short")
-    assert registry(tmp_path)[0]["state"] == "unfinished, checkpoint at step 16"
+    assert registry(tmp_path, steps_of)[0]["state"] == "unfinished, checkpoint at step 16"
 
 
 def test_no_run_gets_a_sentence(tmp_path):
     with pytest.raises(UserError, match="There is no run in adapters/ yet"):
-        table(registry(tmp_path))
+        table(registry(tmp_path, steps_of))
 
 
 def test_the_command_prints_the_table(tmp_path):

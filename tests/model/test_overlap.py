@@ -5,8 +5,9 @@ from types import SimpleNamespace
 
 from lib.base.files import read_json
 from lib.base.schema import Reply, TestPrompt
-from lib.model.memorisation import copied_share, copies, learned_runs
+from lib.model.overlap import copied_share, copies, learned_runs
 from lib.model.sanity import sanity
+from lib.train.manifest import Memorisation
 from lib.train.validation import memorisation, memorisation_line
 from tests.training_data import pairs
 
@@ -87,7 +88,7 @@ def test_a_run_that_learned_by_heart_is_found_out():
         for n in range(4)
     ]
     found = memorisation(job, {"replies": replies})
-    assert found == {"words": 8, "n": 4, "base": 0.0, "tuned": 0.75}
+    assert found == Memorisation(words=8, n=4, base=0.0, tuned=0.75)
     assert (
         memorisation_line(found)
         == "copies 8+ words of a training reply: tuned 75%, base 0% (4 validation tweets)"

@@ -1,4 +1,5 @@
-"""The training benchmark: what it runs, what it counts, and that it does not claim what it has not measured."""
+"""The training benchmark: what it runs, what it counts, and that it does not claim what it has not
+measured."""
 
 import subprocess
 import sys
@@ -8,21 +9,19 @@ import pytest
 
 from lib.base.errors import UserError
 from lib.base.settings import TrainConfig
-from lib.train.bench_table import bench_page, goals, lengths_of
-from lib.train.gpus import QWEN3_8B as SIZES
+from lib.model.shapes import KNOWN
+from lib.train.bench_table import bench_page, goals
 from lib.train.metrics_log import counting
-from lib.train.speed import (
-    ARMS,
-    MEMORY_ARMS,
+from lib.train.random_model import (
     QWEN3_8B,
     SMALL,
-    Meter,
+    lengths_of,
     matmul_parameters,
-    measure,
     random_rows,
     typical_lengths,
     write_weights,
 )
+from lib.train.speed import ARMS, MEMORY_ARMS, Meter, measure
 
 ROOT = Path(__file__).parents[2]
 MINI = SMALL | {"num_hidden_layers": 1}
@@ -40,9 +39,8 @@ def test_the_rows_are_as_long_as_this_projects():
 
 
 def test_the_shape_is_qwen3_8bs():
-    assert matmul_parameters(QWEN3_8B) == pytest.approx(
-        SIZES.linear_params + SIZES.embedding_params / 2, rel=1e-3
-    )
+    known = KNOWN["Qwen/Qwen3-8B"]
+    assert matmul_parameters(QWEN3_8B) == known.linear_params + known.head_params
 
 
 def test_padding_does_not_count_as_tokens():
@@ -77,7 +75,9 @@ def test_an_arm_trains_and_is_measured(weights, arm):
 def test_two_epochs_are_measured_with_their_evaluations_and_checkpoints(weights):
     measured = measure(B, MINI, LENGTHS, None, weights)
     assert measured["seconds"] > 0
-    saved = sorted(int(path.name.split("-")[1]) for path in (weights / "b").glob("checkpoint-*"))
+    saved = sorted(
+        int(path.name.split("-")[1]) for path in (weights / "b" / "checkpoints").glob("checkpoint-*")
+    )
     assert saved == list(range(1, 11))  # 72 rows, 5 steps an epoch, ten evaluations
 
 
@@ -101,8 +101,8 @@ def test_an_arm_that_cannot_run_here_is_named_with_the_reason(workspace):
         {"gpu": None, "tflops": 0.1}, SMALL, LENGTHS, 4, {A: result(100.0), D: str(refused.value)}, None
     )
     assert (
-        "| d | Unsloth, our settings (16 x 1, no checkpointing) | not run: backend: unsloth cannot run here: no CUDA GPU"
-        in page
+        "| d | Unsloth, our settings (16 x 1, no checkpointing) | not run: backend: unsloth cannot run here: "
+        "no CUDA GPU" in page
     )
 
 
@@ -127,8 +127,8 @@ def test_a_page_from_a_gpu_holds_each_goal_with_its_figure():
     )
     floor = 700e12 / (6 * matmul_parameters(QWEN3_8B))
     assert (
-        f"| d | Unsloth, our settings (16 x 1, no checkpointing) | 3,100 | 3.10 | {3100 / floor:.0%} | 9.1 | 2.5 |"
-        in page
+        f"| d | Unsloth, our settings (16 x 1, no checkpointing) | 3,100 | 3.10 | {3100 / floor:.0%} | 9.1 | "
+        "2.5 |" in page
     )
     assert "at least 3 times as fast as (a): 3.10 times, met" in page
     assert "at least 1.25 times as fast as (c): 1.24 times, not met" in page
