@@ -4,7 +4,7 @@
 
 uv resolves each file for a machine that this one is not, as pip would there: from published metadata, nothing
 is installed. The first machine of a file asks the package index; the others ask it only for what is new to
-them, which is seconds instead of minutes. The versions of a pod beside an image's own torch are .ci/pod_packages.py's.
+them, which is seconds instead of minutes. A pod's packages beside its image's torch: .ci/pod_packages.py.
 """
 
 import os
