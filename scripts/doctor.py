@@ -46,9 +46,11 @@ def main() -> int:
     if all(finding.state != "no" for finding in found):
         from lib.base.config import load_config
         from lib.base.settings import TrainConfig
+        from lib.remote.need import REPLIES_MINUTES
         from lib.train.checkup import of_run
 
-        fits, said = of_run(run_name, load_config(args.config, TrainConfig), machine)
+        config = load_config(args.config, TrainConfig)
+        fits, said = of_run(run_name, config, machine, REPLIES_MINUTES[1])
         found += fits
     found += of_services()
     works = all(finding.state != "no" for finding in found)

@@ -37,8 +37,18 @@ def least_gb(config: TrainConfig, shape: Shape) -> float:
     return vram_gb(shape, 1, config.max_length, config.lora.rank, targets, config.quantization == "nf4", True)
 
 
-def training(run: str, config: TrainConfig, machine: Machine, tokens: Tokens, torch: str | None) -> Training:
-    """tokens: of the rows, or ASSUMED_ROWS. torch: its version, None if it is not installed."""
+def training(
+    run: str,
+    config: TrainConfig,
+    machine: Machine,
+    tokens: Tokens,
+    torch: str | None,
+    replies_minutes: float = 0,
+) -> Training:
+    """tokens: of the rows, or ASSUMED_ROWS. torch: its version, None if it is not installed.
+
+    replies_minutes: what a rented machine is paid for after the training.
+    """
     if config.model == TINY:
         return Training(True, "yes, on the CPU: a minute or two")
     shape = KNOWN.get(config.model)
@@ -55,12 +65,16 @@ def training(run: str, config: TrainConfig, machine: Machine, tokens: Tokens, to
         return Training(True, f"yes, with MLX ({machine.memory_gb:.0f} GB shared)", needs)
     why = f"the {best.name} has only {best.memory_gb:.0f} GB" if best else "no NVIDIA GPU"
     name = "" if run == "qwen3-8b" else f"RUN={run} "
-    return Training(False, f"{why}; `make train {name}ON=runpod`{_price(config, shape, tokens)}", needs)
+    return Training(
+        False, f"{why}; `make train {name}ON=runpod`{_price(config, shape, tokens, replies_minutes)}", needs
+    )
 
 
-def _price(config: TrainConfig, shape: Shape | None, tokens: Tokens) -> str:
-    """The cautious price on the cheapest card of the plan; empty if the model's sizes are not known."""
-    prices = [run.usd[1] for run in rented(config, shape, tokens) if run.micro_batch] if shape else []
+def _price(config: TrainConfig, shape: Shape | None, tokens: Tokens, replies_minutes: float) -> str:
+    """The cautious price on the cheapest card that the config would rent; empty if sizes are not known."""
+    cards = [run for run in rented(config, shape, tokens) if run.micro_batch] if shape else []
+    wanted = [run for run in cards if run.gpu.name in config.remote.gpus] or cards
+    prices = [(run.minutes[1] + replies_minutes) / 60 * run.gpu.usd_per_hour for run in wanted]
     return f", about ${min(prices):.2f}" if prices else ""
 
 
@@ -90,9 +104,11 @@ def gpu_finding(machine: Machine, trained: Training) -> Finding:
     return Finding("GPU", "-" if trained.here else "no", f"none{needs or '; not needed'}")
 
 
-def of_run(run: str, config: TrainConfig, machine: Machine) -> tuple[list[Finding], dict[str, Any]]:
+def of_run(
+    run: str, config: TrainConfig, machine: Machine, replies_minutes: float
+) -> tuple[list[Finding], dict[str, Any]]:
     """(disk and GPU against the run; what works here, and where training does)."""
-    trained = training(run, config, machine, tokens_of(config), version_of("torch"))
+    trained = training(run, config, machine, tokens_of(config), version_of("torch"), replies_minutes)
     here = HERE if trained.here else (*HERE[:-1], f"{HERE[-1]} (RUN=tiny)")
     said = {"here": here, "model": config.model.rpartition("/")[2], "training": trained.said}
     return [disk_finding(machine, config, trained), gpu_finding(machine, trained)], said

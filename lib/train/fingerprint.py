@@ -13,7 +13,15 @@ from lib.model.tiny import tiny_hash
 from lib.train.manifest import Manifest, Started, read_manifest
 
 # What can change without changing the weights.
-NOT_TRAINING = {"eval", "usd_per_hour", "track", "max_train_eval_gap", "keep_best", "min_preferences"}
+NOT_TRAINING = {
+    "eval",
+    "usd_per_hour",
+    "track",
+    "max_train_eval_gap",
+    "keep_best",
+    "min_preferences",
+    "remote",
+}
 
 
 def data_hashes(config: TrainConfig) -> dict[str, str]:
