@@ -76,6 +76,7 @@ def taken(browser: Any, scheme: str, url: str) -> dict[str, bytes]:
         )
         page = context.new_page()
         report_page(page) if name == "report" else demo_page(page, url)
+        page.mouse.move(0, 0)
         page.evaluate("document.activeElement.blur()")
         clip = {"x": 0, "y": 0, "width": size["width"], "height": page.evaluate(WHOLE, height)}
         images[f"{name}-{scheme}"] = _small(page.screenshot(animations="disabled", clip=clip))
