@@ -23,7 +23,7 @@ SERVICES = (
     (Endpoint("APIFY_API_TOKEN", "APIFY_API_BASE_URL", "https://api.apify.com", "/v2/users/me", suffix="/v2"),
      "for make data: apify.com, Settings, API"),
     (Endpoint("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "https://api.anthropic.com", "/v1/models",
-              bare_header="x-api-key", headers=ANTHROPIC_VERSION, suffix="/v1"),
+              headers=ANTHROPIC_VERSION, suffix="/v1"),
      "for make eval: platform.claude.com, API keys"),
     (Endpoint("HF_TOKEN", "HF_ENDPOINT", "https://huggingface.co", "/api/whoami-v2"),
      "for make publish: huggingface.co/settings/tokens"),

@@ -38,7 +38,6 @@ class Endpoint:
     base_variable: str
     default_base: str
     path: str
-    bare_header: str | None = None  # that takes the key as it is; None: Authorization: Bearer
     headers: Mapping[str, str] | None = None
     suffix: str = ""
 
@@ -91,7 +90,7 @@ def _answer(endpoint: Endpoint, limit_s: float) -> Answer:
         return Answer("unclear", f"{endpoint.base_variable} is not an address: it begins with https://")
     headers = {"User-Agent": "doctor", **(endpoint.headers or {})}
     if key:
-        headers[endpoint.bare_header or "Authorization"] = key if endpoint.bare_header else f"Bearer {key}"
+        headers["Authorization"] = f"Bearer {key}"
     try:
         request = urllib.request.Request(endpoint.base + endpoint.path, headers=headers)
         with urllib.request.build_opener(_NoRedirects).open(request, timeout=limit_s) as response:

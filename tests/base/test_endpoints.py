@@ -110,12 +110,11 @@ def test_the_variable_moves_the_address_with_or_without_the_version(monkeypatch)
         assert {path for path, _ in asked} == {"/v2/me"}
 
 
-def test_a_bare_header_carries_the_key_without_bearer():
+def test_a_services_own_headers_go_with_the_key():
     with server() as (url, asked):
-        ask([endpoint(url, bare_header="x-api-key", headers={"some-version": "1"})])
+        ask([endpoint(url, headers={"some-version": "1"})])
         headers = {name.lower(): value for name, value in asked[0][1].items()}
-        assert (headers["x-api-key"], headers["some-version"]) == (KEY, "1")
-        assert "authorization" not in headers
+        assert (headers["authorization"], headers["some-version"]) == (f"Bearer {KEY}", "1")
 
 
 @pytest.mark.parametrize("bad", ["sk-“curly”", "sk-line\nbreak", "sk-\x1b[31m"])

@@ -15,6 +15,8 @@ from lib.base.settings import TrainConfig
 from lib.model.shapes import KNOWN
 from lib.train.checkup import ASSUMED_ROWS, disk_finding, gpu_finding, least_gb, training
 from tests.base.test_machine import LINUX, MAC
+from tests.stubs import apify_server, hub_server, runpod_server
+from tests.stubs.anthropic_server import AnthropicStub
 
 ROOT = Path(__file__).parents[2]
 QWEN = load_config(ROOT / "configs" / "train-qwen3-8b.yaml", TrainConfig)
@@ -114,6 +116,26 @@ def test_json_holds_the_same_and_no_key():
     assert states["HF_TOKEN"] == ("?", "set; not tried")
     assert states["network"][0] == "?"
     assert not [key for key in KEYS.values() if key in done.stdout + done.stderr]
+
+
+def test_each_service_is_asked_whether_it_takes_its_key(tmp_path):
+    right = (apify_server.TOKEN, AnthropicStub.KEY, hub_server.TOKEN, runpod_server.KEY)
+    with (
+        apify_server.ApifyStub(lambda _: []) as apify,
+        AnthropicStub() as anthropic,
+        hub_server.hub_server() as hub,
+        runpod_server.runpod_server(tmp_path) as runpod,
+    ):
+        urls = dict(zip(OFFLINE, (stub.url for stub in (apify, anthropic, hub, runpod)), strict=True))
+        for keys, states in ((right, {"ok"}), (KEYS.values(), {"?"})):
+            environment = urls | dict(zip(KEYS, keys, strict=True))
+            found = json.loads(doctor("--config", "configs/train-tiny.yaml", "--json", **environment).stdout)
+            lines = {one["name"]: one for one in found["findings"]}
+            assert lines["network"]["state"] == "ok"
+            assert {lines[name]["state"] for name in KEYS} == states, lines
+            assert {lines[name]["said"].split(" by ")[0] for name in KEYS} == (
+                {"accepted"} if states == {"ok"} else {"refused"}
+            )
 
 
 def test_an_unknown_run_is_a_sentence():
