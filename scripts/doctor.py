@@ -14,8 +14,8 @@ from pathlib import Path
 from lib.base.console import load_env, parser, printable, run
 from lib.base.endpoints import Endpoint, ask
 from lib.base.findings import Finding, key_finding, machine_findings, network_finding, package_findings, table
+from lib.base.hardware import this_machine
 from lib.base.installed import installed
-from lib.base.machine import this_machine
 
 ANTHROPIC_VERSION = {"anthropic-version": "2023-06-01"}
 # The service, and what its key is for.

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lib.base.endpoints import Answer, Endpoint
+from lib.base.hardware import Machine
 from lib.base.installed import Installed
-from lib.base.machine import Machine
 
 MIN_MEMORY_GB = 6  # embeddings and the toxicity model beside a browser
 WIDTH = 80

@@ -5,8 +5,8 @@ from typing import Any, Literal, get_args
 
 from lib.base.errors import UserError
 from lib.base.findings import Finding
+from lib.base.hardware import Machine
 from lib.base.installed import version_of
-from lib.base.machine import Machine
 from lib.base.settings import TrainConfig
 from lib.model.base_model import TINY
 from lib.model.shapes import KNOWN, Shape
@@ -20,6 +20,7 @@ ASSUMED_ROWS: Tokens = {"train": [(75, 25)] * 1000, "val": [(75, 25)] * 100}
 DISK_GB = 3  # data, their small models, a run of the tiny model
 SHARED = 0.67  # of a Mac's memory, which its GPU may use
 CHECKPOINTS_GB = 5
+SMALL = 1e9  # parameters that a CPU can still train
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ def training(
         return Training(False, f"torch {torch} cannot use the {best.name}: `make setup-runpod`", needs)
     if best and gb <= FILLED * best.memory_gb:
         return Training(True, f"yes, on the {best.name} ({best.memory_gb:.0f} GB)", needs)
+    if not best and shape and shape.linear_params + shape.embedding_params <= SMALL:
+        return Training(True, "yes, without a GPU, but slowly")
     # The backend for Macs counts where the settings know one.
     has_mlx = "mlx" in get_args(TrainConfig.model_fields["backend"].annotation)
     if machine.is_apple and has_mlx and gb <= SHARED * machine.memory_gb:

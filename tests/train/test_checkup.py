@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from lib.base.config import load_config
-from lib.base.machine import Card
+from lib.base.hardware import Card
 from lib.base.settings import TrainConfig
 from lib.model.shapes import KNOWN
 from lib.train.checkup import ASSUMED_ROWS, disk_finding, gpu_finding, least_gb, training
-from tests.base.test_machine import LINUX, MAC
+from tests.base.test_hardware import LINUX, MAC
 from tests.stubs import apify_server, hub_server, runpod_server
 from tests.stubs.anthropic_server import AnthropicStub
 
@@ -61,6 +61,14 @@ def test_a_model_of_unknown_size_is_not_promised_a_price():
     other = QWEN.model_copy(update={"model": "someone/other"})
     assert "$" not in where(LINUX, other).said
     assert where(A40, other).here
+
+
+def test_a_small_model_trains_without_a_gpu():
+    small = QWEN.model_copy(update={"model": "Qwen/Qwen3-0.6B", "quantization": "none"})
+    for machine in (LINUX, MAC):
+        assert where(machine, small).here
+        assert gpu_finding(machine, where(machine, small)).state != "no"
+    assert not where(LINUX, QWEN.model_copy(update={"model": "Qwen/Qwen3-4B"})).here
 
 
 def test_weights_count_for_the_disk_only_where_they_are_trained():

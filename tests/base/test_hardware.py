@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lib.base.findings import WIDTH, Finding, machine_findings, package_findings, table
+from lib.base.hardware import Machine, nvidia_cards, this_machine
 from lib.base.installed import Installed, installed
-from lib.base.machine import Machine, nvidia_cards, this_machine
 
 ROOT = Path(__file__).parents[2]
 LINUX = Machine("Linux", "", "x86_64", (3, 12, 4), "GNU Make 4.3", 100.0, 32.0)
