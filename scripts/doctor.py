@@ -62,7 +62,7 @@ def main() -> int:
     if said:
         print(f"{', '.join(said['here'])}: yes\ntraining {said['model']}: {said['training']}")
     else:
-        print("next: what → says, from the top; then `make doctor` again")
+        print("next: do what the arrows say, from the top; then `make doctor` again")
     return 0 if works else 1
 
 
