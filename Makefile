@@ -30,7 +30,7 @@ A := adapters/$(RUN)
 E := $(A)/eval/$(EVAL)
 
 PYTHON ?= .venv/bin/python
-export YES MAX_USD AGAIN FORCE
+export YES MAX_USD AGAIN FORCE OPEN
 export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
@@ -44,11 +44,11 @@ ifneq ($(wildcard $(STAMP)),)
 endif
 modules = $(wildcard $(or $(MODULES_$(1)),scripts/$(1).py lib/*/*.py lib/*/*/*.html))
 
-.PHONY: help setup setup-runpod quickstart quickstart-files test lint data review forget repair costs plan \
-  train replies rented runs compare sweep eval-plan eval human-eval publish demo bench bench-train
+.PHONY: help setup setup-runpod doctor quickstart quickstart-files test lint data review forget repair costs \
+  plan train replies rented runs compare sweep eval-plan eval human-eval publish demo bench bench-train
 
 help: ## this list
-	@echo "usage: make TARGET [RUN=$(RUN)] [DATA=$(DATA)] [EVAL=$(EVAL)] [YES=1] [MAX_USD=5]"
+	@echo "usage: make TARGET [RUN=$(RUN)] [DATA=$(DATA)] [EVAL=$(EVAL)] [YES=1] [MAX_USD=5] [OPEN=1]"
 	@echo
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | \
 	  awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -57,16 +57,28 @@ help: ## this list
 
 setup: $(STAMP) ## install what a laptop needs into .venv (about 2 GB; costs nothing the second time)
 
+# $$python: the first that this project runs on.
+find_python = python=; for p in python3 python3.13 python3.12 python3.11; do \
+    if $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; \
+    then python=$$p; break; fi; \
+  done; \
+  [ -n "$$python" ] || stop "Python 3.11, 3.12 or 3.13 is needed. On a Mac: brew install python@3.12"
+stop = stop() { echo "error: $$1" >&2; exit 1; }
+# torch has wheels for these machines only.
+refuse_machine = case "$$(uname -s) $$(uname -m)" in \
+    "Darwin arm64") v=$$(sw_vers -productVersion); [ "$${v%%.*}" -ge 14 ] || \
+      stop "macOS $$v is too old: torch needs macOS 14 or newer. Update macOS, or use Linux." ;; \
+    "Darwin "*) if [ "$$(sysctl -n hw.optional.arm64 2>/dev/null)" = 1 ]; \
+      then stop "this terminal runs under Rosetta, and torch has no build for Intel. Open one without it."; \
+      else stop "torch has no build for Intel Macs. Use a Mac with Apple silicon, or Linux."; fi ;; \
+    "Linux x86_64"|"Linux aarch64"|"Linux arm64") ;; \
+    *) stop "torch has no build for $$(uname -sm). Use Linux on x86-64 or arm64, or macOS 14 or newer." ;; \
+  esac
+
 # A virtual environment made by setup-runpod is left alone: it stands beside the image's own torch.
 ifeq ($(wildcard .venv/runpod),)
 $(STAMP): requirements.txt
-	@set -e; \
-	for p in python3 python3.13 python3.12 python3.11; do \
-	  if $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; \
-	  then python=$$p; break; fi; \
-	done; \
-	if [ -z "$$python" ]; then \
-	  echo "error: Python 3.11, 3.12 or 3.13 is needed. On a Mac: brew install python@3.12" >&2; exit 1; fi; \
+	@set -e; $(stop); $(refuse_machine); $(find_python); \
 	echo "setup: .venv with $$($$python --version), then about 2 GB of packages (a few minutes)"; \
 	$$python -m venv .venv; \
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt; \
@@ -77,8 +89,7 @@ $(STAMP): requirements-runpod.txt
 endif
 
 setup-runpod: ## on an NVIDIA pod: install requirements-runpod.txt beside the image's torch
-	@set -e; \
-	stop() { echo "error: $$1" >&2; exit 1; }; \
+	@set -e; $(stop); \
 	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  stop "this image's python3 is older than 3.11. Choose a newer runpod/pytorch image."; \
 	python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null || \
@@ -89,11 +100,15 @@ setup-runpod: ## on an NVIDIA pod: install requirements-runpod.txt beside the im
 	$$pip install --disable-pip-version-check -c .venv/image-torch.txt -r requirements-runpod.txt; \
 	touch .venv/runpod $(STAMP); echo "setup-runpod: done"
 
+doctor: ## what this machine lacks for RUN and the exact fix, and what works here (JSON=1)
+	@$(stop); python=$(PYTHON); command -v "$$python" >/dev/null || { $(find_python); }; \
+	$$python -m scripts.doctor --config $(TRAIN_CONFIG) $(if $(JSON),--json)
+
 # A name without a config gets a sentence before anything else is looked at: a typo in RUN must not collect
 # data.
 known_configs = $(notdir $(wildcard configs/*.yaml))
 there = $(if $(wildcard $(1)),,$(error error: $(1) does not exist. There are: $(known_configs)))
-ifneq ($(filter plan train eval-plan eval human-eval publish demo quickstart-files,$(MAKECMDGOALS)),)
+ifneq ($(filter doctor plan train eval-plan eval human-eval publish demo quickstart-files,$(MAKECMDGOALS)),)
 $(call there,$(TRAIN_CONFIG))
 endif
 ifneq ($(filter eval-plan eval human-eval,$(MAKECMDGOALS)),)
@@ -208,7 +223,7 @@ $(A)/manifest.json: $(TRAIN_CONFIG) $(D)/processed/manifest.json | $(STAMP)
 	  --mixed_precision no --dynamo_backend no -m scripts.train,$(PYTHON) -m scripts.train) \
 	  --config $(TRAIN_CONFIG)
 
-runs: $(STAMP) ## every run: settings, losses, cost, verdicts
+runs: $(STAMP) ## every run: settings, losses, cost, verdicts; an index page with links (OPEN=1 opens it)
 	@$(PYTHON) -m scripts.runs
 
 compare: $(STAMP) ## runs side by side: what differs, curves, win rates (RUNS="a b")
