@@ -6,6 +6,7 @@ What the class does not know is an error.
 import difflib
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -109,6 +110,13 @@ def config_name(path: Path) -> str:
     return name
 
 
+def did_you_mean(name: str, there: Sequence[str]) -> str:
+    """The nearest of the names that there are, or all of them."""
+    near = difflib.get_close_matches(name, there, n=1) or [other for other in there if name and name in other]
+    names = ", ".join(there) or "none"
+    return f"Did you mean {near[0]}? There are: {names}." if near else f"There are: {names}."
+
+
 def _resolved(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     values = _read_yaml(path)
     parent = values.pop("extends", None)
@@ -133,8 +141,8 @@ def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
 def _read_yaml(path: Path) -> dict[str, Any]:
     if not os.path.lexists(path):
         kind = path.stem.partition("-")[0]
-        there = ", ".join(sorted(other.name for other in path.parent.glob(f"{kind}-*.yaml"))) or "none"
-        raise UserError(f"{path} does not exist. Files of this kind in {path.parent}: {there}.")
+        there = sorted(other.stem.partition("-")[2] for other in path.parent.glob(f"{kind}-*.yaml"))
+        raise UserError(f"{path} does not exist. {did_you_mean(path.stem.partition('-')[2], there)}")
     values = _parsed(path, read_text(path, MAX_CHARS))
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected `key: value` lines. Compare it with the examples in configs/.")

@@ -204,7 +204,8 @@ def _metrics(evaluation: Evaluation, loaded: "Loaded | None", fingerprint: str) 
             "the weights are."
         )
         return ModelMetrics(fingerprint=fingerprint, engine="openai", reason=reason)
-    pairs = read_jsonl(checked(evaluation.processed / "test.jsonl"), Pair)
+    there = read_jsonl(checked(evaluation.processed / "test.jsonl"), Pair)
+    pairs = [pair for pair in there if not evaluation.has_seen(pair)]
     return ModelMetrics(fingerprint=fingerprint, **model_metrics(loaded, pairs, evaluation.config.prompt))
 
 
