@@ -30,7 +30,7 @@ A := adapters/$(RUN)
 E := $(A)/eval/$(EVAL)
 
 PYTHON ?= .venv/bin/python
-export YES MAX_USD AGAIN
+export YES MAX_USD AGAIN FORCE
 export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
@@ -45,7 +45,7 @@ endif
 modules = $(wildcard $(or $(MODULES_$(1)),scripts/$(1).py lib/*/*.py lib/*/*/*.html))
 
 .PHONY: help setup setup-runpod quickstart quickstart-files test lint data review forget repair costs plan \
-  train runs compare sweep eval-plan eval human-eval publish demo bench bench-train
+  train replies rented runs compare sweep eval-plan eval human-eval publish demo bench bench-train
 
 help: ## this list
 	@echo "usage: make TARGET [RUN=$(RUN)] [DATA=$(DATA)] [EVAL=$(EVAL)] [YES=1] [MAX_USD=5]"
@@ -189,7 +189,17 @@ endif
 plan: $(TRAIN_CONFIG) $(D)/processed/manifest.json | $(STAMP) ## what `make train` would do, need and cost
 	@$(PYTHON) -m scripts.plan --config $(TRAIN_CONFIG)
 
-train: $(A)/manifest.json ## fine-tune RUN (a GPU for Qwen3-8B; RUN=tiny needs none)
+# ON=runpod, ON=hf: on a rented machine and back; everywhere else training happens where make runs.
+ON ?= here
+ifeq ($(ON),here)
+train: $(A)/manifest.json ## fine-tune RUN here, or ON=runpod, ON=hf: on a rented GPU and back (asks first)
+else
+train: $(TRAIN_CONFIG) $(D)/processed/manifest.json | $(STAMP)
+	@$(PYTHON) -m scripts.rent --config $(TRAIN_CONFIG) --eval $(EVAL) --on $(ON)
+endif
+
+rented: $(STAMP) ## every rented machine that may still be billed (END=1 ends them)
+	@$(PYTHON) -m scripts.rented $(if $(END),--end)
 
 $(A)/manifest.json: $(TRAIN_CONFIG) $(D)/processed/manifest.json | $(STAMP)
 	@$(if $(filter-out 1,$(GPUS)),$(PYTHON) -m scripts.plan --config $(TRAIN_CONFIG) && \
@@ -214,6 +224,8 @@ eval-plan: $(NEEDED) | $(STAMP) ## how many tweets and verdicts an evaluation ne
 	@$(PYTHON) -m scripts.eval_plan --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG)
 
 eval: $(E)/report.json ## replies, judgments, report for RUN (Claude as the judge: estimate, question, cap)
+
+replies: $(E)/replies.jsonl ## what base, few-shot and tuned model answer to the held-out tweets
 
 $(E)/replies.jsonl: $(A)/manifest.json $(EVAL_CONFIG) | $(STAMP)
 	@$(PYTHON) -m scripts.generate --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG)

@@ -32,7 +32,7 @@ ARROWS = {
     "evaluate": "base data model judge evidence train.job train.manifest",
     "publish": f"base data model {RECORDS}",
     "export": f"base data model {RECORDS}",
-    "remote": "base train.plan",
+    "remote": "base train.needs",
 }
 ROOMS = [room for room in ARROWS if (ROOT / "lib" / room).is_dir()]
 HEAVY = [

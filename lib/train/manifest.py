@@ -20,7 +20,7 @@ VERSION = 1
 TRAINED_ON = "trained_on.jsonl"
 # Keys of a run's config that do not change its weights.
 NOT_TRAINING = frozenset(
-    {"eval", "usd_per_hour", "track", "max_train_eval_gap", "keep_best", "min_preferences"}
+    {"eval", "usd_per_hour", "track", "max_train_eval_gap", "keep_best", "min_preferences", "remote"}
 )
 
 

@@ -4,6 +4,7 @@ rows.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
 from lib.base.settings import TrainConfig
@@ -12,6 +13,29 @@ from lib.train.gpus import GPUS, PRICES_DATE, SETUP_MINUTES, minutes, vram_gb
 from lib.train.schedule import schedule
 
 Tokens = Mapping[str, Sequence[tuple[int, int]]]  # train, val: (prompt, reply) tokens per row
+FULL_BATCH = 4  # rows at once that a card should hold to be worth renting; auto takes more where they fit
+
+
+@dataclass(frozen=True)
+class GpuNeeds:
+    """memory_gb: of one GPU. minutes: GPU -> best and cautious, from boot to adapter; priced GPUs only."""
+
+    memory_gb: float
+    minutes: dict[str, tuple[float, float]]
+
+
+def gpu_needs(config: TrainConfig, shape: Shape, tokens: Tokens) -> GpuNeeds:
+    """What a rented machine has to have, and how long it is needed."""
+    checkpointing = config.gradient_checkpointing is True
+    wanted = config.micro_batch if isinstance(config.micro_batch, int) else FULL_BATCH
+    at_once = min(wanted, config.effective_batch)
+    targets, nf4 = tuple(config.lora.target_modules), config.quantization == "nf4"
+    memory_gb = vram_gb(shape, at_once, _longest_mean(tokens), config.lora.rank, targets, nf4, checkpointing)
+    known = {}
+    for gpu in GPUS:
+        low, high = minutes(gpu, shape, *_work(config, tokens, at_once), checkpointing=checkpointing)
+        known[gpu.name] = (low + SETUP_MINUTES[0], high + SETUP_MINUTES[1])
+    return GpuNeeds(memory_gb, known)
 
 
 def _micro_batches(config: TrainConfig) -> list[int]:

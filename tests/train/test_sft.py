@@ -1,4 +1,4 @@
-"""lib/train/sft.py: how the effective batch is cut into micro-batches for a GPU, and among several of them."""
+"""lib/train/sft.py: how the effective batch is cut into micro-batches, for one GPU and for several."""
 
 import pytest
 
