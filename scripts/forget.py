@@ -1,4 +1,6 @@
-"""Remove a tweet, a reply or an author from every file, and never collect it again. Shows what would go, asks.
+"""Remove a tweet, a reply or an author from every file, and never collect it again.
+
+Shows what would go, and asks.
 
 python -m scripts.forget --id 1712345678901234567
 python -m scripts.forget --handle somebody
@@ -25,11 +27,9 @@ def main() -> None:
         confirm(f"Forget {target.name} for good?", "Nothing was removed.")
         outcome = forget(Path(), target)
     print(f"forget: {target.name} is gone from {n_files(outcome)} files and will never be collected again")
-    if outcome.trained_on_it:
+    if seen_by := ", ".join(outcome.trained_on_it):
         print(
-            "  its traces stay in the weights of "
-            + ", ".join(outcome.trained_on_it)
-            + ": withdraw what you published of them; they can be used as they are until they are trained anew."
+            f"  traces stay in the weights of {seen_by}: withdraw what you published of them, or train anew"
         )
     sets = sorted({name.split("/")[1] for name in outcome.removed if name.startswith("data/")})
     print("\n".join(f"next: make data DATA={name}" for name in sets) or "next: nothing, no data set held it")
@@ -41,7 +41,7 @@ def listing(name: str, expected: Outcome) -> str:
         return f"forget: {name} is in no file here; it would go on the list of what is never collected."
     lines = [f"forget: {name} would go from {n_files(expected)} files"]
     lines += [f"  {count:>6,} rows or fields  {printable(file)}" for file, count in expected.removed.items()]
-    lines += [f"  the whole file         {printable(file)} (built again by make)" for file in expected.deleted]
+    lines += [f"  the whole page         {printable(file)} (made again)" for file in expected.deleted]
     if expected.trained_on_it:
         lines.append(
             f"  {', '.join(expected.trained_on_it)}: trained on data that held it, and cannot unlearn it"

@@ -46,11 +46,8 @@ def main() -> None:
     missing = shortfalls(processed, config)
     _write(out, name, processed, config, counts, missing)
     print(summary("split", processed.n_kept, reasons))
-    print(
-        "  "
-        + ", ".join(f"{part} {len(rows):,}" for part, rows in processed.parts.items())
-        + " pairs, no tweet author in two of them"
-    )
+    sizes = ", ".join(f"{part} {len(rows):,}" for part, rows in processed.parts.items())
+    print(f"  {sizes} pairs, no tweet author in two of them")
     n_preferences, n_calibration = len(processed.preferences), len(processed.calibration)
     print(
         f"  {len(processed.prompts):,} test prompts, {n_preferences:,} preferences, {n_calibration:,} for "

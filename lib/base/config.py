@@ -14,7 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from lib.base.errors import UserError
-from lib.base.settings import Strict
+from lib.base.settings import Strict, TrainConfig
 from lib.base.text_files import read_text
 
 C = TypeVar("C", bound=Strict)
@@ -100,6 +100,15 @@ def load_config(path: Path, cls: type[C]) -> C:
         raise UserError("\n".join(sentences) + (f"\nand {more:,} more" if more else "")) from error
 
 
+def given(config: TrainConfig, **names: str | None) -> TrainConfig:
+    """The settings of a run, with the data set and evaluation that the command line names (DATA=, EVAL=).
+
+    Raises UserError for a name that could leave its folder.
+    """
+    named = {key: config_name(Path(f"{key}-{name}.yaml")) for key, name in names.items() if name is not None}
+    return config.model_copy(update=named)
+
+
 def config_name(path: Path) -> str:
     """configs/train-qwen3-8b.yaml -> qwen3-8b. Raises UserError for a name that could leave its folder."""
     name = path.stem.partition("-")[2]
@@ -113,7 +122,7 @@ def config_name(path: Path) -> str:
 def did_you_mean(name: str, there: Sequence[str]) -> str:
     """The nearest of the names that there are, or all of them."""
     near = difflib.get_close_matches(name, there, n=1) or [other for other in there if name and name in other]
-    names = ", ".join(there) or "none"
+    names = ", ".join(sorted(there)) or "none"
     return f"Did you mean {near[0]}? There are: {names}." if near else f"There are: {names}."
 
 

@@ -1,7 +1,6 @@
 """Folders that a command makes only to refuse: gone again when it ends."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ def no_empty_folders(path: Path) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(OSError):  # another process has put something there, or has taken it away
-            if made and os.listdir(path.parent) == [path.name]:
+            if made and list(path.parent.iterdir()) == [path]:
                 path.unlink()
                 for folder in made:
                     folder.rmdir()

@@ -173,10 +173,6 @@ class TrainConfig(Strict):
     track: Literal["none", "wandb", "trackio", "tensorboard"] = "none"
     remote: RemoteConfig = RemoteConfig()
 
-    def on(self, data: str | None) -> "TrainConfig":
-        """The same settings on another data set (DATA= on the command line); None: on their own."""
-        return self if data is None else self.model_copy(update={"data": data})
-
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if isinstance(self.micro_batch, int) and self.effective_batch % self.micro_batch:

@@ -143,9 +143,7 @@ def _known_texts(root: Path, files: list[Path], target: Target) -> set[str]:
     return texts
 
 
-def _forget_in(
-    path: Path, name: str, target: Target, outcome: Outcome, is_preview: bool = False
-) -> None:
+def _forget_in(path: Path, name: str, target: Target, outcome: Outcome, is_preview: bool = False) -> None:
     if path.suffix == ".safetensors" or path.suffix in (".pt", ".bin", ".pth"):
         return  # weights: they cannot be edited; the adapters concerned are listed
     content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""A data set's readiness: what it lacks before anything can be trained on it, and the command that mends it."""
+"""A data set's readiness: what it lacks before it can be trained on, and the command that mends it."""
 
 from pathlib import Path
 

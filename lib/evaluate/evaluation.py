@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from lib.base.config import config_name, load_config
+from lib.base.config import config_name, given, load_config
 from lib.base.errors import UserError
 from lib.base.files import content_hash, read_jsonl
 from lib.base.schema import Pair, Reply, TestPrompt
@@ -38,7 +38,7 @@ class Evaluation:
         """
         run, name = config_name(train), config_name(evaluation)
         folder = Path("adapters") / run
-        config = as_trained(folder, load_config(train, TrainConfig)).on(data)
+        config = given(as_trained(folder, load_config(train, TrainConfig)), data=data)
         return cls(run, config, load_config(evaluation, EvalConfig), folder / "eval" / name)
 
     @property
