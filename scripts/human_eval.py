@@ -31,12 +31,8 @@ def parse_args() -> Any:
     arguments.add_argument("--data", help="another data set than the run's")
     arguments.add_argument("--limit", type=int, help="ask about this many tweets, drawn by hash")
     arguments.add_argument("--import", type=Path, nargs="+", dest="files", metavar="FILE", help="answers")
-    arguments.add_argument(
-        "--web", action="store_true", help="serve it on 127.0.0.1, then import the answers"
-    )
-    arguments.add_argument(
-        "--share", action="store_true", help="with --web: a public link; needs HUMAN_EVAL_PASSWORD"
-    )
+    arguments.add_argument("--web", action="store_true", help="serve on 127.0.0.1, then import the answers")
+    arguments.add_argument("--share", action="store_true", help="a public link; needs HUMAN_EVAL_PASSWORD")
     arguments.add_argument("--port", type=int, help="with --web; default: the first free one from 7860 on")
     return arguments.parse_args()
 
@@ -61,6 +57,7 @@ def main() -> None:
     print(f"human-eval: {len(items):,} tweets, replies and sides in an order drawn by hash")
     page, key = human / "page.html", human / "key.json"
     print(f"wrote {page} (send it to raters), {human / 'items.csv'}, {key} (keep it)")
+    print(f'next: make human-eval RUN={evaluation.run} IMPORT="answers.json", or WEB=1 to answer here')
     if args.web or args.share:
         from demo.human_app import serve
 

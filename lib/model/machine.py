@@ -33,7 +33,7 @@ def refuse_small_machine(run: str, config: TrainConfig, to_train: bool) -> None:
         f"Rent one: `make train RUN={run} ON=runpod` or ON=hf (`make plan RUN={run}` shows the price); a Mac "
         "with Apple silicon and MLX can, too"
         if to_train
-        else f"`make train RUN={run} ON=runpod` or ON=hf writes the replies where it trains; this command works "
+        else f"`make train RUN={run} ON=runpod` or ON=hf writes the replies where it trains; this works "
         "on a GPU machine, or with a server that answers (`engine: {openai: ...}` in the eval config)"
     )
     raise UserError(
