@@ -11,6 +11,7 @@ from lib.base.config import config_name, load_config
 from lib.base.console import made, parser, printable, run
 from lib.base.files import write_text
 from lib.base.settings import DataConfig
+from lib.data.ready import waiting_pairs
 from lib.data.report import console, page, read_report
 
 
@@ -20,6 +21,9 @@ def main() -> None:
     args = arguments.parse_args()
     name, config = config_name(args.config), load_config(args.config, DataConfig)
     folder = Path("data") / name
+    if waiting := waiting_pairs(name):
+        print(f"data: the report comes after the review; {waiting} pairs are unreviewed")
+        return
     report = read_report(folder, config)
     write_text(folder / "report.html", page(name, report, config))
     print(printable(console(name, report)))

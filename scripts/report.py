@@ -20,8 +20,9 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--config", type=Path, required=True, help="configs/train-<run>.yaml")
     arguments.add_argument("--eval", type=Path, required=True, help="configs/eval-<name>.yaml")
+    arguments.add_argument("--data", help="another data set than the run's")
     args = arguments.parse_args()
-    evaluation = Evaluation.of(args.config, args.eval)
+    evaluation = Evaluation.of(args.config, args.eval, args.data)
     files, folder = Files.read(evaluation), evaluation.folder
     data = read_json(evaluation.processed / "manifest.json")["config"]["filter"]
     toxicity = (

@@ -168,8 +168,8 @@ def made(page: Path) -> None:
             print(f"no browser opens here: open {page} yourself", file=sys.stderr)
 
 
-def confirm(question: str) -> None:
-    """Ask before money is spent or something leaves the machine.
+def confirm(question: str, otherwise: str = "Nothing was spent or sent.") -> None:
+    """Ask before money is spent, something leaves the machine, or something is deleted.
 
     YES=1 answers yes; without a terminal the answer is no.
     """
@@ -182,7 +182,7 @@ def confirm(question: str) -> None:
     except (EOFError, UnicodeDecodeError):  # Ctrl-D; a byte of another encoding
         answer = ""
     if answer.strip().lower() not in ("y", "yes"):
-        raise UserError("Stopped: not confirmed. Nothing was spent or sent.")
+        raise UserError(f"Stopped: not confirmed. {otherwise}")
 
 
 def load_env() -> None:

@@ -10,13 +10,12 @@ from lib.base.installed import version_of
 from lib.base.settings import TrainConfig
 from lib.model.base_model import TINY
 from lib.model.shapes import KNOWN, Shape
+from lib.train.assumed import assumed_tokens
 from lib.train.gpus import vram_gb
 from lib.train.needs import FILLED, Tokens, rented
 from lib.train.plan import processed_splits, row_tokens
 
 HERE = ("data", "review", "judging", "demo")  # work without a GPU
-# What a plan of 1,000 pairs counts, where there are no data yet: (prompt, reply) tokens of a usual row.
-ASSUMED_ROWS: Tokens = {"train": [(75, 25)] * 1000, "val": [(75, 25)] * 100}
 DISK_GB = 3  # data, their small models, a run of the tiny model
 SHARED = 0.67  # of a Mac's memory, which its GPU may use
 CHECKPOINTS_GB = 5
@@ -46,7 +45,7 @@ def training(
     torch: str | None,
     replies_minutes: float = 0,
 ) -> Training:
-    """tokens: of the rows, or ASSUMED_ROWS. torch: its version, None if it is not installed.
+    """tokens: of the rows, or assumed ones. torch: its version, None if it is not installed.
 
     replies_minutes: what a rented machine is paid for after the training.
     """
@@ -118,9 +117,9 @@ def of_run(
 
 
 def tokens_of(config: TrainConfig) -> Tokens:
-    """(prompt, reply) tokens of the rows that are here; ASSUMED_ROWS where there are none yet."""
+    """(prompt, reply) tokens of the rows that are here; assumed ones where there are none yet."""
     try:
         splits = processed_splits(config.data)
     except UserError:
-        return ASSUMED_ROWS
+        return assumed_tokens(config)
     return {name: row_tokens(config, splits[name], None) for name in ("train", "val")}
