@@ -31,7 +31,9 @@ def weight_files(folder: Path) -> list[Path]:
     if not (folder / INDEX).is_file():
         return [folder / "model.safetensors"]
     index = read_json(folder / INDEX)
-    names = sorted(set(index["weight_map"].values())) if isinstance(index, dict) and "weight_map" in index else []
+    names = (
+        sorted(set(index["weight_map"].values())) if isinstance(index, dict) and "weight_map" in index else []
+    )
     if not names or any(Path(name).name != name for name in names):
         raise UserError(f"{folder / INDEX} names no files of weights. Download the base model again.")
     return [folder / name for name in names]

@@ -31,9 +31,11 @@ def write_adapter(lora: Lora, path: Path, dtype: str) -> None:
 
 def write_base(lora: Lora, source: Path, path: Path, dtype: str) -> None:
     """The base model in the folder source, with its tokenizer and chat template. dtype: f16 | f32."""
+    import gguf
     from safetensors.torch import load_file
 
     writer, names = _writer(lora, path)
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16 if dtype == "f16" else gguf.LlamaFileType.ALL_F32)
     _add_sizes(writer, lora.shape)
     _add_tokenizer(writer, source, lora.shape)
     for part in sorted(source.glob("*.safetensors")):
@@ -77,7 +79,9 @@ def _add_sizes(writer: Any, shape: Any) -> None:
     head = getattr(shape, "head_dim", None) or shape.hidden_size // shape.num_attention_heads
     scaling = shape.rope_parameters
     if scaling.get("rope_type", "default") != "default":
-        raise UserError(f"Its positions are scaled ({scaling}), which is not written here. Use a GGUF of it: BASE=...")
+        raise UserError(
+            f"Its positions are scaled ({scaling}), which is not written here. Use a GGUF of it: BASE=..."
+        )
     writer.add_block_count(shape.num_hidden_layers)
     writer.add_context_length(shape.max_position_embeddings)
     writer.add_embedding_length(shape.hidden_size)
@@ -133,4 +137,6 @@ def _pre_tokenizer(content: dict[str, Any], source: Path) -> str:
             return "qwen2"
         if not pattern and steps["ByteLevel"].get("use_regex", True):
             return "smollm" if "Digits" in steps else "gpt-2"
-    raise UserError(f"{source}: no GGUF can be written with this tokenizer. Name one of this model: BASE=model.gguf.")
+    raise UserError(
+        f"{source}: no GGUF can be written with this tokenizer. Name one of this model: BASE=model.gguf."
+    )

@@ -64,7 +64,9 @@ class Lora:
                 )
         found = {name: as_dtype(values, dtype, name) for name, values in numbers.items()}
         prefix, suffixes = "base_model.model.", ("lora_A.weight", "lora_B.weight")
-        pairs = {module: [found[f"{prefix}{module}.{suffix}"] for suffix in suffixes] for module in self.modules}
+        pairs = {
+            module: [found[f"{prefix}{module}.{suffix}"] for suffix in suffixes] for module in self.modules
+        }
         return {module: (a, b) for module, (a, b) in pairs.items()}
 
 
@@ -113,7 +115,10 @@ def _settings(path: Path, model: str) -> dict[str, Any]:
             "Train without it, or use the adapter with PEFT (`make demo`)."
         )
     numbers = (values.get("r"), values.get("lora_alpha"))
-    if not all(type(number) in (int, float) and number > 0 for number in numbers) or type(numbers[0]) is not int:
+    if (
+        not all(type(number) in (int, float) and number > 0 for number in numbers)
+        or type(numbers[0]) is not int
+    ):
         raise UserError(f"{path}: r and lora_alpha are not numbers above 0. Copy it again from the training.")
     if values.get("base_model_name_or_path") != model:
         raise UserError(

@@ -79,7 +79,9 @@ def _write_weights(lora: Lora, base: Path, folder: Path, dtype: str) -> None:
         save_file(tensors, folder / path.name, metadata={"format": "pt"})
         total += sum(tensor.nbytes for tensor in tensors.values())
     if matrices:
-        raise UserError(f"{base} lacks {next(iter(matrices))}, which the adapter changes. Is it another model?")
+        raise UserError(
+            f"{base} lacks {next(iter(matrices))}, which the adapter changes. Is it another model?"
+        )
     if (base / INDEX).is_file():
         index = read_json(base / INDEX)
         write_json(folder / INDEX, {**index, "metadata": {"total_size": total}})
