@@ -14,7 +14,8 @@ from lib.base.files import read_json, read_jsonl
 from lib.base.schema import Judgment, Reply
 from lib.base.settings import ArmConfig, SamplingConfig
 from lib.model.chat import messages
-from lib.model.openai_engine import WORKERS, _retry_after, openai_engine
+from lib.model.openai_engine import WORKERS, openai_engine
+from lib.model.served_arm import _retry_after
 from tests.eval_data import pair, write_configs, write_data
 from tests.stubs.openai_server import OpenAIStub
 
