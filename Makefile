@@ -77,7 +77,7 @@ setup-runpod: ## on an NVIDIA pod: install requirements-runpod.txt beside the im
 
 # A name without a config gets a sentence before anything else is looked at: a typo in RUN must not collect data.
 there = $(if $(wildcard $(1)),,$(error error: $(1) does not exist. There are: $(notdir $(wildcard configs/*.yaml))))
-ifneq ($(filter plan train eval-plan eval human-eval publish demo quickstart-files,$(MAKECMDGOALS)),)
+ifneq ($(filter plan train eval-plan eval human-eval publish export serve demo quickstart-files,$(MAKECMDGOALS)),)
 $(call there,$(TRAIN_CONFIG))
 endif
 ifneq ($(filter eval-plan eval human-eval,$(MAKECMDGOALS)),)
@@ -226,6 +226,16 @@ bench-train: $(STAMP) ## only training, on this machine's GPU (a tiny shape wher
 
 publish: $(A)/manifest.json ## adapters/RUN/dist to the Hugging Face Hub, private: shows the list and asks (REPO=you/name)
 	@$(PYTHON) -m scripts.publish --config $(TRAIN_CONFIG) $(if $(REPO),--repo $(REPO)) $(if $(PUBLIC),--public)
+
+# A finished run is used as it is: neither asks make whether data or config have changed since.
+.PHONY: export serve
+export: $(STAMP) ## the adapter for other engines: FORMAT=gguf (llama.cpp, Ollama), mlx or merged (DTYPE=f32)
+	@$(PYTHON) -m scripts.export --config $(TRAIN_CONFIG) $(if $(FORMAT),--format $(FORMAT)) \
+	  $(if $(DTYPE),--dtype $(DTYPE))
+
+serve: $(STAMP) ## answer with RUN: ENGINE=llamacpp, ollama, mlx or vllm; proves that the adapter acts (MODEL=..., PORT=...)
+	@$(PYTHON) -m scripts.serve --config $(TRAIN_CONFIG) $(if $(ENGINE),--engine $(ENGINE)) \
+	  $(if $(MODEL),--model "$(MODEL)") $(if $(PORT),--port $(PORT))
 
 demo: $(A)/manifest.json ## base and tuned replies side by side, in the browser, on this machine only
 	@$(PYTHON) -m demo.app --config $(TRAIN_CONFIG) $(if $(PORT),--port $(PORT))

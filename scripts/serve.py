@@ -1,6 +1,6 @@
 """Answer with a run's adapter through an engine on this machine, and prove that the adapter does something.
 
-    python -m scripts.serve --config configs/train-qwen3-8b.yaml --engine llamacpp [--base model.gguf] [--port 8080]
+    python -m scripts.serve --config configs/train-qwen3-8b.yaml --engine llamacpp [--model base.gguf] [--port 8080]
 
 Where the engine is not installed, prints the commands and what to install. Listens on 127.0.0.1 only. Ctrl-C ends it.
 """
@@ -25,7 +25,7 @@ def parse_args() -> argparse.Namespace:
     arguments = parser(__doc__)
     arguments.add_argument("--config", type=Path, required=True, help="configs/train-<run>.yaml")
     arguments.add_argument("--engine", choices=PORTS, default="llamacpp", help="default: llamacpp")
-    arguments.add_argument("--base", help="the base model: a GGUF file, or a folder for mlx")
+    arguments.add_argument("--model", help="the base model: a GGUF file, or a folder for mlx")
     arguments.add_argument("--port", type=int, help="default: the engine's own; mlx takes the next one too")
     return arguments.parse_args()
 
@@ -37,7 +37,7 @@ def main() -> int:
     load_env()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers end with this process
     lora = read_lora(Path("adapters") / name, config)
-    serving = plan(lora, args.engine, args.base, args.port, sampling, confirm)
+    serving = plan(lora, args.engine, args.model, args.port, sampling, confirm)
     for command in (*serving.servers, *serving.steps):
         print(command_line(command))
     snippet = eval_config(serving.arms, config.eval)

@@ -22,7 +22,7 @@ MLX_ON_HUB = {"Qwen/Qwen3-8B": "mlx-community/Qwen3-8B-4bit"}
 FOUR_BIT = "about 5 GB"  # of Qwen3-8B
 VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 INSTALL = {
-    "llamacpp": "brew install llama.cpp (or pip install xllamacpp, with BASE=model.gguf)",
+    "llamacpp": "brew install llama.cpp (or pip install xllamacpp, with MODEL=model.gguf)",
     "ollama": "https://ollama.com/download, or brew install ollama",
     "mlx": "pip install mlx-lm on a Mac with Apple silicon",
     "vllm": "pip install vllm into an environment of its own, on a machine with an NVIDIA GPU",
@@ -63,13 +63,13 @@ def llamacpp(lora: Lora, adapter: Path, base: Path | None, quantization: str, po
     hub = GGUF_ON_HUB.get(lora.config.model)
     if base is None and hub is None:
         raise UserError(
-            f"No GGUF of {lora.config.model} is known here. Name one of exactly this model: BASE=model.gguf."
+            f"No GGUF of {lora.config.model} is known here. Name one of exactly this model: MODEL=model.gguf."
         )
     program = ["llama-server"]
     if not shutil.which("llama-server") and _package("xllamacpp"):
         if base is None:
             raise UserError(
-                f"The package xllamacpp loads files only: BASE=path of a GGUF of {lora.config.model}, "
+                f"The package xllamacpp loads files only: MODEL=path of a GGUF of {lora.config.model}, "
                 "or install llama-server (brew install llama.cpp), which downloads it."
             )
         program = [sys.executable, "-m", "lib.export.llama_server"]
@@ -99,7 +99,7 @@ def ollama(lora: Lora, export: Path, base: Path | None, quantization: str, port:
     tag = TAGS.get(lora.config.model)
     if base is None and tag is None:
         raise UserError(
-            f"Ollama has no {lora.config.model} that is known here. Name a GGUF of it: BASE=model.gguf."
+            f"Ollama has no {lora.config.model} that is known here. Name a GGUF of it: MODEL=model.gguf."
         )
     files = {"base": export / "Modelfile.base", "tuned": export / "Modelfile"}
     if (

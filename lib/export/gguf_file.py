@@ -80,7 +80,7 @@ def _add_sizes(writer: Any, shape: Any) -> None:
     scaling = shape.rope_parameters
     if scaling.get("rope_type", "default") != "default":
         raise UserError(
-            f"Its positions are scaled ({scaling}), which is not written here. Use a GGUF of it: BASE=..."
+            f"Its positions are scaled ({scaling}), which is not written here. Use a GGUF of it: MODEL=..."
         )
     writer.add_block_count(shape.num_hidden_layers)
     writer.add_context_length(shape.max_position_embeddings)
@@ -138,5 +138,5 @@ def _pre_tokenizer(content: dict[str, Any], source: Path) -> str:
         if not pattern and steps["ByteLevel"].get("use_regex", True):
             return "smollm" if "Digits" in steps else "gpt-2"
     raise UserError(
-        f"{source}: no GGUF can be written with this tokenizer. Name one of this model: BASE=model.gguf."
+        f"{source}: no GGUF can be written with this tokenizer. Name one of this model: MODEL=model.gguf."
     )

@@ -131,7 +131,7 @@ def _settings(path: Path, model: str) -> dict[str, Any]:
 def _modules(path: Path, shapes: dict[str, list[int]], rank: int, shape: Any) -> tuple[str, ...]:
     """The modules in the file, in the order of the layers: the same ones in every layer, sizes as the base model's."""
     found: dict[str, set[str]] = {}
-    sizes = _sizes(shape)
+    sizes = projection_sizes(shape)
     for name, dims in shapes.items():
         match = NAME.fullmatch(name)
         if not match or match[3] not in sizes:
@@ -154,7 +154,7 @@ def _modules(path: Path, shapes: dict[str, list[int]], rank: int, shape: Any) ->
     return tuple(sorted(found, key=lambda module: (int(module.split(".")[2]), module)))
 
 
-def _sizes(shape: Any) -> dict[str, tuple[int, int]]:
+def projection_sizes(shape: Any) -> dict[str, tuple[int, int]]:
     """Projection -> (in, out) of its weights in the base model."""
     hidden, mlp = shape.hidden_size, shape.intermediate_size
     head = getattr(shape, "head_dim", None) or hidden // shape.num_attention_heads

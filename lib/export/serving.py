@@ -45,7 +45,7 @@ def _gguf(
     if base is not None:
         path = Path(base)
         if not path.is_file():
-            raise UserError(f"BASE={base} does not exist. Name the GGUF file of {lora.config.model}.")
+            raise UserError(f"MODEL={base} does not exist. Name the GGUF file of {lora.config.model}.")
         return path
     here = weights_here(lora.config)
     if here is None or n_bytes(here) > MAX_OWN_GGUF:
