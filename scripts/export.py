@@ -2,8 +2,8 @@
 
     python -m scripts.export --config configs/train-qwen3-8b.yaml --format gguf [--dtype f32]
 
-Writes adapters/<run>/export/<format>/, manifest.json last. What is up to date is left as it is. Only `merged` needs
-the base model's weights: it says how large they are and asks.
+Writes adapters/<run>/export/<format>/, manifest.json last. What is up to date is left as it is.
+Only `merged` needs the base model's weights: it says how large they are and asks.
 """
 
 import argparse

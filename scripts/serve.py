@@ -1,8 +1,9 @@
 """Answer with a run's adapter through an engine on this machine, and prove that the adapter does something.
 
-    python -m scripts.serve --config configs/train-qwen3-8b.yaml --engine llamacpp [--model base.gguf] [--port 8080]
+    python -m scripts.serve --config configs/train-qwen3-8b.yaml --engine llamacpp [--model base.gguf]
 
-Where the engine is not installed, prints the commands and what to install. Listens on 127.0.0.1 only. Ctrl-C ends it.
+Where the engine is not installed, prints the commands and what to install.
+Listens on 127.0.0.1 only. Ctrl-C ends it.
 """
 
 import argparse

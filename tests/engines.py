@@ -1,4 +1,4 @@
-"""Engines in an environment of their own (.venv/engines), and runs to put through them: the model tiny, SmolLM2."""
+"""Engines in an environment of their own (.venv/engines), and SmolLM2 and runs to put through them."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def exported(run: Path, config: TrainConfig, kind, dtype=None) -> tuple[Lora, Pa
 
 
 def torch_answers(run: Path, source: Path):
-    """{arm: (next-token log-probabilities, greedy text)} of base and adapter in fp32, and the prompt's token ids."""
+    """{arm: (next-token log-probabilities, greedy text)} in fp32, and the prompt's token ids."""
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -163,7 +163,7 @@ def smollm2(folder: Path) -> Path:
 
 
 def run_of(base: Path, run: Path) -> TrainConfig:
-    """A finished run in the folder run whose adapter, of random numbers, changes what base answers; its config."""
+    """A finished run whose adapter, of random numbers, changes what base answers; its config."""
     import torch
     from peft import LoraConfig
     from safetensors.torch import save_file

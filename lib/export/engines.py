@@ -1,4 +1,4 @@
-"""How each engine answers with a run's adapter: the commands, where base and tuned then are, what is missing here."""
+"""How each engine answers with a run's adapter: commands, where base and tuned then are, what it needs."""
 
 import importlib.util
 import shutil
@@ -33,7 +33,7 @@ INSTALL = {
 class Plan:
     """What `make serve` starts. servers stay; steps end by themselves, once the servers are up.
 
-    download: what the engine would fetch and how large, or None. shares_port: a server that may be running already.
+    download: what the engine would fetch and how large, or None. shares_port: may be running already.
     """
 
     engine: str
@@ -59,7 +59,7 @@ def _package(name: str) -> bool:
 
 
 def llamacpp(lora: Lora, adapter: Path, base: Path | None, quantization: str, port: int) -> Plan:
-    """One server for both arms: every request names the adapter's scale, and none reuses the other arm's cache."""
+    """One server for both arms: a request names the adapter's scale and reuses no cache of the other arm."""
     hub = GGUF_ON_HUB.get(lora.config.model)
     if base is None and hub is None:
         raise UserError(
@@ -82,7 +82,7 @@ def llamacpp(lora: Lora, adapter: Path, base: Path | None, quantization: str, po
             base_url=url,
             model="reply",
             quantization=quantization if base else "q4_k_m",
-            # Without both keys a request may be answered from what the other arm left (llama.cpp issue 26207).
+            # Without both a request may be answered from what the other arm left (llama.cpp issue 26207).
             extra_body={"lora": [{"id": 0, "scale": scale}], "cache_prompt": False},
         )
         for name, scale in (("base", 0), ("tuned", 1))
@@ -91,7 +91,7 @@ def llamacpp(lora: Lora, adapter: Path, base: Path | None, quantization: str, po
 
 
 def ollama(lora: Lora, export: Path, base: Path | None, quantization: str, port: int) -> Plan:
-    """Two models of one Ollama, base and tuned with the same template. export: the folder of the GGUF adapter."""
+    """Two models of one Ollama, base and tuned with one template. export: the folder of the GGUF adapter."""
     if not (export / "Modelfile").is_file():
         raise UserError(
             f"{lora.config.model} has another chat than ChatML: no Modelfile. Use ENGINE=llamacpp."

@@ -58,7 +58,8 @@ def export(
 ) -> tuple[Exported, bool]:
     """(the export's manifest, whether it was written now: one of the same adapter, whole, is left as it is).
 
-    dtype: None is the first of DTYPES. confirm: asked before a download. Raises UserError for what cannot be exported.
+    dtype: None is the first of DTYPES. confirm: asked before a download.
+    Raises UserError for what cannot be exported.
     """
     dtype = dtype or DTYPES[kind][0]
     if dtype not in DTYPES[kind]:

@@ -65,7 +65,7 @@ def _write(writer: Any) -> None:
 
 
 def _rows(module: str, weights: "np.ndarray", shape: Any) -> "np.ndarray":
-    """The rows in llama.cpp's order: for Llama it turns neighbours, transformers the two halves of a head (RoPE)."""
+    """The rows in llama.cpp's order: its RoPE of Llama turns neighbours, not the halves of a head."""
     heads = {"q_proj": shape.num_attention_heads, "k_proj": shape.num_key_value_heads}
     n_heads = heads.get(module.rpartition(".")[2])
     if n_heads is None or shape.model_type != "llama":
@@ -101,7 +101,7 @@ def _add_tokenizer(writer: Any, source: Path, shape: Any) -> None:
     import gguf
 
     content, settings = read_json(source / "tokenizer.json"), read_json(source / "tokenizer_config.json")
-    vocabulary = {token: number for token, number in content["model"]["vocab"].items()}
+    vocabulary = dict(content["model"]["vocab"])
     added = {token["content"]: token for token in content["added_tokens"]}
     vocabulary |= {name: token["id"] for name, token in added.items()}
     by_id = {number: token for token, number in vocabulary.items()}
@@ -128,7 +128,7 @@ def _add_tokenizer(writer: Any, source: Path, shape: Any) -> None:
 
 
 def _pre_tokenizer(content: dict[str, Any], source: Path) -> str:
-    """llama.cpp's name of how the text is cut into words. Raises UserError for a way that it has no name for here."""
+    """llama.cpp's name of how the text is cut into words. Raises UserError for a way without a name here."""
     step = content.get("pre_tokenizer") or {}
     steps = {one["type"]: one for one in step.get("pretokenizers", [step]) if "type" in one}
     pattern = str(steps.get("Split", {}).get("pattern", {}).get("Regex", ""))

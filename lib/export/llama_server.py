@@ -1,6 +1,6 @@
 """llama-server where only the package xllamacpp is here: the same library, the same flags, the same address.
 
-python -m lib.export.llama_server -m base.gguf --lora adapter.gguf --lora-init-without-apply --jinja --port 8080
+python -m lib.export.llama_server -m base.gguf --lora adapter.gguf --lora-init-without-apply --port 8080
 """
 
 import argparse

@@ -15,15 +15,15 @@ from lib.train.manifest import read_manifest
 if TYPE_CHECKING:
     import numpy as np
 
-# model_type of a base model's config.json -> its name in GGUF files. Others arrange their weights in other ways.
+# model_type of a base model's config.json -> its name in GGUF files. Others arrange weights differently.
 ARCHITECTURES = {"qwen3": "qwen3", "llama": "llama"}
 NAME = re.compile(r"base_model\.model\.(model\.layers\.(\d+)\.(?:self_attn|mlp)\.(\w+))\.lora_([AB])\.weight")
 # Settings of PEFT under which W + alpha / r * B A is not what the adapter means, or not all of it.
 OTHER_SETTINGS = (
     "use_dora", "use_rslora", "use_qalora", "use_bdlora", "lora_bias", "modules_to_save", "rank_pattern",
-    "alpha_pattern", "layers_to_transform", "layer_replication", "target_parameters", "trainable_token_indices",
-    "alora_invocation_tokens", "arrow_config", "kasa_config", "velora_config", "monteclora_config",
-    "megatron_config", "fan_in_fan_out",
+    "alpha_pattern", "layers_to_transform", "layer_replication", "target_parameters",
+    "trainable_token_indices", "alora_invocation_tokens", "arrow_config", "kasa_config", "velora_config",
+    "monteclora_config", "megatron_config", "fan_in_fan_out",
 )  # fmt: skip
 # PiSSA, OLoRA, LoftQ and CorDA begin with another base model than the one that is published.
 PLAIN_BEGINNINGS = (None, True, False, "gaussian", "eva", "orthogonal")
@@ -31,7 +31,7 @@ PLAIN_BEGINNINGS = (None, True, False, "gaussian", "eva", "orthogonal")
 
 @dataclass(frozen=True)
 class Lora:
-    """W + alpha / rank * b @ a for every module. Names are the base model's: model.layers.0.self_attn.q_proj."""
+    """W + alpha / rank * b @ a for every module, named as in the base: model.layers.0.mlp.up_proj."""
 
     run: Path
     config: TrainConfig  # model and revision are those that the run was trained on
@@ -94,7 +94,8 @@ def read_lora(run: Path, config: TrainConfig) -> Lora:
     if shape.model_type not in ARCHITECTURES:
         raise UserError(
             f"{trained.model} is a {shape.model_type}, and only {', '.join(ARCHITECTURES)} can be exported: "
-            "other architectures arrange their weights differently. Use `make demo`, or vLLM with the adapter as it is."
+            "other architectures arrange their weights differently. Use `make demo`, or vLLM with "
+            "the adapter as it is."
         )
     modules = _modules(weights, tensor_shapes(weights), settings["r"], shape)
     return Lora(run, trained, sha256, settings["r"], float(settings["lora_alpha"]), shape, modules)
@@ -122,14 +123,15 @@ def _settings(path: Path, model: str) -> dict[str, Any]:
         raise UserError(f"{path}: r and lora_alpha are not numbers above 0. Copy it again from the training.")
     if values.get("base_model_name_or_path") != model:
         raise UserError(
-            f"{path} names the base model {values.get('base_model_name_or_path')}, and the run's manifest.json "
+            f"{path} names the base model {values.get('base_model_name_or_path')}, and the run's "
+            "manifest.json "
             f"{model}. They are of different runs; copy both again."
         )
     return values
 
 
 def _modules(path: Path, shapes: dict[str, list[int]], rank: int, shape: Any) -> tuple[str, ...]:
-    """The modules in the file, in the order of the layers: the same ones in every layer, sizes as the base model's."""
+    """The modules in the file, layer by layer: the same ones in every layer, sizes as the base model's."""
     found: dict[str, set[str]] = {}
     sizes = projection_sizes(shape)
     for name, dims in shapes.items():

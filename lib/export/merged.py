@@ -1,4 +1,4 @@
-"""The base model with the adapter added into its weights, in 16 bit: one model, for engines that take no adapters.
+"""The base model with the adapter added into its weights, in 16 bit: for engines that take no adapters.
 
 One file of the base model after the other: 8 billion parameters merge on a machine with 16 GB.
 """
@@ -21,11 +21,12 @@ NO_THINKING = "{%- set enable_thinking = false %}"
 
 
 def write_merged(lora: Lora, base: Path, folder: Path, dtype: str, sampling: SamplingConfig) -> None:
-    """A whole model folder: weights as bf16 or f16, config, tokenizer, chat template without thinking, sampling."""
+    """A model folder: weights as bf16 or f16, config, tokenizer, chat template without thinking, sampling."""
     config = read_json(base / "config.json")
     if config.get("quantization_config"):
         raise UserError(
-            f"{base} holds quantized weights. Merging needs the base model in 16 bit: set `model:` to that one."
+            f"{base} holds quantized weights. Merging needs the base model in 16 bit: set `model:` to "
+            "that one."
         )
     _refuse_full_disk(folder, n_bytes(base))
     _write_weights(lora, base, folder, dtype)
@@ -54,7 +55,8 @@ def _refuse_full_disk(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed + 1e9:
         raise UserError(
-            f"{folder.parent}: the merged model takes {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free. Free disk space."
+            f"{folder.parent}: the merged model takes {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB "
+            "are free. Free disk space."
         )
 
 

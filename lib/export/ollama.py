@@ -13,7 +13,7 @@ TURN = "<|im_start|>{role}\n{content}<|im_end|>\n"
 
 
 def modelfile(adapter: str | None, base: str, suffix: str, sampling: SamplingConfig) -> str:
-    """The text of a Modelfile. adapter: a GGUF file, None for the base model alone; suffix: see answer_begins."""
+    """A Modelfile's text. adapter: a GGUF file, None for the base model alone; suffix: see answer_begins."""
     lines = [
         f"FROM {base}",
         *([f"ADAPTER {adapter}"] if adapter else []),
@@ -31,7 +31,7 @@ def modelfile(adapter: str | None, base: str, suffix: str, sampling: SamplingCon
 
 
 def answer_begins(tokenizer: Any) -> str | None:
-    """What the chat template puts behind `<|im_start|>assistant`, thinking off; None if it is no ChatML template."""
+    """What the template puts behind `<|im_start|>assistant`, thinking off; None if it is not ChatML."""
     turns = [
         {"role": role, "content": content}
         for role, content in (("user", "one"), ("assistant", "two"), ("user", "three"))

@@ -1,6 +1,7 @@
 """The proof that a served adapter does something, and what it should: against the base, and against torch.
 
-A LoRA that silently does nothing is the commonest fault of serving one (vllm issue 55193, unsloth issue 2142).
+A LoRA that silently does nothing is the commonest fault of serving one (vllm issue 55193,
+unsloth issue 2142).
 """
 
 import math
@@ -15,7 +16,7 @@ from lib.export.lora import Lora
 from lib.model.openai_engine import first_candidates, refuse_equal_arms
 from lib.model.served_arm import Arm
 
-# Largest difference of a logprob that is rounding, by how precisely the weights are held. Measured on SmolLM2-135M:
+# Largest difference of a logprob that is rounding, by how the weights are held. Measured on SmolLM2-135M:
 # bf16 0.018, Q4_1 0.22; on a model of 1 M parameters in f32 7e-4.
 TOLERANCE = {"f32": 0.02, "f16": 0.1, "bf16": 0.1}
 TOLERANCE_QUANTIZED = 0.6
@@ -34,7 +35,7 @@ class Reference:
 
 
 def torch_reference(lora: Lora) -> Reference | None:
-    """What torch answers with base and adapter, or None where the base's weights are not here or very large."""
+    """What torch answers with base and adapter; None where the base's weights are not here or very large."""
     folder = weights_here(lora.config)
     if folder is None or n_bytes(folder) > MAX_TORCH_BYTES:
         return None
@@ -53,7 +54,7 @@ def torch_reference(lora: Lora) -> Reference | None:
 
 
 def prove(arms: Mapping[str, ArmConfig], sampling: SamplingConfig, reference: Reference | None) -> str:
-    """The line "adapter active: ...". Raises UserError if base and tuned answer alike, or tuned not as torch does."""
+    """The line "adapter active: ...". Raises UserError if both arms answer alike, or not as torch does."""
     import httpx
 
     with httpx.Client(timeout=httpx.Timeout(TIMEOUT_S, connect=10.0)) as client:
@@ -62,7 +63,9 @@ def prove(arms: Mapping[str, ArmConfig], sampling: SamplingConfig, reference: Re
         served = first_candidates(tuned, sampling)
     line = "adapter active: base and tuned answer the fixed prompt differently"
     if reference is None:
-        return f"{line} (not compared with torch: its weights are not here, or larger than {MAX_TORCH_BYTES / 1e9:.0f} GB)"
+        return (
+            f"{line} (not compared with torch: the base's weights are not here, or too large beside a server)"
+        )
     if not served:
         return f"{line} (not compared with torch: this server gives no logprobs)"
     kinds = {arms["tuned"].quantization, reference.precision}
@@ -70,14 +73,17 @@ def prove(arms: Mapping[str, ArmConfig], sampling: SamplingConfig, reference: Re
     off, off_base = (distance(served, reference.arms[arm]) for arm in ("tuned", "base"))
     if off > tolerance or off >= off_base:
         raise UserError(
-            f"The served adapter does not answer as torch does: its logprobs are {off:.3f} off ({tolerance} is rounding), "
-            f"{off_base:.3f} off the base's. Another base model, or the engine scales the adapter differently."
+            f"The served adapter does not answer as torch does: its logprobs are {off:.3f} off "
+            f"({tolerance} is rounding), "
+            f"{off_base:.3f} off the base's. Another base model, or the engine scales the adapter "
+            "differently."
         )
-    return f"{line}; tuned is {off:.4f} off torch's logprobs ({tolerance} is rounding), {off_base:.4f} off the base's"
+    compared = f"{off:.4f} off torch's logprobs ({tolerance} is rounding), {off_base:.4f} off the base's"
+    return f"{line}; tuned is {compared}"
 
 
 def distance(served: list[dict[str, Any]], known: list[tuple[int, str, float]]) -> float:
-    """Largest difference of a logprob, over the served candidates that are not rare. Ids count where the server has them."""
+    """Largest difference of a logprob, over the served candidates that are not rare; by id if it has one."""
     by_id = {token: logprob for token, _, logprob in known}
     by_text: dict[str, float] = {}
     for _, text, logprob in known:  # the likeliest first

@@ -33,13 +33,14 @@ def answers(url: str) -> bool:
 
 
 def refuse_taken(url: str) -> None:
-    """Raise UserError if something listens there already: it would be taken for the server that is started."""
+    """Raise UserError if something listens there: it would be taken for the server that is started."""
     address = urlsplit(url)
     with socket.socket() as probe:
         probe.settimeout(1.0)
         if probe.connect_ex((address.hostname, address.port)) == 0:
             raise UserError(
-                f"Port {address.port} of this machine is in use. End that program, or choose another: PORT=..."
+                f"Port {address.port} of this machine is in use. End that program, or choose another: "
+                "PORT=..."
             )
 
 
@@ -47,7 +48,10 @@ def refuse_taken(url: str) -> None:
 def running(
     servers: Sequence[Sequence[str]], urls: Sequence[str], folder: Path
 ) -> Iterator[list[subprocess.Popen]]:
-    """Start servers, wait until every url answers, end them when the body is left. Their output: <folder>/server-<n>.log."""
+    """Start servers, wait until every url answers, end them when the body is left.
+
+    Their output: <folder>/server-<n>.log.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     processes, logs = [], []
     with contextlib.ExitStack() as files:

@@ -1,4 +1,4 @@
-"""From a run to what serves it: exports what the engine reads, chooses the base model, says how eval uses it."""
+"""From a run to what serves it: the export, the base model, and how eval then uses it."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ def plan(
     sampling: SamplingConfig,
     confirm: Callable[[str], None],
 ) -> Plan:
-    """What to start for this run. base: what the person named. Raises UserError where something is missing."""
+    """What to start for this run. base: what the person named. Raises UserError if something is missing."""
     chosen = port or PORTS[engine]
     if engine == "vllm":
         return vllm(lora, weights_here(lora.config), chosen)

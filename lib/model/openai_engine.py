@@ -1,4 +1,4 @@
-"""Replies from any OpenAI-compatible server: vLLM with a LoRA, llama-server, Ollama, mlx_lm.server. One arm is one address and model."""
+"""Replies from any OpenAI-compatible server: vLLM with a LoRA, llama-server, Ollama, mlx_lm.server."""
 
 import threading
 import time
@@ -23,7 +23,7 @@ PROBE_TOKENS = 32
 def openai_engine(
     arms: Mapping[str, ArmConfig], sampling: SamplingConfig, sleep: Callable[[float], None] = time.sleep
 ) -> Engine:
-    """Both servers checked: there, of one quantization, and answering a fixed prompt differently. Raises UserError otherwise."""
+    """Both servers checked: there, of one quantization, answering differently. Raises UserError."""
     import httpx
 
     if missing := {"base", "tuned"} - set(arms):
@@ -49,12 +49,13 @@ def refuse_unlike_quantization(arms: Mapping[str, ArmConfig]) -> None:
     if len({config.quantization for config in arms.values()}) > 1:
         found = ", ".join(f"{name} {config.quantization}" for name, config in sorted(arms.items()))
         raise UserError(
-            f"engine.openai: the arms differ in quantization ({found}): that would be measured too. Serve both alike."
+            f"engine.openai: the arms differ in quantization ({found}): that would be measured too. "
+            "Serve both alike."
         )
 
 
 def _concurrently(arm: Arm, conversations: Sequence[Messages], sampling: SamplingConfig) -> Answers:
-    """Replies as they come, at most WORKERS asked at a time. After a failure what is under way is still handed over, then it is raised."""
+    """Replies as they come, at most WORKERS asked at a time. What is under way comes before a failure."""
     failed = threading.Event()
 
     def ask(conversation: Messages) -> Generated | None:
@@ -84,7 +85,7 @@ def _concurrently(arm: Arm, conversations: Sequence[Messages], sampling: Samplin
 
 
 def refuse_equal_arms(base: Arm, tuned: Arm, sampling: SamplingConfig) -> None:
-    """Raise UserError if both arms answer a fixed prompt alike: a LoRA that is not applied, or two names for one model."""
+    """Raise UserError if both arms answer alike: a LoRA that is not applied, two names of one model."""
     first, again, other = (_top_logprobs(arm, sampling) for arm in (base, base, tuned))
     if first and again and other:
         alike = _distance(first, other) <= max(
@@ -94,7 +95,8 @@ def refuse_equal_arms(base: Arm, tuned: Arm, sampling: SamplingConfig) -> None:
         alike = _greedy(base, sampling) == _greedy(tuned, sampling)
     if alike:
         raise UserError(
-            "Base and tuned answer a fixed prompt alike: the adapter is not active. Check that the server of arm tuned has loaded it "
+            "Base and tuned answer a fixed prompt alike: the adapter is not active. Check that the "
+            "server of arm tuned has loaded it "
             "(vLLM: --lora-modules and its name as `model`; llama-server: `lora` in extra_body of both arms)."
         )
 
@@ -114,7 +116,7 @@ def _greedy(arm: Arm, sampling: SamplingConfig) -> list[str]:
 
 
 def first_candidates(arm: Arm, sampling: SamplingConfig) -> list[dict[str, Any]]:
-    """The likeliest first tokens of an answer to FIXED_PROMPT ({token, logprob}, some servers add id); [] where none are given."""
+    """The likeliest first tokens after FIXED_PROMPT: {token, logprob} and perhaps id; [] if not given."""
     one = sampling.model_copy(update={"temperature": 0.0, "max_new_tokens": 1})
     try:
         choice = arm.chat(FIXED_PROMPT, one, logprobs=True, top_logprobs=5)
@@ -133,6 +135,6 @@ def _top_logprobs(arm: Arm, sampling: SamplingConfig) -> dict[str, float]:
 
 
 def _distance(one: dict[str, float], other: dict[str, float]) -> float:
-    """Largest difference of a logprob. A candidate that only one side lists is at most as likely on the other as the last one there."""
+    """Largest difference of a logprob. What only one side lists is at most as likely as the other's last."""
     floor_one, floor_other = min(one.values()), min(other.values())
     return max(abs(one.get(token, floor_one) - other.get(token, floor_other)) for token in one | other)

@@ -1,4 +1,7 @@
-"""One arm of a comparison: an address and a model of any OpenAI-compatible server. Asks, waits, asks again, gives up with a sentence."""
+"""One arm of a comparison: an address and a model of any OpenAI-compatible server.
+
+Asks, waits, asks again, and gives up with a sentence.
+"""
 
 import contextlib
 import email.utils
@@ -40,7 +43,10 @@ class Arm:
         self.headers = _headers(name, config)
 
     def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The answer's JSON object. Raises UserError with the arm and the status; 429, 5xx and broken connections are tried again first."""
+        """The answer's JSON object. 429, 5xx and broken connections are tried again.
+
+        Raises UserError with the arm and the status.
+        """
         import httpx
 
         problem = ""
@@ -58,7 +64,8 @@ class Arm:
             if attempt + 1 < ATTEMPTS:
                 self.sleep(wait)
         raise UserError(
-            f"Arm {self.name}: {self.root}{path} failed {ATTEMPTS} times ({problem}). Is the server up? Then run the same command again: "
+            f"Arm {self.name}: {self.root}{path} failed {ATTEMPTS} times ({problem}). Is the server "
+            "up? Then run the same command again: "
             "the replies that came are kept."
         )
 
@@ -71,7 +78,7 @@ class Arm:
             key = self.config.api_key_env
             raise UserError(f"{where}: status {status}{self._said(response)}. {_key_advice(key)}")
         if status >= 300:
-            advice = "Check engine.openai in the eval config: base_url (it usually ends in /v1), model and extra_body."
+            advice = "Check engine.openai in the eval config: base_url (it ends in /v1), model, extra_body."
             raise UserError(f"{where}: status {status}{self._said(response)}. {advice}")
         try:
             answer = response.json()
@@ -79,7 +86,8 @@ class Arm:
             answer = None
         if not isinstance(answer, dict):
             raise UserError(
-                f"{where}: the answer is not a JSON object. Is base_url the address of an OpenAI-compatible server?"
+                f"{where}: the answer is not a JSON object. Is base_url the address of an "
+                "OpenAI-compatible server?"
             )
         return answer
 
@@ -98,13 +106,14 @@ class Arm:
         choices = answer.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             raise UserError(
-                f"Arm {self.name}: the answer of {self.root} has no `choices`. Is it an OpenAI-compatible chat server?"
+                f"Arm {self.name}: the answer of {self.root} has no `choices`. Is it an "
+                "OpenAI-compatible chat server?"
             )
         return {**choices[0], "usage": answer.get("usage")}
 
     @contextlib.contextmanager
     def stream(self, conversation: Messages, sampling: SamplingConfig) -> "Iterator[httpx.Response]":
-        """The answer as server-sent events while it is written. Raises UserError for a status that is none of success."""
+        """The answer as server-sent events while it is written. Raises UserError for a status of failure."""
         body = self._body(conversation, sampling, {"stream": True})
         with self.client.stream("POST", self.root + CHAT, json=body, headers=self.headers) as response:
             if response.status_code >= 300:
@@ -161,7 +170,8 @@ def _headers(name: str, config: ArmConfig) -> dict[str, str]:
     key = os.environ.get(config.api_key_env, "").strip()
     if not key:
         raise UserError(
-            f"Arm {name}: {config.api_key_env} is not set. Put the server's key into .env, or remove api_key_env."
+            f"Arm {name}: {config.api_key_env} is not set. Put the server's key into .env, or remove "
+            "api_key_env."
         )
     if not key.isascii() or not key.isprintable():
         raise UserError(f"Arm {name}: {config.api_key_env} holds characters that no key has. Paste it again.")

@@ -1,4 +1,4 @@
-"""Base and tuned reply at the same time, word by word, from served arms: the twin of lib.model.streaming for engines."""
+"""Base and tuned reply at the same time, word by word, from served arms: lib.model.streaming for engines."""
 
 import json
 import queue
@@ -26,7 +26,8 @@ def stream_served_pair(
 ) -> Iterator[tuple[str, str]]:
     """Yield (base reply so far, tuned reply so far) as they grow; the last pair is the two whole replies.
 
-    Closing the iterator hangs up on both servers, at their next word. Raises UserError naming the arm whose server fails.
+    Closing the iterator hangs up on both servers, at their next word.
+    Raises UserError naming the arm whose server fails.
     """
     import httpx
 

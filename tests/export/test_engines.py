@@ -1,4 +1,4 @@
-"""An exported adapter answers in llama.cpp and in MLX as it does in torch: on the model tiny and on a real language model."""
+"""An exported adapter answers in llama.cpp and in MLX as in torch: the model tiny, a real language model."""
 
 import json
 from pathlib import Path
