@@ -7,11 +7,10 @@ import pytest
 
 from lib.base.config import load_config
 from lib.base.settings import TrainConfig
-from lib.export.exporting import export_folder
 from lib.model.base_model import source_of
 from tests.engines import exported, llama_answers, mlx_answers, needs_engines, run_of, smollm2, torch_answers
 
-pytestmark = [needs_engines, pytest.mark.timeout(300)]
+pytestmark = [needs_engines, pytest.mark.timeout(900)]  # SmolLM2 on a busy machine
 RUN = Path("adapters/tiny")
 NOISE = 0.005  # of logprobs in fp32 and f16; base and tuned are further apart than 0.3
 
@@ -50,14 +49,25 @@ def test_an_mlx_adapter_answers_in_mlx_as_in_torch(tiny_run):
     check(torch, mlx_answers(Path(source_of(config)), folder, ids), 1e-4)
 
 
-def test_smollm2_answers_the_same_text_through_torch_llama_cpp_and_mlx(tmp_path):
-    base, run = smollm2(tmp_path / "smollm2"), tmp_path / "run"
+@pytest.fixture(scope="module")
+def smol(tmp_path_factory):
+    """(config, run, base model's folder, torch's answers, ids of the prompt) of SmolLM2 with a random adapter."""
+    base, run = smollm2(tmp_path_factory.mktemp("smollm2")), tmp_path_factory.mktemp("runs") / "smol"
     config = run_of(base, run)
     torch, ids = torch_answers(run, base)
     assert torch["base"][1] != torch["tuned"][1]
+    return config, run, base, torch, ids
+
+
+def test_smollm2_answers_the_same_text_through_torch_and_llama_cpp(smol, tmp_path):
+    config, run, _, torch, _ = smol
     _, folder = exported(run, config, "gguf")
     _, gguf = exported(run, config, "base", "f16")
     check(torch, llama_answers(gguf / "base-f16.gguf", folder / "adapter-f16.gguf", tmp_path), 0.05)
-    exported(run, config, "mlx")
-    check(torch, mlx_answers(base, export_folder(run, "mlx"), ids), 0.01)
-    assert json.loads((run / "export/gguf/manifest.json").read_text())["architecture"] == "llama"
+    assert json.loads((folder / "manifest.json").read_text())["architecture"] == "llama"
+
+
+def test_smollm2_answers_the_same_text_through_torch_and_mlx(smol):
+    config, run, base, torch, ids = smol
+    _, folder = exported(run, config, "mlx")
+    check(torch, mlx_answers(base, folder, ids), 0.01)

@@ -166,7 +166,10 @@ def renamed(name):
         ),
         (lambda tensors: {n: v for n, v in tensors.items() if ".layers.3." not in n}, "every layer"),
         (
-            lambda tensors: {**tensors, "base_model.model.lm_head.weight": next(iter(tensors.values()))},
+            lambda tensors: {
+                **tensors,
+                "base_model.model.lm_head.weight": next(iter(tensors.values())).clone(),
+            },
             "lm_head",
         ),
         (
