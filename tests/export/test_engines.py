@@ -51,7 +51,7 @@ def test_an_mlx_adapter_answers_in_mlx_as_in_torch(tiny_run):
 
 @pytest.fixture(scope="module")
 def smol(tmp_path_factory):
-    """(config, run, base model's folder, torch's answers, ids of the prompt) of SmolLM2 with a random adapter."""
+    """(config, run, base folder, answers of torch, ids of the prompt): SmolLM2 with a random adapter."""
     base, run = smollm2(tmp_path_factory.mktemp("smollm2")), tmp_path_factory.mktemp("runs") / "smol"
     config = run_of(base, run)
     torch, ids = torch_answers(run, base)
