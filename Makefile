@@ -1,8 +1,9 @@
-# The commands, and the graph of files behind them. `make` alone lists them. Written for GNU Make 3.81 (macOS) and newer.
+# The commands, and the graph of files behind them. `make` alone lists them.
+# Written for GNU Make 3.81 (macOS) and newer.
 #
-# A target is the file it writes; a stage with several outputs is represented by its manifest.json, written last.
-# Free stages rebuild by timestamp. Paid ones (collect, train, generate, judge) look at content hashes themselves
-# and do nothing, go on, or refuse with advice: a moved timestamp never costs money.
+# A target is the file it writes; a stage with several outputs is represented by its manifest.json, written
+# last. Free stages rebuild by timestamp. Paid ones (collect, train, generate, judge) look at content hashes
+# themselves and do nothing, go on, or refuse with advice: a moved timestamp never costs money.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -12,7 +13,8 @@ SHELL := /bin/sh
 
 RUN ?= qwen3-8b
 TRAIN_CONFIG := configs/train-$(RUN).yaml
-# The value of a top-level key of the train config, or of the config that it extends: quotes, a byte order mark and CR do not hide it.
+# The value of a top-level key of the train config, or of the config that it extends: quotes, a byte order
+# mark and CR do not hide it.
 plain_of = LC_ALL=C tr -d "\"'\357\273\277" <$$f | tr '\r' '\n'
 config_key = $(shell f=$(TRAIN_CONFIG); for i in 1 2 3 4; do [ -f $$f ] || break; \
   v=$$($(plain_of) | sed -n 's/^$(1)[[:space:]]*:[[:space:]]*\([A-Za-z0-9._-]*\).*/\1/p' | head -n 1); \
@@ -28,25 +30,31 @@ A := adapters/$(RUN)
 E := $(A)/eval/$(EVAL)
 
 PYTHON ?= .venv/bin/python
-export YES MAX_USD AGAIN
+export YES MAX_USD AGAIN FORCE
 export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
-# What every step reads besides its own modules.
-BASE := lib/base/console.py lib/base/config.py lib/base/errors.py lib/base/files.py lib/base/schema.py lib/base/seals.py lib/base/settings.py \
-  lib/base/strict_json.py lib/base/text_files.py
+# What a step is made of, MODULES_<step>: its script and all that it imports, as the scripts themselves say.
+# Until .venv is there to ask them, every module counts. A module that is gone since then counts no more.
+STAMP := .venv/setup.stamp
+ifneq ($(wildcard $(STAMP)),)
+-include .venv/deps.mk
+.venv/deps.mk: $(wildcard scripts/*.py lib/*/*.py)
+	@$(PYTHON) -m scripts.prerequisites --out $@
+endif
+modules = $(wildcard $(or $(MODULES_$(1)),scripts/$(1).py lib/*/*.py lib/*/*/*.html))
 
-.PHONY: help setup setup-runpod quickstart quickstart-files test lint data review forget repair costs plan train \
-  runs compare sweep eval-plan eval human-eval publish demo bench bench-train
+.PHONY: help setup setup-runpod quickstart quickstart-files test lint data review forget repair costs plan \
+  train replies rented runs compare sweep eval-plan eval human-eval publish demo bench bench-train
 
 help: ## this list
 	@echo "usage: make TARGET [RUN=$(RUN)] [DATA=$(DATA)] [EVAL=$(EVAL)] [YES=1] [MAX_USD=5]"
 	@echo
-	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | \
+	  awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
 
 # --- set-up ------------------------------------------------------------------------------------------
 
-STAMP := .venv/setup.stamp
 setup: $(STAMP) ## install what a laptop needs into .venv (about 2 GB; costs nothing the second time)
 
 # A virtual environment made by setup-runpod is left alone: it stands beside the image's own torch.
@@ -54,9 +62,11 @@ ifeq ($(wildcard .venv/runpod),)
 $(STAMP): requirements.txt
 	@set -e; \
 	for p in python3 python3.13 python3.12 python3.11; do \
-	  if $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; then python=$$p; break; fi; \
+	  if $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; \
+	  then python=$$p; break; fi; \
 	done; \
-	if [ -z "$$python" ]; then echo "error: Python 3.11, 3.12 or 3.13 is needed. On a Mac: brew install python@3.12" >&2; exit 1; fi; \
+	if [ -z "$$python" ]; then \
+	  echo "error: Python 3.11, 3.12 or 3.13 is needed. On a Mac: brew install python@3.12" >&2; exit 1; fi; \
 	echo "setup: .venv with $$($$python --version), then about 2 GB of packages (a few minutes)"; \
 	$$python -m venv .venv; \
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt; \
@@ -68,15 +78,21 @@ endif
 
 setup-runpod: ## on an NVIDIA pod: install requirements-runpod.txt beside the image's torch
 	@set -e; \
-	if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then echo "error: this image's python3 is older than 3.11. Choose a newer runpod/pytorch image." >&2; exit 1; fi; \
-	if ! python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then echo "error: no CUDA torch in this image. Choose a runpod/pytorch image and a pod with a GPU." >&2; exit 1; fi; \
+	stop() { echo "error: $$1" >&2; exit 1; }; \
+	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  stop "this image's python3 is older than 3.11. Choose a newer runpod/pytorch image."; \
+	python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null || \
+	  stop "no CUDA torch in this image. Choose a runpod/pytorch image and a pod with a GPU."; \
 	python3 -m venv --system-site-packages .venv; \
-	.venv/bin/python -m pip freeze | grep -E '^(torch|torchvision|torchaudio|triton)==' > .venv/image-torch.txt; \
-	.venv/bin/python -m pip install --disable-pip-version-check -c .venv/image-torch.txt -r requirements-runpod.txt; \
+	pip=".venv/bin/python -m pip"; \
+	$$pip freeze | grep -E '^(torch|torchvision|torchaudio|triton)==' > .venv/image-torch.txt; \
+	$$pip install --disable-pip-version-check -c .venv/image-torch.txt -r requirements-runpod.txt; \
 	touch .venv/runpod $(STAMP); echo "setup-runpod: done"
 
-# A name without a config gets a sentence before anything else is looked at: a typo in RUN must not collect data.
-there = $(if $(wildcard $(1)),,$(error error: $(1) does not exist. There are: $(notdir $(wildcard configs/*.yaml))))
+# A name without a config gets a sentence before anything else is looked at: a typo in RUN must not collect
+# data.
+known_configs = $(notdir $(wildcard configs/*.yaml))
+there = $(if $(wildcard $(1)),,$(error error: $(1) does not exist. There are: $(known_configs)))
 ifneq ($(filter plan train eval-plan eval human-eval publish export serve demo quickstart-files,$(MAKECMDGOALS)),)
 $(call there,$(TRAIN_CONFIG))
 endif
@@ -90,8 +106,9 @@ endif
 # --- quickstart, tests -------------------------------------------------------------------------------
 
 # YES is not set: nothing in it may ask for money.
-quickstart: $(STAMP) ## sample data, tiny model, offline judge: the whole path without a key, a GPU or a download
-	@if $(MAKE) -q RUN=tiny quickstart-files >/dev/null 2>&1; then echo "quickstart: everything is up to date; nothing was run."; \
+quickstart: $(STAMP) ## sample data, tiny model, offline judge: the whole path, no key, no GPU, no download
+	@if $(MAKE) -q RUN=tiny quickstart-files >/dev/null 2>&1; \
+	then echo "quickstart: everything is up to date; nothing was run."; \
 	else $(MAKE) --no-print-directory RUN=tiny quickstart-files; fi
 	@echo
 	@echo "report:  adapters/tiny/eval/offline/report.html"
@@ -99,10 +116,11 @@ quickstart: $(STAMP) ## sample data, tiny model, offline judge: the whole path w
 
 quickstart-files: $(E)/report.json
 
-# Pages are tested in a Chromium. tests/browser.py brings one where there is none, and says why where it cannot.
-test: $(STAMP) ## all tests: no key, no GPU; the network only for a browser, where there is none (SKIPS=none: none may be skipped)
+# Pages are tested in a Chromium. tests/browser.py brings one where there is none, or says why it cannot.
+test: $(STAMP) ## all tests: no key, no GPU; network only to bring a browser (SKIPS=none: none may be skipped)
 	@WHY_NO_BROWSER="$$($(PYTHON) -m tests.browser)" && export WHY_NO_BROWSER && \
-	  OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(if $(SKIPS),--skips "$(SKIPS)") tests
+	  OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
+	  $(if $(SKIPS),--skips "$(SKIPS)") tests
 
 lint: $(STAMP) ## ruff check and format
 	$(PYTHON) -m ruff check .
@@ -112,13 +130,13 @@ lint: $(STAMP) ## ruff check and format
 
 data: $(D)/report.html ## collect, pair, filter, clean, split (collecting asks before it spends)
 
-review: $(D)/interim/clean.jsonl ## look at every pair: k keep, d drop, e edit, u undo (WEB=1 opens a page instead)
+review: $(D)/interim/clean.jsonl ## look at every pair: k keep, d drop, e edit, u undo (WEB=1 opens a page)
 	@$(PYTHON) -m scripts.review --config $(DATA_CONFIG) $(if $(WEB),--web) $(if $(PORT),--port $(PORT))
 
 forget: $(STAMP) ## remove a tweet, a reply or an author from every file: ID=... or HANDLE=...
 	@$(PYTHON) -m scripts.forget $(if $(ID),--id "$(ID)") $(if $(HANDLE),--handle "$(HANDLE)")
 
-repair: $(STAMP) ## mend the ledger of DATA and the judge's books of RUN and EVAL from what lies beside them; costs nothing
+repair: $(STAMP) ## mend the ledger of DATA and the judge's books of RUN and EVAL; costs nothing
 	@$(PYTHON) -m scripts.repair --data $(D) --run $(A) --eval $(E)
 
 costs: $(STAMP) ## what every paid step has cost so far
@@ -133,8 +151,10 @@ endif
 
 ifndef PROCESSED_ONLY
 # Items in raw/, and those that `collect: {files: [...]}` names elsewhere.
-RAW := $(filter-out $(D)/raw/manifest.json,$(wildcard $(D)/raw/*.jsonl $(D)/raw/*.json $(D)/raw/*.csv \
-  $(shell [ -f $(DATA_CONFIG) ] && sed -n 's/.*[{,[:space:]]files:[[:space:]]*\[\([^]]*\)\].*/\1/p' $(DATA_CONFIG) 2>/dev/null | tr -d '"' | tr -d "'" | tr ',' ' ')))
+NAMED := $(shell [ -f $(DATA_CONFIG) ] && tr -d \"\' <$(DATA_CONFIG) | \
+  sed -n 's/.*[{,[:space:]]files:[[:space:]]*\[\([^]]*\)\].*/\1/p' | tr ',' ' ')
+RAW := $(filter-out $(D)/raw/manifest.json,\
+  $(wildcard $(D)/raw/*.jsonl $(D)/raw/*.json $(D)/raw/*.csv $(NAMED)))
 
 .PHONY: collect
 collect: $(STAMP) ## buy tweets and replies for DATA: estimate, question, hard cap; goes on where it stopped
@@ -144,24 +164,20 @@ collect: $(STAMP) ## buy tweets and replies for DATA: estimate, question, hard c
 $(D)/raw/manifest.json: $(DATA_CONFIG) | $(STAMP)
 	@$(PYTHON) -m scripts.collect --config $(DATA_CONFIG)
 
-$(D)/interim/pairs.jsonl: $(D)/raw/manifest.json $(RAW) $(DATA_CONFIG) scripts/pair.py \
-  lib/data/pairs.py lib/data/items.py lib/data/fields.py lib/data/own_pairs.py lib/data/raw.py lib/data/text.py lib/data/characters.py lib/data/forgotten.py $(BASE) | $(STAMP)
+$(D)/interim/pairs.jsonl: $(D)/raw/manifest.json $(RAW) $(DATA_CONFIG) $(call modules,pair) | $(STAMP)
 	@$(PYTHON) -m scripts.pair --config $(DATA_CONFIG)
 
-$(D)/interim/filtered.jsonl: $(D)/interim/pairs.jsonl $(DATA_CONFIG) scripts/filter.py \
-  lib/data/filters.py lib/data/checks.py lib/data/preferences.py lib/data/text.py lib/data/characters.py lib/data/scorers.py lib/base/parallel.py lib/model/chat.py $(BASE) | $(STAMP)
+$(D)/interim/filtered.jsonl: $(D)/interim/pairs.jsonl $(DATA_CONFIG) $(call modules,filter) | $(STAMP)
 	@$(PYTHON) -m scripts.filter --config $(DATA_CONFIG)
 
-$(D)/interim/clean.jsonl: $(D)/interim/filtered.jsonl $(DATA_CONFIG) scripts/clean.py \
-  lib/data/cleaning.py lib/data/checks.py lib/data/text.py lib/data/characters.py lib/data/dedup.py lib/data/greedy.py lib/data/ngrams.py lib/data/scorers.py lib/base/parallel.py $(BASE) | $(STAMP)
+$(D)/interim/clean.jsonl: $(D)/interim/filtered.jsonl $(DATA_CONFIG) $(call modules,clean) | $(STAMP)
 	@$(PYTHON) -m scripts.clean --config $(DATA_CONFIG)
 
-$(D)/processed/manifest.json: $(D)/interim/clean.jsonl $(DATA_CONFIG) $(wildcard $(D)/review/decisions.jsonl) scripts/split.py \
-  lib/data/splits.py lib/data/processed.py lib/data/preferences.py lib/data/decisions.py lib/data/cleaning.py lib/data/checks.py lib/data/filters.py lib/data/funnel.py $(BASE) | $(STAMP)
+$(D)/processed/manifest.json: $(D)/interim/clean.jsonl $(DATA_CONFIG) \
+  $(wildcard $(D)/review/decisions.jsonl) $(call modules,split) | $(STAMP)
 	@$(PYTHON) -m scripts.split --config $(DATA_CONFIG)
 
-$(D)/report.html: $(D)/processed/manifest.json scripts/data_report.py lib/data/report.py lib/data/page.py lib/base/plots.py lib/base/html.py \
-  lib/templates/data.html lib/templates/page.html | $(STAMP)
+$(D)/report.html: $(D)/processed/manifest.json $(call modules,data_report) | $(STAMP)
 	@$(PYTHON) -m scripts.data_report --config $(DATA_CONFIG)
 else
 $(D)/report.html:
@@ -170,15 +186,26 @@ endif
 
 # --- train -------------------------------------------------------------------------------------------
 
-plan: $(TRAIN_CONFIG) $(D)/processed/manifest.json | $(STAMP) ## what `make train` would do, need and cost: no GPU, no weights
+plan: $(TRAIN_CONFIG) $(D)/processed/manifest.json | $(STAMP) ## what `make train` would do, need and cost
 	@$(PYTHON) -m scripts.plan --config $(TRAIN_CONFIG)
 
-train: $(A)/manifest.json ## fine-tune RUN (a GPU for Qwen3-8B; RUN=tiny needs none)
+# ON=runpod, ON=hf: on a rented machine and back; everywhere else training happens where make runs.
+ON ?= here
+ifeq ($(ON),here)
+train: $(A)/manifest.json ## fine-tune RUN here, or ON=runpod, ON=hf: on a rented GPU and back (asks first)
+else
+train: $(TRAIN_CONFIG) $(D)/processed/manifest.json | $(STAMP)
+	@$(PYTHON) -m scripts.rent --config $(TRAIN_CONFIG) --eval $(EVAL) --on $(ON)
+endif
+
+rented: $(STAMP) ## every rented machine that may still be billed (END=1 ends them)
+	@$(PYTHON) -m scripts.rented $(if $(END),--end)
 
 $(A)/manifest.json: $(TRAIN_CONFIG) $(D)/processed/manifest.json | $(STAMP)
 	@$(if $(filter-out 1,$(GPUS)),$(PYTHON) -m scripts.plan --config $(TRAIN_CONFIG) && \
-	  $(PYTHON) -m accelerate.commands.launch --multi_gpu --num_processes $(GPUS) --num_machines 1 --mixed_precision no --dynamo_backend no \
-	  -m scripts.train,$(PYTHON) -m scripts.train) --config $(TRAIN_CONFIG)
+	  $(PYTHON) -m accelerate.commands.launch --multi_gpu --num_processes $(GPUS) --num_machines 1 \
+	  --mixed_precision no --dynamo_backend no -m scripts.train,$(PYTHON) -m scripts.train) \
+	  --config $(TRAIN_CONFIG)
 
 runs: $(STAMP) ## every run: settings, losses, cost, verdicts
 	@$(PYTHON) -m scripts.runs
@@ -187,15 +214,18 @@ compare: $(STAMP) ## runs side by side: what differs, curves, win rates (RUNS="a
 	@$(PYTHON) -m scripts.compare --runs $(RUNS)
 
 SWEEP ?= lora
-sweep: $(STAMP) ## train the variants of configs/sweep-SWEEP.yaml, ranked by validation loss; goes on where it stopped
+sweep: $(STAMP) ## train the variants of configs/sweep-SWEEP.yaml, by validation loss; goes on if stopped
 	@$(PYTHON) -m scripts.sweep --config configs/sweep-$(SWEEP).yaml
 
 # --- evaluate ----------------------------------------------------------------------------------------
 
-eval-plan: $(TRAIN_CONFIG) $(EVAL_CONFIG) $(D)/processed/manifest.json | $(STAMP) ## how many tweets and verdicts an evaluation needs, before money is spent
+NEEDED := $(TRAIN_CONFIG) $(EVAL_CONFIG) $(D)/processed/manifest.json
+eval-plan: $(NEEDED) | $(STAMP) ## how many tweets and verdicts an evaluation needs, before money is spent
 	@$(PYTHON) -m scripts.eval_plan --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG)
 
 eval: $(E)/report.json ## replies, judgments, report for RUN (Claude as the judge: estimate, question, cap)
+
+replies: $(E)/replies.jsonl ## what base, few-shot and tuned model answer to the held-out tweets
 
 $(E)/replies.jsonl: $(A)/manifest.json $(EVAL_CONFIG) | $(STAMP)
 	@$(PYTHON) -m scripts.generate --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG)
@@ -206,34 +236,34 @@ again:
 $(E)/judgments.jsonl: $(E)/replies.jsonl $(EVAL_CONFIG) $(if $(filter 1,$(AGAIN)),again) | $(STAMP)
 	@$(PYTHON) -m scripts.judge --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG)
 
-$(E)/report.json: $(E)/judgments.jsonl $(EVAL_CONFIG) $(wildcard $(E)/human/report.json) scripts/report.py lib/base/html.py lib/base/plots.py \
-  lib/evaluate/findings.py lib/evaluate/page.py lib/evidence/outcomes.py lib/evidence/stats.py lib/evidence/intervals.py lib/evidence/bias.py lib/evidence/secondary.py lib/evidence/gate.py lib/evidence/power.py \
-  lib/model/sanity.py lib/evidence/calibration.py lib/templates/eval.html lib/templates/page.html $(BASE) | $(STAMP)
+$(E)/report.json: $(E)/judgments.jsonl $(EVAL_CONFIG) $(wildcard $(E)/human/report.json) \
+  $(call modules,report) | $(STAMP)
 	@$(PYTHON) -m scripts.report --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG)
 
 bench: $(STAMP) ## measure, and fill in the tables of docs/benchmarks.md
 	@$(PYTHON) -m scripts.bench_dedup --write docs/benchmarks.md
 	@$(PYTHON) -m scripts.bench_train --write docs/benchmarks.md
 
-human-eval: $(E)/replies.jsonl ## a blind page for people (WEB=1 serves it; IMPORT="a.csv b.json" reads the answers)
-	@$(PYTHON) -m scripts.human_eval --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) $(if $(LIMIT),--limit $(LIMIT)) \
-	  $(if $(WEB),--web) $(if $(SHARE),--web --share) $(if $(PORT),--port $(PORT)) $(if $(IMPORT),--import $(IMPORT))
+human-eval: $(E)/replies.jsonl ## a blind page for people (WEB=1 serves it; IMPORT="a.csv b.json" reads)
+	@$(PYTHON) -m scripts.human_eval --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) \
+	  $(if $(LIMIT),--limit $(LIMIT)) $(if $(WEB),--web) $(if $(SHARE),--web --share) \
+	  $(if $(PORT),--port $(PORT)) $(if $(IMPORT),--import $(IMPORT))
 
 bench-train: $(STAMP) ## only training, on this machine's GPU (a tiny shape where there is none)
 	@$(PYTHON) -m scripts.bench_train --write docs/benchmarks.md
 
 # --- use ---------------------------------------------------------------------------------------------
 
-publish: $(A)/manifest.json ## adapters/RUN/dist to the Hugging Face Hub, private: shows the list and asks (REPO=you/name)
+publish: $(A)/manifest.json ## adapters/RUN/dist to the Hugging Face Hub, private: asks first (REPO=you/name)
 	@$(PYTHON) -m scripts.publish --config $(TRAIN_CONFIG) $(if $(REPO),--repo $(REPO)) $(if $(PUBLIC),--public)
 
 # A finished run is used as it is: neither asks make whether data or config have changed since.
 .PHONY: export serve
-export: $(STAMP) ## the adapter for other engines: FORMAT=gguf (llama.cpp, Ollama), mlx or merged (DTYPE=f32)
+export: $(STAMP) ## the adapter for other engines: FORMAT=gguf, mlx or merged (DTYPE=f32)
 	@$(PYTHON) -m scripts.export --config $(TRAIN_CONFIG) $(if $(FORMAT),--format $(FORMAT)) \
 	  $(if $(DTYPE),--dtype $(DTYPE))
 
-serve: $(STAMP) ## answer with RUN: ENGINE=llamacpp, ollama, mlx or vllm; proves that the adapter acts (MODEL=..., PORT=...)
+serve: $(STAMP) ## answer with RUN through ENGINE=llamacpp, ollama, mlx or vllm (MODEL=base.gguf, PORT=)
 	@$(PYTHON) -m scripts.serve --config $(TRAIN_CONFIG) $(if $(ENGINE),--engine $(ENGINE)) \
 	  $(if $(MODEL),--model "$(MODEL)") $(if $(PORT),--port $(PORT))
 

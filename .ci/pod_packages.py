@@ -34,7 +34,7 @@ STEPS = {
 
 
 def images() -> dict[str, tuple[str, str]]:
-    """{image of docs/runpod.md: (its torch, its Python)}, read from the two kinds of tags that RunPod gives."""
+    """{image of docs/runpod.md: (its torch, its Python)}, read from RunPod's two kinds of tags."""
     found = {}
     for image, tag in re.findall(r"(runpod/pytorch:([\w.-]+))", (ROOT / "docs" / "runpod.md").read_text()):
         if old := re.match(r"(\d+\.\d+\.\d+)-py(\d+\.\d+)-", tag):
@@ -105,7 +105,8 @@ def main() -> None:
         torchao = versions["torchao"]
         if not (SITE / f"torchao-{torchao}.dist-info").is_dir():
             sys.exit(
-                f"error: that image gets torchao {torchao}, which .venv/unsloth-cpu lacks: tests/unsloth-cpu.txt"
+                f"error: that image gets torchao {torchao}, which .venv/unsloth-cpu lacks: "
+                "tests/unsloth-cpu.txt"
             )
     torches = sorted({torch for torch, _ in found.values()})
     with ThreadPoolExecutor(2) as pool:

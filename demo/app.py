@@ -2,8 +2,9 @@
 
 python -m demo.app --config configs/train-tiny.yaml [--port 7860] [--host 127.0.0.1]
 
-Opens on this machine only. Another --host asks for the password in DEMO_PASSWORD (user name: demo). With "Blind" switched on the
-names are hidden until you vote (keys 1, 2, 0, x); adapters/<run>/votes.jsonl keeps the votes, `scripts.human_eval --import` reads it.
+Opens on this machine only. Another --host asks for the password in DEMO_PASSWORD (user name: demo). With
+"Blind" switched on the names are hidden until you vote (keys 1, 2, 0, x); adapters/<run>/votes.jsonl keeps
+the votes, `scripts.human_eval --import` reads it.
 """
 
 import os
@@ -75,7 +76,8 @@ def pair_generator(loaded: Any, prompt: str) -> GeneratePair:
         cleaned = clean_tweet(tweet)  # as the tweets it was trained on
         if not cleaned:
             raise UserError(
-                "Nothing is left of that tweet without links, control tokens and invisible characters. Add words."
+                "Nothing is left of that tweet without links, control tokens and invisible characters. Add "
+                "words."
             )
         return stream_pair(loaded, messages(prompt, cleaned), sampling)
 
@@ -83,7 +85,9 @@ def pair_generator(loaded: Any, prompt: str) -> GeneratePair:
 
 
 def _auth(host: str) -> tuple[str, str] | None:
-    """None on this machine; elsewhere a password is required, because everyone who reaches the page uses the GPU."""
+    """None on this machine; elsewhere a password is required, because everyone who reaches the page uses the
+    GPU.
+    """
     if only_this_machine(host):
         return None
     if not os.environ.get("DEMO_PASSWORD"):

@@ -1,4 +1,7 @@
-"""What the page's events do: stream two replies, end them early, take a vote. Each returns a value for every component it changes."""
+"""What the page's events do: stream two replies, end them early, take a vote.
+
+Each returns a value for every component it changes.
+"""
 
 import html
 import logging
@@ -26,7 +29,8 @@ def problem_with(tweet: str) -> str | None:
     if not tweet.strip():
         return "Write or paste a tweet first."
     if len(tweet) > MAX_TWEET_CHARS:
-        return f"That is {len(tweet):,} characters. A tweet of at most {MAX_TWEET_CHARS:,} fits here; shorten it."
+        n, most = len(tweet), MAX_TWEET_CHARS
+        return f"That is {n:,} characters. A tweet of at most {most:,} fits here; shorten it."
     return None
 
 
@@ -40,7 +44,8 @@ def streamer(generate_pair: GeneratePair, sampling: SamplingConfig) -> Callable[
         if problem or chosen is None:
             yield view(
                 problem
-                or "Temperature goes from 0 to 2, the seed from 0 to 4,294,967,295. Change them under Sampling.",
+                or "Temperature goes from 0 to 2, the seed from 0 to 4,294,967,295. "
+                "Change them under Sampling.",
                 problem=True,
             )
             return
@@ -71,7 +76,10 @@ def streamer(generate_pair: GeneratePair, sampling: SamplingConfig) -> Callable[
 
 
 def _ended(session: Session, blind: bool, written: Round, view: Callable[..., tuple]) -> tuple:
-    """The page when no more words come. Opens the vote if both replies are whole, and new to whoever looks at them."""
+    """The page when no more words come.
+
+    Opens the vote if both replies are whole, and new to whoever looks at them.
+    """
     pair = (written.base, written.tuned)
     if session.end == "clear":
         return emptied(session)
@@ -83,7 +91,8 @@ def _ended(session: Session, blind: bool, written: Round, view: Callable[..., tu
         session.seen.add(pair)
     elif pair in session.seen:
         return view(
-            "You have seen whose replies these are. Another seed, under Sampling, writes new ones to vote on.",
+            "You have seen whose replies these are. Another seed, under Sampling, writes new ones to vote "
+            "on.",
             over=True,
         )
     else:

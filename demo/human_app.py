@@ -1,6 +1,9 @@
-"""The blind comparison as a served page: one pair at a time, one durable line per answer. Which side is whose never leaves this process.
+"""The blind comparison as a served page: one pair at a time, one durable line per answer.
 
-Opened by `python -m scripts.human_eval --config ... --eval ... --web`. On this machine only; --share makes a public link with a password.
+Which side is whose never leaves this process.
+
+Opened by `python -m scripts.human_eval --config ... --eval ... --web`. On this machine only; --share makes a
+public link with a password.
 """
 
 import os
@@ -30,7 +33,8 @@ CHOICES = {
 KEYS_JS = """() => document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
   if (event.target.closest('textarea, input')) return;
-  const button = /^[120b]$/i.test(event.key) ? document.getElementById('key-' + event.key.toLowerCase()) : null;
+  if (!/^[120b]$/i.test(event.key)) return;
+  const button = document.getElementById('key-' + event.key.toLowerCase());
   if (button && button.offsetParent) { event.preventDefault(); button.click(); }
 }, true)"""
 # The item that is on the page at the moment of the click: an answer never falls on one that nobody has seen.
@@ -39,7 +43,10 @@ QUICK: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "once", "api
 
 
 class Answers:
-    """The file of answers: what each rater has still to see, and one line per answer. Safe for several raters at once."""
+    """The file of answers: what each rater has still to see, and one line per answer.
+
+    Safe for several raters at once.
+    """
 
     def __init__(self, items: Sequence[Item], path: Path) -> None:
         self.items, self.path, self._turn = items, path, threading.Lock()
@@ -70,7 +77,8 @@ def rater_name(text: str) -> str:
 def page(answers: Answers, rater: str) -> str:
     """The pair that rater sees next, as HTML: every text escaped."""
     item, n = answers.open_item(rater), answers.n_given(rater)
-    top = f'<div class="soft top"><span>{n:,} of {len(answers.items):,}</span><span>{escape(rater)}</span></div>'
+    done = f"{n:,} of {len(answers.items):,}"
+    top = f'<div class="soft top"><span>{done}</span><span>{escape(rater)}</span></div>'
     bar = f'<div class="bar"><div style="width:{100 * n / len(answers.items):.2f}%"></div></div>'
     if item is None:
         return f"{top}{bar}<p>That was all. Thank you. This page can be closed.</p>"
@@ -79,7 +87,8 @@ def page(answers: Answers, rater: str) -> str:
         f'<div class="reply"><span class="soft">{name}</span><p dir="auto">{shown[key]}</p></div>'
         for name, key in (("A", "reply_a"), ("B", "reply_b"))
     )
-    return f'{top}{bar}<div data-item="{item.id}"><div class="tweet" dir="auto">{shown["tweet"]}</div><div class="sides">{sides}</div></div>'
+    tweet = f'<div class="tweet" dir="auto">{shown["tweet"]}</div>'
+    return f'{top}{bar}<div data-item="{item.id}">{tweet}<div class="sides">{sides}</div></div>'
 
 
 def build(answers: Answers) -> "gr.Blocks":
@@ -103,8 +112,10 @@ def build(answers: Answers) -> "gr.Blocks":
     with gr.Blocks(title="Which reply is better?", analytics_enabled=False) as blocks:
         rater = gr.State("")
         html = gr.HTML(
-            f"<h1>Which reply is better?</h1><p>{len(answers.items):,} posts, each with two replies. Choose the one that you would rather "
-            "like, answer or share. The sides are drawn at random. You can stop at any time and go on later under the same name.</p>",
+            f"<h1>Which reply is better?</h1><p>{len(answers.items):,} posts, each with two replies. Choose "
+            "the one that you would rather "
+            "like, answer or share. The sides are drawn at random. You can stop at any time and go on later "
+            "under the same name.</p>",
             elem_id="page",
         )
         shown = gr.Textbox(visible=False)  # filled by SHOWN_JS at each click
@@ -133,11 +144,15 @@ def build(answers: Answers) -> "gr.Blocks":
 
 
 def serve(items: Sequence[Item], path: Path, port: int | None, share: bool) -> None:
-    """Show the page until Ctrl-C. Raises UserError if the port is taken, or a public link is asked for without a password."""
+    """Show the page until Ctrl-C.
+
+    Raises UserError if the port is taken, or a public link is asked for without a password.
+    """
     password = os.environ.get("HUMAN_EVAL_PASSWORD")
     if share and not password:
         raise UserError(
-            "--share lets everyone who has the link answer. Set HUMAN_EVAL_PASSWORD first, or leave --share out."
+            "--share lets everyone who has the link answer. Set HUMAN_EVAL_PASSWORD first, or leave --share "
+            "out."
         )
     # Before gradio is imported: it reads this once.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"

@@ -1,7 +1,12 @@
-"""The page: one tweet in, two replies side by side. It knows nothing of models, only of a function that streams pairs."""
+"""The page: one tweet in, two replies side by side.
+
+It knows nothing of models, only of a function that streams pairs.
+"""
 
 import html
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from demo.events import GeneratePair, emptied, labels, status_line, streamer, time_line, voter
@@ -50,86 +55,93 @@ def build_app(
 ) -> "gr.Blocks":
     """The Gradio app, not yet launched.
 
-    base, tuned: what stands above the two boxes. Only an event brings it to the page, so that nothing there holds it during a blind
-    round. votes: where the blind votes go; without it there is no switch for them.
+    base, tuned: what stands above the two boxes. Only an event brings it to the page, so that nothing there
+    holds it during a blind round. votes: where the blind votes go; without it there is no switch for them.
     """
     import gradio as gr
 
-    names = {"base": base, "tuned": tuned}
     with gr.Blocks(title=title, analytics_enabled=False) as app:
-        session = gr.State(Session())
-        gr.HTML(
-            f"<h1>{html.escape(title)}</h1><p>Written on this machine, by one model: without and with what it has learned.</p>",
-            elem_id="heading",
-        )
-        tweet = gr.Textbox(
-            label="Tweet", placeholder=PLACEHOLDER, lines=1, max_lines=8, autofocus=True, elem_id="tweet"
-        )
-        with gr.Row(elem_id="actions"):
-            send = gr.Button("Reply", variant="primary", elem_id="send")
-            stop = gr.Button("Stop", interactive=False, elem_id="stop")
-            clear = gr.Button("Clear", elem_id="clear")
-            blind = gr.Checkbox(
-                label="Blind", container=False, min_width=0, visible=votes is not None, elem_id="blind"
-            )
-        status = gr.HTML(status_line(""), elem_id="status")
-        with gr.Row(elem_id="replies", equal_height=True):
-            (left_reply, left_time), (right_reply, right_time) = _box("left"), _box("right")
-        with gr.Row(visible=False, elem_id="votes") as ballot:
-            buttons = [
-                gr.Button(label, interactive=False, min_width=0, elem_id=f"vote-{key}")
-                for key, (_, label) in CHOICES.items()
-            ]
-        tally = gr.HTML(status_line(""), elem_id="tally")
-        with gr.Accordion("Sampling", open=False, elem_id="sampling"):
-            temperature = gr.Slider(
-                0,
-                2,
-                sampling.temperature,
-                step=0.05,
-                label="Temperature",
-                info="0 always takes the likeliest word.",
-            )
-            seed = gr.Number(
-                sampling.seed, precision=0, label="Seed", info="The same seed gives the same two replies."
-            )
-        gr.Examples(EXAMPLES, tweet, label="Examples", elem_id="examples", api_visibility="private")
-
-        shown = [left_reply, right_reply, left_time, right_time, status, send, stop, tally, *buttons]
-        job: dict[str, Any] = {
-            "fn": streamer(generate_pair, sampling),
-            "inputs": [tweet, temperature, seed, blind, session],
-        }
-        job |= {
-            "outputs": shown,
-            "show_progress": "hidden",
-            "concurrency_id": "model",
-            "concurrency_limit": 1,
-        }
-        tweet.submit(**job, api_name="reply")
-        tweet.submit(None, js=LEAVE_BOX_JS, api_visibility="private")
-        send.click(**job, api_visibility="private")
-        quick: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        stop.click(lambda session: setattr(session, "end", "stop"), session, None, queue=False, **quick)
-        clear.click(lambda session: ("", *emptied(session)), session, [tweet, *shown], **quick)
-        app.load(lambda blind: labels(blind, names), blind, [left_reply, right_reply], **quick)
-        app.load(None, js=KEYS_JS, api_visibility="private")
-
-        def switched(blind: bool, session: Session) -> tuple[Any, ...]:
-            return *labels(blind, names, value=""), *emptied(session)[2:], gr.update(visible=blind)
-
-        blind.change(switched, [blind, session], [*shown, ballot], **quick)
-        for button, (choice, _) in zip(buttons, CHOICES.values(), strict=True):
-            vote = voter(votes, choice, names)
-            button.click(
-                vote,
-                session,
-                [left_reply, right_reply, status, tally, *buttons],
-                trigger_mode="once",
-                concurrency_id="vote",
-                **quick,
-            )
+        page = _widgets(title, sampling, votes is not None)
+        _listen(app, page, streamer(generate_pair, sampling), {"base": base, "tuned": tuned}, votes)
     return app
+
+
+def _widgets(title: str, sampling: SamplingConfig, can_vote: bool) -> SimpleNamespace:
+    """What stands on the page, from top to bottom."""
+    import gradio as gr
+
+    page = SimpleNamespace(session=gr.State(Session()))
+    gr.HTML(
+        f"<h1>{html.escape(title)}</h1><p>Written on this machine, by one model: without and with what it "
+        "has learned.</p>",
+        elem_id="heading",
+    )
+    page.tweet = gr.Textbox(
+        label="Tweet", placeholder=PLACEHOLDER, lines=1, max_lines=8, autofocus=True, elem_id="tweet"
+    )
+    with gr.Row(elem_id="actions"):
+        page.send = gr.Button("Reply", variant="primary", elem_id="send")
+        page.stop = gr.Button("Stop", interactive=False, elem_id="stop")
+        page.clear = gr.Button("Clear", elem_id="clear")
+        page.blind = gr.Checkbox(
+            label="Blind", container=False, min_width=0, visible=can_vote, elem_id="blind"
+        )
+    page.status = gr.HTML(status_line(""), elem_id="status")
+    with gr.Row(elem_id="replies", equal_height=True):
+        (left_reply, left_time), (right_reply, right_time) = _box("left"), _box("right")
+    page.replies, page.times = [left_reply, right_reply], [left_time, right_time]
+    with gr.Row(visible=False, elem_id="votes") as page.ballot:
+        page.buttons = [
+            gr.Button(label, interactive=False, min_width=0, elem_id=f"vote-{key}")
+            for key, (_, label) in CHOICES.items()
+        ]
+    page.tally = gr.HTML(status_line(""), elem_id="tally")
+    with gr.Accordion("Sampling", open=False, elem_id="sampling"):
+        least = "0 always takes the likeliest word."
+        page.temperature = gr.Slider(0, 2, sampling.temperature, step=0.05, label="Temperature", info=least)
+        same = "The same seed gives the same two replies."
+        page.seed = gr.Number(sampling.seed, precision=0, label="Seed", info=same)
+    gr.Examples(EXAMPLES, page.tweet, label="Examples", elem_id="examples", api_visibility="private")
+    return page
+
+
+def _listen(
+    app: "gr.Blocks",
+    page: SimpleNamespace,
+    stream: Callable[..., Any],
+    names: dict[str, str],
+    votes: Votes | None,
+) -> None:
+    """What each event of the page does."""
+    import gradio as gr
+
+    session, blind = page.session, page.blind
+    shown = [*page.replies, *page.times, page.status, page.send, page.stop, page.tally, *page.buttons]
+    job: dict[str, Any] = {
+        "fn": stream,
+        "inputs": [page.tweet, page.temperature, page.seed, blind, session],
+        "outputs": shown,
+        "show_progress": "hidden",
+        "concurrency_id": "model",
+        "concurrency_limit": 1,
+    }
+    page.tweet.submit(**job, api_name="reply")
+    page.tweet.submit(None, js=LEAVE_BOX_JS, api_visibility="private")
+    page.send.click(**job, api_visibility="private")
+    quick: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    page.stop.click(lambda session: setattr(session, "end", "stop"), session, None, queue=False, **quick)
+    page.clear.click(lambda session: ("", *emptied(session)), session, [page.tweet, *shown], **quick)
+    app.load(lambda blind: labels(blind, names), blind, page.replies, **quick)
+    app.load(None, js=KEYS_JS, api_visibility="private")
+
+    def switched(blind: bool, session: Session) -> tuple[Any, ...]:
+        return *labels(blind, names, value=""), *emptied(session)[2:], gr.update(visible=blind)
+
+    blind.change(switched, [blind, session], [*shown, page.ballot], **quick)
+    told = [*page.replies, page.status, page.tally, *page.buttons]
+    once: dict[str, Any] = {"trigger_mode": "once", "concurrency_id": "vote", **quick}
+    for button, (choice, _) in zip(page.buttons, CHOICES.values(), strict=True):
+        button.click(voter(votes, choice, names), session, told, **once)
 
 
 def launch(
@@ -156,8 +168,8 @@ def launch(
 def launch_options(host: str = LOCAL, share: bool = False) -> dict[str, Any]:
     """What gradio's launch() needs for a page to look right and to keep to itself.
 
-    Nothing is counted, recorded or fetched, and no name but these is answered: host, what the page listens at,
-    and the public link where share says that one was asked for.
+    Nothing is counted, recorded or fetched, and no name but these is answered: host, what the page listens
+    at, and the public link where share says that one was asked for.
     """
     import gradio as gr
 

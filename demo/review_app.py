@@ -1,7 +1,10 @@
-"""The review in a browser: the same core, the same keys as in the terminal. For this machine only: 127.0.0.1, nothing is sent anywhere.
+"""The review in a browser: the same core, the same keys as in the terminal.
 
-Opened by `python -m scripts.review --config configs/data-main.yaml --web`. What counts lives in lib.data.review, on disk; the page only
-shows it, so reloading it, or opening it twice, loses nothing: a click names the pair that was on the page, and another one is refused.
+For this machine only: 127.0.0.1, nothing is sent anywhere.
+
+Opened by `python -m scripts.review --config configs/data-main.yaml --web`. What counts lives in
+lib.data.review, on disk; the page only shows it, so reloading it, or opening it twice, loses nothing: a click
+names the pair that was on the page, and another one is refused.
 """
 
 import os
@@ -20,10 +23,13 @@ from lib.data.review import HELP, SHORT, Progress, Review, numbers, pace, shown
 if TYPE_CHECKING:
     import gradio as gr
 
-# The keys of the page. Not while somebody types, not with Ctrl or Cmd, and not again while a key is held down.
+# The keys of the page. Not while somebody types, not with Ctrl or Cmd, and not while a key is held down.
 KEYS_JS = """() => document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
-  const press = (id) => { const button = document.getElementById('key-' + id); if (button && button.offsetParent) button.click(); };
+  const press = (id) => {
+    const button = document.getElementById('key-' + id);
+    if (button && button.offsetParent) button.click();
+  };
   if (event.target.closest('textarea, input, [contenteditable=true]')) {
     const id = event.key === 'Escape' ? 'back' : event.key === 'Enter' && !event.shiftKey ? 'save' : null;
     if (id) { event.preventDefault(); event.stopPropagation(); press(id); }
@@ -32,7 +38,7 @@ KEYS_JS = """() => document.addEventListener('keydown', (event) => {
   const key = event.key === '?' ? 'help' : event.key.toLowerCase();
   if (/^([kdeuq1-8]|help)$/.test(key)) { event.preventDefault(); press(key); }
 }, true)"""
-# The pair that is on the page at the moment of the click, so that a click never falls on one that nobody has seen.
+# The pair that is on the page at the moment of the click, so that none falls on a pair that nobody has seen.
 SHOWN_JS = "(_, ...rest) => [document.querySelector('#page [data-id]')?.dataset.id ?? '', ...rest]"
 QUICK: dict[str, Any] = {
     "concurrency_id": "review",
@@ -41,7 +47,7 @@ QUICK: dict[str, Any] = {
     "trigger_mode": "once",
     "api_visibility": "private",
 }
-FOCUS_JS = "() => setTimeout(() => { const box = document.querySelector('#editor textarea'); if (box) box.focus(); }, 50)"
+FOCUS_JS = "() => setTimeout(() => document.querySelector('#editor textarea')?.focus(), 50)"
 
 
 def page(review: Review, set_name: str, said: str = "", error: bool = False) -> str:
@@ -50,9 +56,11 @@ def page(review: Review, set_name: str, said: str = "", error: bool = False) -> 
     share = 100 * progress.n / max(1, progress.n_total)
     status = f'<p class="said{" bad" if error else ""}" role="status">{escape(said)}</p>'
     return (
-        f'<div class="soft top"><span>review · {escape(set_name)}</span><span>{progress.n:,} of {progress.n_total:,}</span></div>'
+        f'<div class="soft top"><span>review · {escape(set_name)}</span><span>{progress.n:,} of '
+        f"{progress.n_total:,}</span></div>"
         f'<div class="bar"><div style="width:{share:.2f}%"></div></div>'
-        f"{_pair(item) if item else '<p>Every pair is reviewed. Thank you.</p>'}{status}<p class='soft'>{_counts(progress)}</p>"
+        f"{_pair(item) if item else '<p>Every pair is reviewed. Thank you.</p>'}{status}<p "
+        f"class='soft'>{_counts(progress)}</p>"
     )
 
 
@@ -65,18 +73,24 @@ def _pair(item: Doubtful) -> str:
     pair, known = item.pair, numbers(item.pair)
     why = "".join(f"<li>{escape(shown(reason))}</li>" for reason in item.why[:3])
     return (
-        f'<div class="soft">@{escape(shown(pair.tweet_author))} · {pair.tweet_likes:,} likes · {pair.tweet_retweets:,} retweets</div>'
+        f'<div class="soft">@{escape(shown(pair.tweet_author))} · {pair.tweet_likes:,} likes · '
+        f"{pair.tweet_retweets:,} retweets</div>"
         f'<div class="text tweet" dir="auto">{escape(shown(pair.tweet))}</div>'
-        f'<div class="soft">@{escape(shown(pair.reply_author))} · {known["likes"]} likes · {known["followers"]} followers'
+        f'<div class="soft">@{escape(shown(pair.reply_author))} · {known["likes"]} likes · '
+        f"{known['followers']} followers"
         f" · after {known['after']}</div>"
         f'<div class="text reply" dir="auto" data-id="{escape(pair.id)}">{escape(shown(pair.reply))}</div>'
-        f'<div class="soft">{known["characters"]} characters · language {escape(known["language"])} · toxicity {known["toxicity"]}</div>'
+        f'<div class="soft">{known["characters"]} characters · language {escape(known["language"])} · '
+        f"toxicity {known['toxicity']}</div>"
         f"<ul>{why}</ul>"
     )
 
 
 class _Page:
-    """The widgets, and what each key does to them. One click at a time: the core is not made for two at once."""
+    """The widgets, and what each key does to them.
+
+    One click at a time: the core is not made for two at once.
+    """
 
     def __init__(self, review: Review, set_name: str, left: threading.Event) -> None:
         self.review, self.set_name, self.left, self._turn = review, set_name, left, threading.Lock()

@@ -1,4 +1,7 @@
-"""The blind vote: what one browser tab may vote on, and the file that keeps the votes. Whose reply is whose stays in this process."""
+"""The blind vote: what one browser tab may vote on, and the file that keeps the votes.
+
+Whose reply is whose stays in this process.
+"""
 
 import secrets
 from dataclasses import dataclass, field
@@ -18,11 +21,13 @@ CHOICES: dict[str, tuple[Choice, str]] = {  # key on the keyboard -> what is kep
     "0": ("tie", "Tie"),
     "x": ("both_bad", "Both bad"),
 }
-# Not while somebody types, not with Ctrl or Cmd, not again while a key is held down. A disabled button ignores click().
+# Not while somebody types, not with Ctrl or Cmd, not again while a key is held down.
+# A disabled button ignores click().
 KEYS_JS = """() => document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
   if (event.target.closest('textarea, input:not([type=checkbox]), [contenteditable=true]')) return;
-  const button = /^[120x]$/i.test(event.key) ? document.getElementById('vote-' + event.key.toLowerCase()) : null;
+  if (!/^[120x]$/i.test(event.key)) return;
+  const button = document.getElementById('vote-' + event.key.toLowerCase());
   if (button && button.offsetParent) { event.preventDefault(); button.click(); }
 }, true)"""
 # Enter in the tweet's box sends it; without leaving the box the vote's keys would be typed into it.
@@ -48,8 +53,8 @@ class Round:
 class Session:
     """One browser tab. seen: the pairs of replies whose names it knows, so that no vote on them is blind.
 
-    end: what the reply in progress has been asked to do. Ours and not Gradio's `cancels`, which lets go of a reply in its first
-    moments without an answer: the page would go on saying "Writing".
+    end: what the reply in progress has been asked to do. Ours and not Gradio's `cancels`, which lets go of a
+    reply in its first moments without an answer: the page would go on saying "Writing".
     """
 
     round: Round | None = None
@@ -59,7 +64,10 @@ class Session:
 
 @dataclass(frozen=True)
 class Votes:
-    """The votes on one adapter, in path: a line of lib.evaluate.people_answers.Vote each. Nothing in them says who voted."""
+    """The votes on one adapter, in path: a line of lib.evaluate.people_answers.Vote each.
+
+    Nothing in them says who voted.
+    """
 
     path: Path
     run: str
@@ -80,7 +88,10 @@ class Votes:
         )
 
     def tally(self) -> str:
-        """How this adapter stands, in one sentence. Raises UserError naming file:line for a line that is no vote."""
+        """How this adapter stands, in one sentence.
+
+        Raises UserError naming file:line for a line that is no vote.
+        """
         own = {"run": self.run, "adapter_sha256": self.adapter_sha256}
         verdicts = [
             vote.verdict or 0.0 for vote in import_votes(self.path) if own.items() <= vote.usage.items()
@@ -95,11 +106,15 @@ class Votes:
         )  # as the evaluation counts: a vote for neither is half a win
         low, high = wilson(wins, n)
         return (
-            f"{n:,} vote{'' if n == 1 else 's'} on this run: tuned {n_tuned:,}, base {n_base:,}, neither {n - n_tuned - n_base:,}. "
-            f"Win rate of tuned {100 * wins / max(1, n):.0f} % (95 % interval {100 * low:.0f} to {100 * high:.0f} %)."
+            f"{n:,} vote{'' if n == 1 else 's'} on this run: tuned {n_tuned:,}, base {n_base:,}, neither "
+            f"{n - n_tuned - n_base:,}. "
+            f"Win rate of tuned {100 * wins / max(1, n):.0f} % (95 % interval {100 * low:.0f} to "
+            f"{100 * high:.0f} %)."
         )
 
 
 def drawn_side() -> Side:
-    """Whose reply goes to the left, by the operating system's randomness: the sampling's seed does not give it away."""
+    """Whose reply goes to the left, by the operating system's randomness: the sampling's seed does not give
+    it away.
+    """
     return "tuned" if secrets.randbelow(2) else "base"

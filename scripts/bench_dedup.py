@@ -1,8 +1,8 @@
-"""Time and peak memory of semantic de-duplication from 1,000 to 100,000 replies; speed of language detection and cleaning.
+"""Time and memory of semantic de-duplication up to 100,000 replies; speed of language detection, cleaning.
 
     python -m scripts.bench_dedup [--quick] [--write docs/benchmarks.md]
 
-The vectors are synthetic, spread like those of real replies: 384 dimensions, 200 topics, one in twelve a near copy.
+The vectors are synthetic, spread like those of real replies: 384 dimensions, 200 topics, some near copies.
 """
 
 import random
@@ -25,8 +25,9 @@ from lib.data.text import clean_text
 SIZES, QUICK_SIZES = (1_000, 3_000, 10_000, 30_000, 100_000), (1_000, 3_000)
 THRESHOLD, DIMENSIONS = 0.9, 384
 VOCABULARY = (
-    "the a this that is was nobody everybody really never always said thinks loves my your their coffee garden train guitar recipe "
-    "weather city book doctor river morning score again before because without about quietly honestly twice"
+    "the a this that is was nobody everybody really never always said thinks loves my your their coffee "
+    "garden train guitar recipe weather city book doctor river morning score again before because without "
+    "about quietly honestly twice"
 )
 
 
@@ -35,9 +36,8 @@ def reply_vectors(n: int):
     import numpy as np
 
     rng = np.random.default_rng(17)
-    scale = (
-        1 + np.arange(DIMENSIONS, dtype=np.float32)
-    ) ** -0.5  # sentence vectors have few strong directions and many weak ones
+    # Sentence vectors have few strong directions and many weak ones.
+    scale = (1 + np.arange(DIMENSIONS, dtype=np.float32)) ** -0.5
     topics = 0.7 * rng.standard_normal((200, DIMENSIONS), dtype=np.float32)
     vectors = topics[rng.integers(0, 200, n)] + rng.standard_normal((n, DIMENSIONS), dtype=np.float32)
     copies, originals = rng.integers(0, n, (2, n // 12))
@@ -67,12 +67,8 @@ def text_speed(n: int) -> str:
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--quick", action="store_true", help="small sizes only")
-    arguments.add_argument(
-        "--write",
-        type=Path,
-        metavar="PAGE",
-        help="put the tables between the bench:dedup markers of this page",
-    )
+    into = "put the tables between the bench:dedup markers of this page"
+    arguments.add_argument("--write", type=Path, metavar="PAGE", help=into)
     args = arguments.parse_args()
     rows = []
     for n in QUICK_SIZES if args.quick else SIZES:

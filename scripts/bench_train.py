@@ -1,4 +1,5 @@
-"""Speed, memory and time to the first step of training a model of Qwen3-8B's shape with random weights, five ways.
+"""Speed, memory and time to the first step of training a model of Qwen3-8B's shape with random weights, five
+ways.
 
     python -m scripts.bench_train [--write docs/benchmarks.md] [--data configs/train-qwen3-8b.yaml]
 
@@ -57,7 +58,8 @@ def main() -> None:
 
 
 def tried(name: str, function: Any, *args: Any) -> Any:
-    """function(*args) in a fresh process, or why it could not: one arm that fails must not cost the others."""
+    """function(*args) in a fresh process, or why it could not: one arm that fails must not cost the
+    others."""
     try:
         result = in_fresh_process(function, *args)
     except Exception as error:

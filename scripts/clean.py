@@ -17,7 +17,7 @@ from lib.base.seals import checked, write_sealed
 from lib.base.settings import DataConfig
 from lib.data.cleaning import clean_pairs
 from lib.data.dedup import drop_duplicates
-from lib.data.scorers import embed
+from lib.data.vectors import CHAR_NGRAMS, embed
 
 
 def main() -> None:
@@ -34,13 +34,13 @@ def main() -> None:
     out = interim / "clean.jsonl"
     rejected = sorted([*spoiled, *duplicates], key=lambda rejection: rejection.id)
     write_sealed(rejects_path(out), rejected, out)
+    stand_in = " (offline stand-in for sentence vectors)" if model == CHAR_NGRAMS else ""
     print(summary("clean", len(kept), [rejection.reason for rejection in rejected]))
-    print(
-        f"  similarity: {model}{' (offline stand-in for sentence vectors)' if model == 'char-ngrams' else ''}, duplicates from {threshold}"
-    )
+    print(f"  similarity: {model}{stand_in}, duplicates from {threshold}")
     if not kept:
         raise UserError(
-            f"no pair is left after cleaning; {rejects_path(out)} says why. Widen the bounds in {args.config}, or collect more."
+            f"no pair is left after cleaning; {rejects_path(out)} says why. Widen the bounds in "
+            f"{args.config}, or collect more."
         )
     write_sealed(
         out,

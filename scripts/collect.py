@@ -2,8 +2,9 @@
 
     python -m scripts.collect --config configs/data-main.yaml
 
-Killed or failed, the same command goes on where it stopped; nothing is paid twice. YES=1 answers the question,
-MAX_USD lowers collect.max_usd, AGAIN=1 asks (and pays) once more where only the provider's filler came back.
+Killed or failed, the same command goes on where it stopped; nothing is paid twice. YES=1 answers the
+question, MAX_USD lowers collect.max_usd, AGAIN=1 asks (and pays) once more where only the provider's filler
+came back.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Runs side by side: the settings that differ, metrics, curves, win rates, and whether they can be told apart.
+"""Runs side by side: the settings that differ, metrics, curves, and whether win rates can be told apart.
 
     python -m scripts.compare --runs v1 v2
 
@@ -9,7 +9,9 @@ from pathlib import Path
 
 from lib.base.console import parser, printable, run
 from lib.base.files import write_text
-from lib.evaluate.compare import compare_runs, page, read_runs, text
+from lib.evaluate.compare import compare_runs
+from lib.evaluate.compare_page import page, text
+from lib.evaluate.runs import read_runs
 
 
 def main() -> None:

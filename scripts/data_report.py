@@ -1,4 +1,4 @@
-"""What a data set is: funnel with reasons, targets, spread, examples of what was dropped, cost per kept pair.
+"""The report of a data set: funnel with reasons, targets, spread, examples of drops, cost per kept pair.
 
 python -m scripts.data_report --config configs/data-main.yaml
 
@@ -11,8 +11,7 @@ from lib.base.config import config_name, load_config
 from lib.base.console import parser, printable, run
 from lib.base.files import write_text
 from lib.base.settings import DataConfig
-from lib.data.page import page, read_report
-from lib.data.report import console
+from lib.data.report import console, page, read_report
 
 
 def main() -> None:

@@ -2,15 +2,16 @@
 
     python -m scripts.eval_plan --config configs/train-tiny.yaml --eval configs/eval-offline.yaml
 
-Test prompts at hand and needed for d = 0.3 at power 0.8, verdicts to be given, calibration pairs, and the next step. Writes nothing.
+Test prompts at hand and needed for d = 0.3 at power 0.8, verdicts to be given, calibration pairs, and the
+next step. Writes nothing.
 """
 
 from pathlib import Path
 
-from lib.base.config import config_name, load_config
 from lib.base.console import parser, printable, run
-from lib.base.settings import EvalConfig, TrainConfig
-from lib.evaluate.eval_plan import eval_plan, text
+from lib.evaluate.eval_plan import eval_plan
+from lib.evaluate.eval_plan_text import text
+from lib.evaluate.evaluation import Evaluation
 
 
 def main() -> None:
@@ -18,8 +19,7 @@ def main() -> None:
     arguments.add_argument("--config", type=Path, required=True, help="configs/train-<run>.yaml")
     arguments.add_argument("--eval", type=Path, required=True, help="configs/eval-<name>.yaml")
     args = arguments.parse_args()
-    config, evaluation = load_config(args.config, TrainConfig), load_config(args.eval, EvalConfig)
-    print(printable(text(eval_plan(config_name(args.config), config, evaluation))))
+    print(printable(text(eval_plan(Evaluation.of(args.config, args.eval)))))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,11 @@
 
     python -m scripts.filter --config configs/data-main.yaml
 
-Reads interim/pairs.jsonl; writes interim/filtered.rejected.jsonl, interim/filtered.jsonl.
-Cheap checks run first; language and toxicity only on what they leave, and on replies that could be half of a preference.
+Reads interim/pairs.jsonl; writes interim/filtered.rejected.jsonl, interim/candidates.jsonl (fit but for
+engagement) and interim/filtered.jsonl.
+
+Cheap checks run first; language and toxicity only on what they leave, and on replies that could be half of a
+preference.
 """
 
 from functools import partial
@@ -17,6 +20,7 @@ from lib.base.schema import Pair
 from lib.base.seals import checked, write_sealed
 from lib.base.settings import DataConfig
 from lib.data.filters import filter_pairs
+from lib.data.interim import CANDIDATES
 from lib.data.scorers import detect_languages, score_toxicity
 
 
@@ -33,17 +37,22 @@ def main() -> None:
 
     out = interim / "filtered.jsonl"
     write_sealed(rejects_path(out), filtered.rejected, out)
+    write_sealed(interim / CANDIDATES, filtered.candidates, out)
     reasons = [rejection.reason for rejection in filtered.rejected]
     print(summary("filter", len(filtered.kept), reasons))
     print(
-        f"  toxicity: {'not checked (toxicity_model: none)' if score is None else f'{model}, below {config.filter.max_toxicity}'}"
+        "  toxicity: not checked (toxicity_model: none)"
+        if score is None
+        else f"  toxicity: {model}, below {config.filter.max_toxicity}"
     )
     print(
-        f"  {filtered.n_candidates:,} of the rejected lack nothing but engagement and can still be compared (preferences)"
+        f"  {len(filtered.candidates):,} of the rejected lack nothing but engagement"
+        " and can still be compared (preferences)"
     )
     if not filtered.kept:
         raise UserError(
-            f"no pair passes the filter; {rejects_path(out)} says why. Widen the bounds in {args.config}, or collect more."
+            f"no pair passes the filter; {rejects_path(out)} says why. Widen the bounds in {args.config}, or "
+            "collect more."
         )
     write_sealed(out, filtered.kept)  # last: make reads this file as "done"
     print(f"wrote {out}")

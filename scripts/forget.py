@@ -35,7 +35,8 @@ def main() -> None:
             + ", ".join(outcome.trained_on_it)
         )
         print(
-            "  train them again (`make data`, then delete the folder and `make train RUN=...`), and withdraw what you published."
+            "  train them again (`make data`, then delete the folder and `make train RUN=...`), and withdraw "
+            "what you published."
         )
     print("next: `make data` for the sets concerned")
 

@@ -1,23 +1,22 @@
 """Let people compare base and tuned, blind: write the page, serve it, or import the answers.
 
     python -m scripts.human_eval --config configs/train-tiny.yaml --eval configs/eval-offline.yaml
-    python -m scripts.human_eval --config ... --eval ... --import answers-ann.csv answers-bob.json adapters/tiny/votes.jsonl
+    python -m scripts.human_eval --config ... --eval ... --import ann.csv bob.json adapters/tiny/votes.jsonl
 
-Writes adapters/<run>/eval/<eval>/human/: page.html (one file, opens anywhere, sends nothing), items.csv (crowd platforms) and
-key.json (which side is whose: keep it here). An import writes judgments.jsonl and report.json there; an answer is rater, item and
-choice (A, B, tie, both_bad), as CSV, JSON or JSON Lines. --web asks in a browser on this machine instead; --share opens that to
-others through a gradio.live link and needs a password in HUMAN_EVAL_PASSWORD (user name: rater).
+Writes adapters/<run>/eval/<eval>/human/: page.html (one file, opens anywhere, sends nothing), items.csv
+(crowd platforms) and key.json (which side is whose: keep it here). An import writes judgments.jsonl and
+report.json there; an answer is rater, item and choice (A, B, tie, both_bad), as CSV, JSON or JSON Lines.
+--web asks in a browser on this machine instead; --share opens that to others through a gradio.live link and
+needs a password in HUMAN_EVAL_PASSWORD (user name: rater).
 """
 
 import sys
 from pathlib import Path
 from typing import Any
 
-from lib.base.config import config_name, load_config
 from lib.base.console import load_env, parser, printable, run
 from lib.base.errors import UserError
-from lib.base.settings import EvalConfig, TrainConfig
-from lib.evaluate.answers import Evaluation
+from lib.evaluate.evaluation import Evaluation
 from lib.evaluate.people_page import make_items, write_files
 from lib.evaluate.people_report import take_in
 
@@ -26,9 +25,7 @@ def parse_args() -> Any:
     arguments = parser(__doc__)
     arguments.add_argument("--config", type=Path, required=True, help="configs/train-<run>.yaml")
     arguments.add_argument("--eval", type=Path, required=True, help="configs/eval-<name>.yaml")
-    arguments.add_argument(
-        "--limit", type=int, help="ask about this many tweets (drawn by hash); default: all"
-    )
+    arguments.add_argument("--limit", type=int, help="ask about this many tweets, drawn by hash")
     arguments.add_argument(
         "--import", type=Path, nargs="+", dest="files", metavar="FILE", help="answers to read"
     )
@@ -48,20 +45,15 @@ def main() -> None:
     args = parse_args()
     if args.limit is not None and args.limit < 1:
         raise UserError(f"--limit {args.limit}: ask about one tweet or more.")
-    name = config_name(args.config)
-    folder = Path("adapters") / name / "eval" / config_name(args.eval)
-    evaluation = Evaluation(
-        name, load_config(args.config, TrainConfig), load_config(args.eval, EvalConfig), folder
-    )
+    evaluation = Evaluation.of(args.config, args.eval)
     if args.files:
         import_answers(evaluation, args.files)
         return
     items = make_items(evaluation, args.limit)
     human = write_files(evaluation, items)
     print(f"human-eval: {len(items):,} tweets, replies and sides in an order drawn by hash")
-    print(
-        f"wrote {human / 'page.html'} (send it to raters), {human / 'items.csv'}, {human / 'key.json'} (keep it)"
-    )
+    page, key = human / "page.html", human / "key.json"
+    print(f"wrote {page} (send it to raters), {human / 'items.csv'}, {key} (keep it)")
     if args.web or args.share:
         from demo.human_app import serve
 
@@ -75,16 +67,16 @@ def main() -> None:
 def import_answers(evaluation: Evaluation, files: list[Path]) -> None:
     human = evaluation.folder / "human"
     found, report = take_in(evaluation, files)
-    print(
-        f"human-eval: {found.n_new:,} new answers, {found.n_known:,} known ones, {len(found.rejected):,} rejected"
-    )
+    n_bad = len(found.rejected)
+    print(f"human-eval: {found.n_new:,} new answers, {found.n_known:,} known ones, {n_bad:,} rejected")
     print(printable(f"  {report['sentence']}"))
     print(f"wrote {human / 'report.json'}; `make eval RUN={evaluation.run}` puts it into report.html")
     for row in found.rejected[:20]:
         print(printable(f"error: {row['reason']}"), file=sys.stderr)
-    if found.rejected:
+    if n_bad:
+        kept = human / "rejected.jsonl"
         raise UserError(
-            f"{len(found.rejected):,} of the lines do not count. They are kept in {human / 'rejected.jsonl'}; mend and import them."
+            f"{n_bad:,} of the lines do not count. They are kept in {kept}; mend and import them."
         )
 
 

@@ -1,10 +1,11 @@
-"""Judge the replies in pairs, both orders, and measure the judge itself on pairs of real replies whose likes are known.
+"""Judge the replies in pairs, both orders, and the judge itself on real replies whose likes are known.
 
     python -m scripts.judge --config configs/train-tiny.yaml --eval configs/eval-offline.yaml
 
-Writes judgments.jsonl, judgments.failed.jsonl, calibration.jsonl and calibration.json in adapters/<run>/eval/<eval>/.
-What has been judged is never judged (or paid) again: a stopped run goes on where it was. A paid judge shows its estimate and asks
-first; YES=1 answers, MAX_USD lowers judge.max_usd, AGAIN=1 asks once more for what was given up (it says what that risks).
+Writes judgments.jsonl, judgments.failed.jsonl, calibration.jsonl and calibration.json in
+adapters/<run>/eval/<eval>/. What has been judged is never judged (or paid) again: a stopped run goes on where
+it was. A paid judge shows its estimate and asks first; YES=1 answers, MAX_USD lowers judge.max_usd, AGAIN=1
+asks once more for what was given up (it says what that risks).
 """
 
 import argparse
@@ -12,11 +13,9 @@ import signal
 import sys
 from pathlib import Path
 
-from lib.base.config import config_name, load_config
 from lib.base.console import load_env, parser, printable, run
 from lib.base.files import lock
-from lib.base.settings import EvalConfig, TrainConfig
-from lib.evaluate.answers import Evaluation
+from lib.evaluate.evaluation import Evaluation
 from lib.evaluate.verdicts import make_judgments, summary
 
 
@@ -29,15 +28,14 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    config, evaluation = load_config(args.config, TrainConfig), load_config(args.eval, EvalConfig)
-    name = config_name(args.config)
-    folder = Path("adapters") / name / "eval" / config_name(args.eval)
+    evaluation = Evaluation.of(args.config, args.eval)
+    folder = evaluation.folder
     load_env()
     signal.signal(
         signal.SIGTERM, signal.default_int_handler
     )  # like Ctrl-C: what is under way is paid for, so it is waited for
     with lock(folder / "judge.lock"):
-        manifest, is_new = make_judgments(Evaluation(name, config, evaluation, folder), _say)
+        manifest, is_new = make_judgments(evaluation, _say)
     if not is_new:
         print(f"judge: nothing to do, {folder / 'judgments.jsonl'} is up to date")
         return

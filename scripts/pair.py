@@ -2,8 +2,9 @@
 
     python -m scripts.pair --config configs/data-main.yaml
 
-Reads raw/*.jsonl, *.json, *.csv and collect.files; writes interim/tweets.jsonl, interim/pairs.rejected.jsonl, interim/pairs.jsonl.
-A line that cannot be used is put aside with its file:line and reason, and counted; the others are used.
+Reads raw/*.jsonl, *.json, *.csv and collect.files; writes interim/tweets.jsonl, interim/pairs.rejected.jsonl,
+interim/pairs.jsonl. A line that cannot be used is put aside with its file:line and reason, and counted; the
+others are used.
 """
 
 from pathlib import Path
@@ -14,7 +15,7 @@ from lib.base.errors import UserError
 from lib.base.files import rejects_path
 from lib.base.seals import write_sealed
 from lib.base.settings import DataConfig
-from lib.data.forgotten import Forgotten
+from lib.data.forget import Forgotten
 from lib.data.pairs import join, refuse_nothing
 from lib.data.raw import raw_files, read_raw
 
@@ -28,7 +29,8 @@ def main() -> None:
     files = raw_files(folder / "raw", config.collect.files)
     if not files:
         raise UserError(
-            f"{folder / 'raw'} holds no *.jsonl, *.json or *.csv file. Collect first (`make collect`), or put your own data there."
+            f"{folder / 'raw'} holds no *.jsonl, *.json or *.csv file. Collect first (`make collect`), or "
+            "put your own data there."
         )
     joined = join(read_raw(files), Forgotten.load().holds)
 
@@ -46,7 +48,8 @@ def main() -> None:
         )
     )
     print(
-        f"  {joined.n_rows:,} rows of {len(files):,} raw file(s); {len(joined.tweets):,} tweets, wrote {out.with_name('tweets.jsonl')}"
+        f"  {joined.n_rows:,} rows of {len(files):,} raw file(s); {len(joined.tweets):,} tweets, wrote "
+        f"{out.with_name('tweets.jsonl')}"
     )
     print(f"wrote {out}")
 

@@ -1,4 +1,6 @@
-"""What training would do, need and cost: rows, tokens, steps, checks, a preview, memory, minutes, dollars. Loads no weights.
+"""What training would do, need and cost: rows, tokens, steps, checks, a preview, memory, minutes, dollars.
+
+Loads no weights.
 
 python -m scripts.plan --config configs/train-qwen3-8b.yaml
 """
@@ -10,9 +12,8 @@ from pathlib import Path
 from lib.base.config import config_name, load_config
 from lib.base.console import parser, run
 from lib.base.settings import TrainConfig
-from lib.model.local_tokenizer import local_tokenizer
-from lib.train.plan import page, processed_splits, row_tokens
-from lib.train.preference_plan import preference_plan
+from lib.model.base_model import local_tokenizer
+from lib.train.plan import page, preference_plan, processed_splits, row_tokens
 from lib.train.rows import all_checks, token_rows
 
 

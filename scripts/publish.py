@@ -1,4 +1,5 @@
-"""Publish a run's adapter on the Hugging Face Hub: builds adapters/<run>/dist, checks it for leaks, asks, uploads.
+"""Publish a run's adapter on the Hugging Face Hub: builds adapters/<run>/dist, checks it for leaks, asks,
+uploads.
 
 python -m scripts.publish --config configs/train-qwen3-8b.yaml --repo ann/reply-8b [--public] [--dry-run]
 
@@ -39,7 +40,8 @@ def main() -> None:
     write_json(receipt_path, receipt)  # stays here: the allow-list does not name it
     said = "published" if uploaded else "nothing has changed, nothing was uploaded:"
     print(
-        f"{said} {receipt['url']} ({'private' if receipt['private'] else 'public'}, {receipt['tag']}, commit {receipt['commit'][:8]})"
+        f"{said} {receipt['url']} ({'private' if receipt['private'] else 'public'}, {receipt['tag']}, commit "
+        f"{receipt['commit'][:8]})"
     )
     print(f"wrote {receipt_path}")
 

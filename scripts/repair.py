@@ -2,8 +2,8 @@
 
     python -m scripts.repair --data data/main --run adapters/qwen3-8b --eval adapters/qwen3-8b/eval/claude
 
-Lines that cannot be read are put into <name>.damaged beside the file. Nothing is asked of anybody, so it costs nothing; what stays
-unknown counts as possibly paid and is asked for again only with AGAIN=1.
+Lines that cannot be read are put into <name>.damaged beside the file. Nothing is asked of anybody, so it
+costs nothing; what stays unknown counts as possibly paid and is asked for again only with AGAIN=1.
 """
 
 import os
@@ -34,7 +34,8 @@ def main() -> None:
     there = [str(folder) for folder in (args.data, args.run, args.eval) if folder.is_dir()]
     if not there:
         raise UserError(
-            f"There is neither {args.data} nor {args.run}. Name what is to be mended: make repair DATA=... or RUN=... EVAL=..."
+            f"There is neither {args.data} nor {args.run}. Name what is to be mended: make repair DATA=... "
+            "or RUN=... EVAL=..."
         )
     for line in said:
         print(printable(f"repair: {line}"))

@@ -7,11 +7,10 @@ Writes adapters/<run>/eval/<eval>/report.html, then report.json.
 
 from pathlib import Path
 
-from lib.base.config import config_name, load_config
 from lib.base.console import parser, printable, run
 from lib.base.files import read_json, write_json, write_text
-from lib.base.settings import EvalConfig, TrainConfig
 from lib.data.scorers import detect_languages, score_toxicity
+from lib.evaluate.evaluation import Evaluation
 from lib.evaluate.findings import Files, gather
 from lib.evaluate.page import page
 from lib.model.sanity import sanity
@@ -22,12 +21,9 @@ def main() -> None:
     arguments.add_argument("--config", type=Path, required=True, help="configs/train-<run>.yaml")
     arguments.add_argument("--eval", type=Path, required=True, help="configs/eval-<name>.yaml")
     args = arguments.parse_args()
-    name = config_name(args.config)
-    folder = Path("adapters") / name / "eval" / config_name(args.eval)
-    files = Files.read(
-        name, load_config(args.config, TrainConfig), load_config(args.eval, EvalConfig), folder
-    )
-    data = read_json(Path("data") / files.config.data / "processed" / "manifest.json")["config"]["filter"]
+    evaluation = Evaluation.of(args.config, args.eval)
+    files, folder = Files.read(evaluation), evaluation.folder
+    data = read_json(evaluation.processed / "manifest.json")["config"]["filter"]
     toxicity = (
         None
         if data["toxicity_model"] == "none"
@@ -40,20 +36,18 @@ def main() -> None:
         files.train,
         detect_languages,
         toxicity,
-        files.reply_manifest.get("leaks"),
+        files.reply_manifest.leaks,
         data["language"],
     )
     report, steps = gather(files, metrics)
     write_text(folder / "report.html", page(files, report, steps))
-    write_json(folder / "report.json", report)
-    print(printable(f"report: {report['gate']['sentence']}"))
-    if report["judge"]["stand_in"]:
-        print(f"  the judge is a stand-in: {report['judge']['model']}")
-    for row in report["gate"]["criteria"]:
-        value = "–" if row["value"] is None else f"{row['value']:.3f}"
-        print(
-            f"  {'pass' if row['pass'] else 'no':<6}{row['name']:<20}{value:>10}   threshold {row['threshold']:g}"
-        )
+    write_json(folder / "report.json", report.as_written())
+    print(printable(f"report: {report.gate.sentence}"))
+    if report.judge.stand_in:
+        print(f"  the judge is a stand-in: {report.judge.model}")
+    for row in report.gate.criteria:
+        value = "–" if row.value is None else f"{row.value:.3f}"
+        print(f"  {'pass' if row.passed else 'no':<6}{row.name:<20}{value:>10}   threshold {row.threshold:g}")
     print(f"wrote {folder / 'report.html'}")
 
 

@@ -3,8 +3,8 @@
     python -m scripts.review --config configs/data-main.yaml          in the terminal
     python -m scripts.review --config configs/data-main.yaml --web    in a browser, on this machine only
 
-Reads data/<set>/interim/clean.jsonl and appends to data/<set>/review/decisions.jsonl. Every key is on disk before the next pair
-shows: stop at any moment, and the same command goes on from there.
+Reads data/<set>/interim/clean.jsonl and appends to data/<set>/review/decisions.jsonl. Every key is on disk
+before the next pair shows: stop at any moment, and the same command goes on from there.
 """
 
 import os
@@ -58,7 +58,8 @@ def ask(review: Review, name: str, web: bool, port: int | None) -> None:
     elif os.environ.get("TERM", "dumb") == "dumb" or "utf" not in sys.stderr.encoding.lower():
         raise UserError(
             "This terminal shows no other letters than English ones, so nobody could judge the replies. "
-            "Set TERM=xterm-256color and a UTF-8 locale (LC_ALL=C.UTF-8), or use a browser: `make review WEB=1`."
+            "Set TERM=xterm-256color and a UTF-8 locale (LC_ALL=C.UTF-8), or use a browser: `make review "
+            "WEB=1`."
         )
     else:
         from lib.data.screen import review_app

@@ -1,9 +1,10 @@
-"""Split the clean pairs by tweet author into train, val and test, and write what training and evaluation read.
+"""Split the clean pairs by tweet author into train, val and test, for training and evaluation.
 
     python -m scripts.split --config configs/data-main.yaml
 
-Reads interim/, review/decisions.jsonl; writes processed/{train,val,test,test_prompts,preferences,calibration}.jsonl and,
-last, processed/manifest.json. With `review: required` it stops while pairs are unreviewed.
+Reads interim/, review/decisions.jsonl; writes
+processed/{train,val,test,test_prompts,preferences,calibration}.jsonl and, last, processed/manifest.json. With
+`review: required` it stops while pairs are unreviewed.
 """
 
 from datetime import UTC, datetime
@@ -12,15 +13,14 @@ from pathlib import Path
 
 from lib.base.config import config_name, load_config
 from lib.base.console import parser, run, summary
-from lib.base.files import jsonl_bytes, read_jsonl, rejects_path, write_bytes, write_json
-from lib.base.schema import Pair, Rejection, Tweet
-from lib.base.seals import checked, seal_of, write_sealed
+from lib.base.files import jsonl_bytes, write_bytes, write_json
+from lib.base.seals import seal_of, write_sealed
 from lib.base.settings import DataConfig
 from lib.data.decisions import reviewed
-from lib.data.filters import candidates_in
-from lib.data.funnel import read_funnel, stage_counts
+from lib.data.interim import read_interim, stage_counts
 from lib.data.processed import Processed, processed_of, shortfalls
-from lib.data.scorers import detect_languages, embed
+from lib.data.scorers import detect_languages
+from lib.data.vectors import embed
 
 
 def main() -> None:
@@ -30,20 +30,17 @@ def main() -> None:
     config, name = load_config(args.config, DataConfig), config_name(args.config)
     folder = Path("data") / name
     interim, out = folder / "interim", folder / "processed"
-    clean = read_jsonl(checked(interim / "clean.jsonl"), Pair)
-    pairs, dropped = reviewed(clean, folder / "review" / "decisions.jsonl", config.review, name)
-    funnel = read_funnel(interim)
-    candidates = candidates_in(read_jsonl(checked(rejects_path(interim / "filtered.jsonl")), Rejection))
-    tweets = read_jsonl(checked(interim / "tweets.jsonl"), Tweet)
+    left = read_interim(interim)
+    pairs, dropped = reviewed(left.clean, folder / "review" / "decisions.jsonl", config.review, name)
     vectors_of = partial(embed, model=config.clean.embedding_model)
-    processed = processed_of(pairs, tweets, candidates, config, vectors_of, detect_languages)
+    processed = processed_of(pairs, left.tweets, left.candidates, config, vectors_of, detect_languages)
     rejected = sorted([*dropped, *processed.rejected], key=lambda rejection: rejection.id)
     reasons = [rejection.reason for rejection in rejected]
-    funnel["split"] = stage_counts(processed.n_kept, reasons)
+    counts = {**left.counts, "split": stage_counts(processed.n_kept, reasons)}
 
     write_sealed(interim / "split.rejected.jsonl", rejected, out / "manifest.json")
     missing = shortfalls(processed, config)
-    _write(out, name, processed, config, funnel, missing)
+    _write(out, name, processed, config, counts, missing)
     print(summary("split", processed.n_kept, reasons))
     print(
         "  "
@@ -52,7 +49,8 @@ def main() -> None:
     )
     n_preferences, n_calibration = len(processed.preferences), len(processed.calibration)
     print(
-        f"  {len(processed.prompts):,} test prompts, {n_preferences:,} preferences, {n_calibration:,} for calibration"
+        f"  {len(processed.prompts):,} test prompts, {n_preferences:,} preferences, {n_calibration:,} for "
+        "calibration"
     )
     for sentence in missing:
         print(f"  warning: {sentence}")
@@ -60,7 +58,7 @@ def main() -> None:
 
 
 def _write(
-    out: Path, name: str, processed: Processed, config: DataConfig, funnel: dict, missing: list[str]
+    out: Path, name: str, processed: Processed, config: DataConfig, counts: dict, missing: list[str]
 ) -> None:
     (out / "manifest.json").unlink(missing_ok=True)  # the folder is not whole while its files are replaced
     rows = {
@@ -74,7 +72,7 @@ def _write(
         write_bytes(out / file, content)
     manifest = {
         "set": name,
-        "counts": funnel,
+        "counts": counts,
         "files": {file: seal_of(content) for file, content in contents.items()},
         "config": config.model_dump(mode="json"),
         **{f"n_{part}": len(records) for part, records in rows.items()},

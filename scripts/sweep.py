@@ -1,9 +1,12 @@
-"""Train the variants listed in a sweep file, and rank them by validation loss. Finished variants are left as they are.
+"""Train the variants listed in a sweep file, and rank them by validation loss. Finished variants are left as
+they are.
 
     python -m scripts.sweep --config configs/sweep-lora.yaml
 
-Each variant is an ordinary run: configs/train-sweep-<sweep>-<values>.yaml is written for it, and `make eval RUN=...`, `make runs`,
-`make compare` and `make demo` take it like any other. The ranking is in adapters/sweep-<sweep>.json. MAX_USD lowers max_usd.
+Each variant is an ordinary run: configs/train-sweep-<sweep>-<values>.yaml is written for it, and `make eval
+RUN=...`, `make runs`,
+`make compare` and `make demo` take it like any other. The ranking is in adapters/sweep-<sweep>.json. MAX_USD
+lowers max_usd.
 """
 
 from pathlib import Path
@@ -22,7 +25,8 @@ def main() -> int:
     found = sweep(name, config, train_apart)
     states = [one["state"] for one in found["variants"]]
     print(
-        f"sweep {name}: {states.count('finished')} of {len(states)} variants of {found['base']} finished, ${found['usd']:.2f} spent"
+        f"sweep {name}: {states.count('finished')} of {len(states)} variants of {found['base']} finished, "
+        f"${found['usd']:.2f} spent"
     )
     print(table(found["variants"]))
     if found["note"]:

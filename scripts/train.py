@@ -1,9 +1,11 @@
-"""Train a run, or go on with one that was interrupted. A finished run of the same config and data is left as it is.
+"""Train a run, or go on with one that was interrupted. A finished run of the same config and data is left as
+it is.
 
     python -m scripts.train --config configs/train-tiny.yaml
     accelerate launch --multi_gpu --num_processes 2 -m scripts.train --config configs/train-qwen3-8b.yaml
 
-Writes adapters/<run>/: the adapter, metrics.jsonl, samples.jsonl, validation.json, checkpoints/, and manifest.json last.
+Writes adapters/<run>/: the adapter, metrics.jsonl, samples.jsonl, validation.json, checkpoints/, and
+manifest.json last.
 """
 
 from pathlib import Path
@@ -34,7 +36,8 @@ def main() -> int:
     manifest = train(name, config)
     if manifest is None:
         say(
-            f"train: stopped by SIGTERM after a checkpoint in {folder}/checkpoints. Run the same command to go on from there."
+            f"train: stopped by SIGTERM after a checkpoint in {folder}/checkpoints. Run the same command to "
+            "go on from there."
         )
         return STOPPED
     say(report(manifest, folder))
@@ -54,7 +57,10 @@ def report(manifest: Manifest, folder: Path) -> str:
         f"train: {manifest.n_train:,} rows, {manifest.steps:,} steps in {manifest.seconds / 60:.1f} min"
         f" on {manifest.gpu or manifest.device} with {manifest.backend} ({manifest.backend_reason})",
         f"  eval loss        {losses}",
-        f"  best             {manifest.eval_loss:.3f} at step {manifest.best_step}, perplexity {manifest.perplexity:.1f}",
+        (
+            f"  best             {manifest.eval_loss:.3f} at step {manifest.best_step}, perplexity "
+            f"{manifest.perplexity:.1f}"
+        ),
         f"  train/eval gap   {manifest.train_eval_gap:+.3f}",
         *([f"  rewards          {rewards_line(manifest)}"] if manifest.reward_margin else []),
         f"  by heart         {memorisation_line(manifest.memorisation)}",

@@ -1,7 +1,7 @@
 """The Chromium of the tests: which one drives the pages, and, for `make test`, how a fresh machine gets one.
 
-`python -m tests.browser` installs one where there is none, if nobody has to be asked for a password. If nothing
-works it prints why, in one line.
+`python -m tests.browser` installs one where there is none, if nobody has to be asked for a password. If
+nothing works it prints why, in one line.
 """
 
 import os
@@ -73,7 +73,9 @@ def ways(sudo: list[str] | None) -> Iterator[tuple[str, list[list[str]]]]:
 
 
 def root() -> list[str] | None:
-    """What makes a command root's: nothing for root, else `sudo -n`; None where that would ask for a password."""
+    """What makes a command root's: nothing for root, else `sudo -n`; None where that would ask for a
+    password.
+    """
     if os.getuid() == 0:
         return []
     sudo = ["sudo", "-n", "env", "DEBIAN_FRONTEND=noninteractive"]

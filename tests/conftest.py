@@ -1,6 +1,7 @@
 """Shared fixtures: a workspace with a small data set, and one with a trained run of the model `tiny`.
 
-Both hold configs/train-tiny.yaml and data/sample/ in the layout of the repository, with a tiny model that takes seconds to build.
+Both hold configs/train-tiny.yaml and data/sample/ in the layout of the repository, with a tiny model that
+takes seconds to build.
 """
 
 import fcntl
@@ -63,7 +64,10 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.fixture(scope="module")
 def browser():
-    """A Chromium; tests are skipped where none starts. Of a module: while it is open no test can run an event loop."""
+    """A Chromium; tests are skipped where none starts.
+
+    Of a module: while it is open no test can run an event loop.
+    """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as api:
@@ -77,7 +81,9 @@ def browser():
 
 
 def once(tmp_path_factory, name, build):
-    """A folder that build(folder) filled, shared by all of pytest-xdist's workers: the second one waits for the first."""
+    """A folder that build(folder) filled, shared by all of pytest-xdist's workers: the second one waits for
+    the first.
+    """
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent

@@ -34,7 +34,10 @@ MENDED = (
 
 
 def harm(path, damage):
-    """Damage a file. False: it came out as it was, so there is nothing to see (one line, in another order)."""
+    """Damage a file.
+
+    False: it came out as it was, so there is nothing to see (one line, in another order).
+    """
     if DAMAGES[damage] is None:
         path.unlink()
         return True

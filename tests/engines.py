@@ -15,7 +15,7 @@ from lib.export.exporting import export, export_folder
 from lib.export.lora import Lora, read_lora
 from lib.export.servers import running
 from lib.model.adapters import sha256_of
-from lib.model.streaming import encode
+from lib.model.chat import chat_of
 
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / ".venv" / "engines"
@@ -67,7 +67,7 @@ def torch_answers(run: Path, source: Path):
     tokenizer = AutoTokenizer.from_pretrained(source)
     base = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
     model = PeftModel.from_pretrained(base, str(run)).eval()
-    ids = encode(tokenizer, PROMPT)
+    ids = chat_of(tokenizer).prompt(PROMPT)
 
     def answer():
         with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""Provider items for the tests: a tweet and replies that pass every filter, to be spoilt one field at a time."""
+"""Provider items for the tests: a tweet and replies that pass every filter, spoilt one field at a time."""
 
 import contextlib
 import importlib
@@ -109,7 +109,9 @@ class Done:
 
 
 def stage(folder, name, config="configs/data-x.yaml", *more):
-    """Run scripts.<name> in folder, in this process: a UserError becomes exit code 1 and its sentence, as on the command line."""
+    """Run scripts.<name> in folder, in this process: a UserError becomes exit code 1 and its sentence, as on
+    the command line.
+    """
     out, err, argv = io.StringIO(), io.StringIO(), sys.argv
     sys.argv = [name, "--config", config, *more]
     try:

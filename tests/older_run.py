@@ -1,4 +1,4 @@
-"""A run made in November 2026, before manifests and reports had a version: data set, adapter and evaluation."""
+"""A run of November 2026, before manifests and reports had a version: data set, adapter, evaluation."""
 
 import json
 import shutil

@@ -1,4 +1,6 @@
-"""A small random Qwen3 with Qwen3's own chat template and a LoRA that changes its answers: real classes, seconds to build."""
+"""A small random Qwen3 with Qwen3's own chat template and a LoRA that changes its answers: real classes,
+seconds to build.
+"""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -49,8 +51,9 @@ def small_base(n_tokens: int, nf4: bool = False):
 
     torch.manual_seed(3)
     config = Qwen3Config(
-        vocab_size=n_tokens, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, head_dim=16, max_position_embeddings=1024, initializer_range=0.15,
+        vocab_size=n_tokens, hidden_size=64, intermediate_size=128, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=16,
+        max_position_embeddings=1024, initializer_range=0.15,
     )  # fmt: skip
     model = Qwen3ForCausalLM(config)
     model.lm_head.weight.data[: len(CONTROL)] = (

@@ -1,4 +1,6 @@
-"""A file whose count or hash is known is checked before it is believed: every kind of file, damaged in every way."""
+"""A file whose count or hash is known is checked before it is believed: every kind of file, damaged in every
+way.
+"""
 
 import json
 import os
@@ -15,9 +17,11 @@ from lib.base.seals import OUTDATED_S, checked, seal_of
 from lib.base.settings import EvalConfig, TrainConfig
 from lib.data.forget import forget, target_of
 from lib.data.raw import raw_files
-from lib.evaluate.answers import Evaluation
+from lib.evaluate.compare import side
+from lib.evaluate.evaluation import Evaluation
 from lib.evaluate.people_page import make_items
-from lib.evaluate.versus import _side
+from lib.evaluate.runs import Run
+from lib.train.manifest import read_manifest
 from lib.train.rows import read_splits
 from tests.damage import DAMAGES, MENDED, harm
 from tests.data.test_stages import CONFIG, items
@@ -64,6 +68,7 @@ READERS = {  # file -> (the step that reads it, the file that make must build ag
     "interim/tweets.jsonl": ("split", "interim/pairs.jsonl"),
     "interim/pairs.rejected.jsonl": ("data_report", "interim/pairs.jsonl"),
     "interim/filtered.rejected.jsonl": ("split", "interim/filtered.jsonl"),
+    "interim/candidates.jsonl": ("split", "interim/filtered.jsonl"),
     "interim/clean.rejected.jsonl": ("split", "interim/clean.jsonl"),
     "interim/split.rejected.jsonl": ("data_report", "processed/manifest.json"),
     "processed/train.jsonl": ("data_report", "processed/manifest.json"),
@@ -101,7 +106,7 @@ def test_training_and_evaluation_believe_no_damaged_processed_file(data, name, d
     for read, names in (
         (lambda: read_splits(config), ("train", "val", "test")),
         (lambda: prompts_apart(config, {"train": [], "val": []}), ("test_prompts",)),
-        (lambda: eval_plan("r", config, EvalConfig()), ("test_prompts", "calibration")),
+        (lambda: eval_plan(Evaluation("r", config, EvalConfig(), FOLDER)), ("test_prompts", "calibration")),
         (lambda: read_preferences(config), ("preferences",)),
     ):
         if name in names and path.exists() | (name not in ("train", "test_prompts", "preferences")):
@@ -355,8 +360,6 @@ def test_damaged_replies_and_verdicts_are_refused_and_written_again_for_free(
 
 
 def test_people_and_comparisons_read_no_damaged_replies(evaluation):
-    from lib.evaluate.compare import Run
-
     harm(FOLDER / "replies.jsonl", "cut at a line")
     config = TrainConfig(data="small")
     with pytest.raises(UserError, match="`make eval RUN=mine EVAL=quick` writes it again"):
@@ -364,12 +367,12 @@ def test_people_and_comparisons_read_no_damaged_replies(evaluation):
     run = Run(
         name="mine",
         folder=Path("adapters/mine"),
-        manifest={"config": {"data": "small"}},
+        manifest=read_manifest(Path("adapters/mine/manifest.json")),
         history=[],
         reports={},
     )
     with pytest.raises(UserError, match="`make eval RUN=mine EVAL=quick` writes it again"):
-        _side(run, "quick", Path())
+        side(run, "quick", Path())
 
 
 def test_replies_that_were_changed_with_their_log_are_not_believed(evaluation, served):

@@ -1,4 +1,5 @@
-"""A run, a data set and an evaluation made before manifests and reports had a version: every command still reads them."""
+"""A run, a data set and an evaluation made before manifests and reports had a version: every command still
+reads them."""
 
 import os
 import shutil

@@ -1,4 +1,6 @@
-"""`make repair`: books that were damaged are mended from what lies beside them, and nothing is paid for twice afterwards."""
+"""`make repair`: books that were damaged are mended from what lies beside them, and nothing is paid for twice
+afterwards.
+"""
 
 # ruff: noqa: F811, F401 -- fixtures of other test files
 
@@ -306,7 +308,9 @@ def test_a_run_that_no_line_tells_of_any_more_is_looked_for_before_another_is_st
         (here / "data/main/raw/manifest.json").unlink()
         run_repair(monkeypatch)
         run_job(stub, monkeypatch)
-        assert len(stub.runs) == n_runs and sum(cost.usd for cost in costs(here, {})) >= stub.billed_usd() - 1e-9
+        assert (
+            len(stub.runs) == n_runs and sum(cost.usd for cost in costs(here, {})) >= stub.billed_usd() - 1e-9
+        )
 
 
 def test_a_run_that_the_provider_has_deleted_is_bought_again_only_with_a_word(here, monkeypatch):

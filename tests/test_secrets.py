@@ -1,4 +1,6 @@
-"""Distinct fake keys in the environment and in .env, every command, friendly and hostile servers: no output ever holds one."""
+"""Distinct fake keys in the environment and in .env, every command, friendly and hostile servers: no output
+ever holds one.
+"""
 
 import hashlib
 import json
@@ -165,9 +167,11 @@ class Project:
             if name not in PREFIXES and not name.startswith("WANDB_")
         }
         self.environment = {
-            **others, "PYTHONPATH": str(ROOT), "YES": "1", "OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "hf"), "HF_HUB_DISABLE_XET": "1",
+            **others, "PYTHONPATH": str(ROOT), "YES": "1", "OMP_NUM_THREADS": "1",
+            "HF_HOME": str(folder / "hf"), "HF_HUB_DISABLE_XET": "1",
             "WANDB_MODE": "offline", "HOME": str(folder / "home"), "APIFY_API_BASE_URL": urls["APIFY"],
-            "ANTHROPIC_BASE_URL": urls["ANTHROPIC"], "HF_ENDPOINT": urls["HF"], "RUNPOD_API_BASE_URL": urls["HF"],
+            "ANTHROPIC_BASE_URL": urls["ANTHROPIC"],
+            "HF_ENDPOINT": urls["HF"], "RUNPOD_API_BASE_URL": urls["HF"],
         }  # fmt: skip
         (folder / ".env").touch(0o600)
         (folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in keys(".env").items()))
@@ -248,11 +252,13 @@ def test_no_command_says_or_writes_a_key_when_all_goes_well(tiny_run, servers):
         json.dumps({"extends": "tiny", "track": "wandb", "epochs": 2})
     )
     commands = [
-        ["scripts.collect", *DATA], ["scripts.pair", *DATA], ["scripts.filter", *DATA], ["scripts.clean", *DATA], ["scripts.split", *DATA],
+        ["scripts.collect", *DATA], ["scripts.pair", *DATA], ["scripts.filter", *DATA],
+        ["scripts.clean", *DATA], ["scripts.split", *DATA],
         ["scripts.data_report", *DATA], ["scripts.plan", *TINY], ["scripts.eval_plan", *MINE],
-        ["scripts.train", "--config", "configs/train-tracked.yaml"], ["scripts.generate", *MINE], ["scripts.judge", *MINE],
-        ["scripts.report", *MINE], ["scripts.human_eval", *MINE], PUBLISH,
-        ["scripts.runs"], ["scripts.costs"], ["scripts.compare", "--runs", "tiny", "tracked"], ["scripts.forget", "--handle", "author0"],
+        ["scripts.train", "--config", "configs/train-tracked.yaml"], ["scripts.generate", *MINE],
+        ["scripts.judge", *MINE], ["scripts.report", *MINE], ["scripts.human_eval", *MINE], PUBLISH,
+        ["scripts.runs"], ["scripts.costs"], ["scripts.compare", "--runs", "tiny", "tracked"],
+        ["scripts.forget", "--handle", "author0"],
     ]  # fmt: skip
     with ProcessList() as processes:
         for command in commands:

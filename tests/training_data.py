@@ -41,9 +41,15 @@ def pairs(n_authors: int = 20, per_tweet: int = 3) -> list[Pair]:
     """n_authors tweets with per_tweet replies each; the same every time."""
     draw, made = random.Random(5), []
     for author in range(n_authors):
-        tweet = f"I {draw.choice(DEEDS)} the {draw.choice(THINGS)} in {draw.choice(PLACES)}, and day {author} was {draw.choice(THINGS)}."
+        tweet = (
+            f"I {draw.choice(DEEDS)} the {draw.choice(THINGS)} in {draw.choice(PLACES)}, "
+            f"and day {author} was {draw.choice(THINGS)}."
+        )
         for number in range(per_tweet):
-            reply = f"{draw.choice(ANSWERS)} Mine was a {draw.choice(THINGS)} in {draw.choice(PLACES)}, {draw.choice(DEEDS)} twice."
+            reply = (
+                f"{draw.choice(ANSWERS)} Mine was a {draw.choice(THINGS)} in {draw.choice(PLACES)}, "
+                f"{draw.choice(DEEDS)} twice."
+            )
             made.append(
                 Pair(
                     tweet_id=f"10{author:03}",
@@ -68,7 +74,9 @@ def pairs(n_authors: int = 20, per_tweet: int = 3) -> list[Pair]:
 
 
 def write_workspace(folder: Path, config: str = CONFIG) -> Path:
-    """configs/, data/sample/raw (what the tiny model is built from) and data/sample/processed (what is trained on)."""
+    """configs/, data/sample/raw (what the tiny model is built from) and data/sample/processed (what is
+    trained on).
+    """
     made = pairs()
     processed = folder / "data" / "sample" / "processed"
     splits = {"train": made[:42], "val": made[42:51], "test": made[51:]}

@@ -1,7 +1,9 @@
-"""The real Unsloth on a machine without a GPU: `python -m tests.unsloth_cpu --config configs/train-<run>.yaml` is scripts.train under it.
+"""The real Unsloth on a machine without a GPU: `python -m tests.unsloth_cpu --config
+configs/train-<run>.yaml` is scripts.train under it.
 
-Unsloth's own loader, adapter, rewritten TRL trainers, collator, LoRA and loss run as they are. Replaced is only what needs CUDA: its
-questions about the device, and its Triton and CUDA kernels (RMS norm, rotary embedding, SwiGLU, NF4), each by the same formula in torch.
+Unsloth's own loader, adapter, rewritten TRL trainers, collator, LoRA and loss run as they are. Replaced is
+only what needs CUDA: its questions about the device, and its Triton and CUDA kernels (RMS norm, rotary
+embedding, SwiGLU, NF4), each by the same formula in torch.
 """
 
 import os
@@ -15,7 +17,9 @@ SITE = Path(__file__).parent.parent / ".venv" / "unsloth-cpu"  # tests/unsloth-c
 
 
 def pretend_device() -> None:
-    """Answer what Unsloth asks about the GPU while it is imported and loads a model; what it places there goes to the CPU."""
+    """Answer what Unsloth asks about the GPU while it is imported and loads a model; what it places there
+    goes to the CPU.
+    """
     import torch
     from torch.overrides import TorchFunctionMode
 
@@ -110,7 +114,8 @@ def swiglu_backward(grad: Any, gate: Any, up: Any) -> tuple[Any, Any, Any]:
 def dequantize(
     weight: Any, state: Any = None, out: Any = None, use_global_buffer: bool = False, dtype: Any = None
 ) -> Any:
-    """The weight of a 4-bit layer, (out, in), or (in, out) where the packed weight comes transposed; any other as it is.
+    """The weight of a 4-bit layer, (out, in), or (in, out) where the packed weight comes transposed; any
+    other as it is.
 
     dtype: what Unsloth wants of an FP8 weight; a 4-bit one has its own.
     """

@@ -1,7 +1,8 @@
-"""A pod's torch, as packages see it, in every Python process with this folder on PYTHONPATH and POD_TORCH=2.8.0.
+"""A pod's torch, as packages see it, in every Python process with this folder on PYTHONPATH and
+POD_TORCH=2.8.0.
 
-It is the installed torch under another version and, for all but torch's own modules, without the names that the
-pod's torch lacks: what imports one of them fails as it would there.
+It is the installed torch under another version and, for all but torch's own modules, without the names that
+the pod's torch lacks: what imports one of them fails as it would there.
 """
 
 import importlib

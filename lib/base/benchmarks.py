@@ -1,4 +1,4 @@
-"""What every benchmark shares: the machine it ran on, the peak memory of one run, the table in docs/benchmarks.md."""
+"""Benchmarks: the machine they ran on, the peak memory of one run, the tables of docs/benchmarks.md."""
 
 import importlib.metadata
 import os
@@ -27,12 +27,16 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def write_table(path: Path, name: str, markdown: str) -> None:
-    """Replace what stands between `<!-- bench:name -->` and `<!-- /bench:name -->` in path. Raises UserError if they are not there."""
+    """Replace what stands between `<!-- bench:name -->` and `<!-- /bench:name -->` in path.
+
+    Raises UserError if they are not there.
+    """
     start, end = f"<!-- bench:{name} -->", f"<!-- /bench:{name} -->"
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
         raise UserError(
-            f"{path}: the table has no place. Put the two lines {start} and {end} where it belongs, then run this again."
+            f"{path}: the table has no place. Put the two lines {start} and {end} where it belongs, then run "
+            "this again."
         )
     before, after = text[: text.index(start)], text[text.index(end) :]
     write_text(path, f"{before}{start}\n{markdown.strip()}\n{after}")

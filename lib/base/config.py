@@ -1,4 +1,7 @@
-"""Reads a YAML file into the class that knows its keys and bounds. What the class does not know is an error."""
+"""Reads a YAML file into the class that knows its keys and bounds.
+
+What the class does not know is an error.
+"""
 
 import difflib
 import os
@@ -19,9 +22,10 @@ MAX_PROBLEMS = 20  # said at once
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as people read it: 2e-4 is a number; 0200, 3:20, yes and 2025-01-31 are the words that they look like.
+    """YAML as people read it: 2e-4 is a number; 0200, 3:20, yes and 2025-01-31 are words.
 
-    YAML 1.1 makes 128, 200, true and a date of those without a word. Tags, merges and a key given twice are errors.
+    YAML 1.1 makes 128, 200, true and a date of those without a word. Tags, merges and a key given twice are
+    errors.
     """
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""How every script talks: arguments from its docstring, one summary, a sentence instead of a traceback."""
+"""The terminal side of every script: arguments, a question, a summary, a sentence instead of a traceback."""
 
 import argparse
 import contextlib
@@ -44,9 +44,10 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Run main and exit: 0, its own code, 1 with one sentence for a UserError or a system that refuses, 130 for Ctrl-C.
+    """Run main and exit: 0, its own code, 1 and a sentence for a UserError or a full disk, 130 for Ctrl-C.
 
-    A reader of the output that left early (`| head -1`) ends it with 141, as it would a shell command. No key is ever printed.
+    A reader of the output that left early (`| head -1`) ends it with 141, as it would a shell command. No key
+    is ever printed.
     """
     _ready_streams()
     with contextlib.redirect_stdout(_Masked(sys.stdout)), contextlib.redirect_stderr(_Masked(sys.stderr)):
@@ -54,7 +55,7 @@ def run(main: Callable[[], int | None]) -> None:
 
 
 class _Masked:
-    """A stream that shows no secret of the environment, whoever writes to it: libraries log what servers answer."""
+    """A stream that shows no secret of the environment: libraries, too, log what servers answer."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -93,7 +94,7 @@ def _run(main: Callable[[], int | None]) -> None:
 
 
 def _ready_streams() -> None:
-    """A stream that was closed reads or writes nothing; a terminal that knows only ASCII shows `?` for the rest."""
+    """Streams that a script can use: a closed one is empty, one of ASCII shows `?` for the rest."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
@@ -103,7 +104,10 @@ def _ready_streams() -> None:
 
 
 def _said(text: str, code: int) -> int:
-    """Say it on stderr where that is open. What could not be written to stdout is let go, or Python tries again at exit."""
+    """Say it on stderr where that is open.
+
+    What could not be written to stdout is let go, or Python tries again at exit.
+    """
     try:
         sys.stdout.flush()
     except OSError:
@@ -115,7 +119,7 @@ def _said(text: str, code: int) -> int:
 
 
 def system_sentence(error: Exception) -> str | None:
-    """A refusal of the system (a full disk, a missing right, a folder where a file belongs), or None: then it is a bug."""
+    """A refusal of the system (a full disk, a missing right) as a sentence, or None: then it is a bug."""
     if not isinstance(
         error, OSError
     ):  # safetensors and other Rust libraries name the number; torch.save says this of a full disk
@@ -134,7 +138,7 @@ def system_sentence(error: Exception) -> str | None:
 
 
 def printable(text: str) -> str:
-    """Text that a terminal shows and never acts on: control characters (ANSI escapes, bidi overrides) become `?`.
+    """Text on which no terminal acts: control characters (ANSI escapes, bidi overrides) become `?`.
 
     The joiner inside emoji stays: without it a family falls apart.
     """
@@ -155,7 +159,10 @@ def summary(stage: str, n_kept: int, reasons: Iterable[str], unit: str = "pairs"
 
 
 def confirm(question: str) -> None:
-    """Ask before money is spent or something leaves the machine. YES=1 answers yes; without a terminal the answer is no."""
+    """Ask before money is spent or something leaves the machine.
+
+    YES=1 answers yes; without a terminal the answer is no.
+    """
     if os.environ.get("YES") == "1":
         return
     if not sys.stdin.isatty():
@@ -169,7 +176,7 @@ def confirm(question: str) -> None:
 
 
 def load_env() -> None:
-    """Put the lines of .env into the environment; what is set already wins. A warning if others can read the file.
+    """Put the lines of .env into the environment; what is set already wins. Warns if others can read it.
 
     Raises UserError naming the line, never its value.
     """
@@ -188,6 +195,7 @@ def load_env() -> None:
             raise UserError(f"{where}: not a line NAME=value. Compare it with .env.example.")
         if (binding.key or "").endswith(("_KEY", "_TOKEN")) and not (value.isascii() and value.isprintable()):
             raise UserError(
-                f"{where}: {binding.key} holds a character that no key has: a line break, a curly quote? Paste it again."
+                f"{where}: {binding.key} holds a character that no key has: a line break, a curly quote? "
+                "Paste it again."
             )
     load_dotenv(stream=io.StringIO(text), override=False)

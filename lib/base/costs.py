@@ -1,4 +1,5 @@
-"""The account of what every paid step cost, from the ledgers and the training runs; the budget that MAX_USD lowers."""
+"""The account of what every paid step cost, from the ledgers and the training runs; the budget that
+MAX_USD lowers."""
 
 import math
 from collections import defaultdict
@@ -14,7 +15,11 @@ LEDGERS = ("data/*/ledger.jsonl", "adapters/*/ledger.jsonl", "adapters/*/eval/*/
 
 @dataclass
 class Cost:
-    """One step of one set or run. n_open: units begun and not booked yet, open_usd: what they may cost at most."""
+    """One step of one set or run.
+
+    n_open: units begun and not booked yet, open_usd: what they may cost at most.
+    estimate_usd: what was expected of the booked units before they began, where the ledger has it.
+    """
 
     step: str
     name: str
@@ -22,6 +27,7 @@ class Cost:
     usd: float = 0.0
     n_open: int = 0
     open_usd: float = 0.0
+    estimate_usd: float | None = None
 
 
 def costs(root: Path, training_usd: Mapping[str, float]) -> list[Cost]:
@@ -32,9 +38,8 @@ def costs(root: Path, training_usd: Mapping[str, float]) -> list[Cost]:
     found: dict[tuple[str, str], Cost] = {}
     for path in sorted(path for pattern in LEDGERS for path in root.glob(pattern)):
         _add_ledger(found, Ledger(path), name_of(path.relative_to(root)))
-    rented = {
-        cost.name for cost in found.values() if cost.step == "pod"
-    }  # their price already holds the training
+    # A machine's price already holds the training; a machine that never started has none.
+    rented = {cost.name for cost in found.values() if cost.step == "pod" and (cost.n_units or cost.n_open)}
     for run, usd in training_usd.items():
         if run not in rented:
             found["train", run] = Cost("train", run, 1, usd)
@@ -60,6 +65,9 @@ def _add_ledger(found: dict[tuple[str, str], Cost], ledger: Ledger, name: str) -
         if newest.state in ("done", "failed"):
             cost.n_units += newest.state == "done"
             cost.usd += newest.usd or 0.0
+            estimates = [line.note["estimate_usd"] for line in lines if "estimate_usd" in line.note]
+            if estimates and newest.state == "done":
+                cost.estimate_usd = (cost.estimate_usd or 0.0) + float(estimates[0])
         else:
             cost.n_open += 1
             cost.open_usd += next(
@@ -71,15 +79,22 @@ def table(found: list[Cost]) -> str:
     """A row per step and name, the total below. Raises UserError where nothing has been paid for yet."""
     if not found:
         raise UserError(
-            "Nothing has been paid for here: there is no ledger in data/ or adapters/. `make data` would be the first to cost."
+            "Nothing has been paid for here: there is no ledger in data/ or adapters/. `make data` would be "
+            "the first to cost."
         )
-    rows = [
-        ("step", "set or run", "units", "usd"),
-        *((cost.step, cost.name, f"{cost.n_units:,}", f"{cost.usd:,.4f}") for cost in found),
+    rows = [("step", "set or run", "units", "estimate", "usd")]
+    for cost in found:
+        estimate = "–" if cost.estimate_usd is None else f"{cost.estimate_usd:,.4f}"
+        rows.append((cost.step, cost.name, f"{cost.n_units:,}", estimate, f"{cost.usd:,.4f}"))
+    rows.append(("total", "", "", "", f"{sum(cost.usd for cost in found):,.4f}"))
+    columns = [
+        column for n, column in enumerate(zip(*rows, strict=True)) if n != 3 or set(column[1:-1]) != {"–"}
     ]
-    rows.append(("total", "", "", f"{sum(cost.usd for cost in found):,.4f}"))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows]
+    cells = [
+        [f"{text:{'<' if n < 2 else '>'}{max(map(len, column))}}" for text in column]
+        for n, column in enumerate(columns)
+    ]
+    lines = ["  ".join(row) for row in zip(*cells, strict=True)]
     open_ones = [
         f"not booked yet: {cost.n_open} of {cost.step} ({cost.name}), up to ${cost.open_usd:,.4f}"
         for cost in found

@@ -1,4 +1,4 @@
-"""The keys and passwords of this machine: which values they are, how no output repeats them, and who else can read .env."""
+"""The keys and passwords of this machine: their values, kept out of every output, and who can read .env."""
 
 import os
 import re
@@ -19,7 +19,7 @@ def environment_secrets() -> frozenset[str]:
 
 
 def known_secrets(env_file: Path = Path(".env")) -> frozenset[str]:
-    """Those of the environment and those of .env, which may hold others: what is set already wins over the file."""
+    """Those of the environment and those of .env, which may hold others: what is set already wins."""
     from dotenv import dotenv_values
 
     try:

@@ -43,22 +43,27 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Replace path as a whole by a text in UTF-8."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def json_bytes(value: Any) -> bytes:
+    """A JSON file's content, indented."""
     return (json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2) + "\n").encode("utf-8")
 
 
 def jsonl_bytes(records: Iterable[BaseModel | dict[str, Any]]) -> bytes:
+    """A JSON Lines file's content: one record a line."""
     return "".join(to_json(record) + "\n" for record in records).encode("utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Replace path as a whole by a JSON file."""
     write_bytes(path, json_bytes(value))
 
 
 def write_jsonl(path: Path, records: Iterable[BaseModel | dict[str, Any]]) -> None:
+    """Replace path as a whole by a JSON Lines file."""
     write_bytes(path, jsonl_bytes(records))
 
 
@@ -101,10 +106,12 @@ def append_bytes(path: Path, line: bytes) -> None:
 def _unwritable(path: Path, error: OSError) -> UserError:
     if (blocked := obstacle(path)) is not None:
         return UserError(
-            f"{path}: cannot be written: {blocked} is no folder, or a link to nothing. Move it away, then run it again."
+            f"{path}: cannot be written: {blocked} is no folder, or a link to nothing. Move it away, then "
+            "run it again."
         )
     return UserError(
-        f"{path}: cannot be written ({error.strerror}). Free disk space or fix the permissions, then run it again."
+        f"{path}: cannot be written ({error.strerror}). Free disk space or fix the permissions, then run it "
+        "again."
     )
 
 
@@ -127,7 +134,8 @@ def _flock(handle: int, path: Path, operation: int) -> None:
         raise
     except OSError as error:  # ENOLCK, EOPNOTSUPP, ENOSYS, ... by the kind of file system
         raise UserError(
-            f"{path}: this file system cannot lock files ({error.strerror}), so two runs could overwrite each other. "
+            f"{path}: this file system cannot lock files ({error.strerror}), so two runs could overwrite "
+            "each other. "
             "Move the project to a local disk, then run it again."
         ) from error
 
@@ -197,17 +205,26 @@ def read_json(path: Path) -> Any:
 
 
 def content_hash(*parts: Any) -> str:
-    """sha256 over files (their bytes), bytes, and JSON-able values: equal content, equal hash, whatever the timestamps."""
+    """sha256 over files (their bytes), bytes and JSON-able values: equal content, equal hash."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Path):
-            part = part.read_bytes()
-        elif isinstance(part, BaseModel):
+            _add_file(digest, part)
+            continue
+        if isinstance(part, BaseModel):
             part = part.model_dump_json().encode()
         elif not isinstance(part, bytes):
             part = json.dumps(part, sort_keys=True, ensure_ascii=True, default=str).encode()
         digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()
+
+
+def _add_file(digest: Any, path: Path) -> None:
+    """Length and bytes of a file, in pieces: a data set may be larger than the memory."""
+    with path.open("rb") as handle:
+        digest.update(os.fstat(handle.fileno()).st_size.to_bytes(8, "big"))
+        while piece := handle.read(2**20):
+            digest.update(piece)
 
 
 def rejects_path(path: Path) -> Path:
@@ -217,7 +234,10 @@ def rejects_path(path: Path) -> Path:
 
 @contextlib.contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """Hold path for this process; the kernel lets go when the process dies. Raises UserError if another one holds it."""
+    """Hold path for this process; the kernel lets go when the process dies.
+
+    Raises UserError if another one holds it.
+    """
     with os.fdopen(_opened(path), "a+") as handle:
         try:
             _flock(handle.fileno(), path, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -225,7 +245,8 @@ def lock(path: Path) -> Iterator[None]:
             handle.seek(0)
             holder = handle.read().strip() or "unknown"
             raise UserError(
-                f"{path.parent} is in use by another run (process {holder}). Wait for it to end, then run this again."
+                f"{path.parent} is in use by another run (process {holder}). Wait for it to end, then run "
+                "this again."
             ) from error
         handle.truncate(0)
         handle.write(str(os.getpid()))

@@ -5,7 +5,10 @@ from typing import Any
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill lib/templates/<template>. Texts are escaped by jinja2; only markupsafe.Markup (the plots) passes as markup."""
+    """Fill templates/<template>.
+
+    Texts are escaped by jinja2; only markupsafe.Markup (the plots) passes as markup.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(

@@ -1,9 +1,11 @@
-"""What was paid for: intent -> started(id) -> done(usd), one line each, so that a crash never buys anything twice.
+"""The book of what was paid for: intent -> started(id) -> done(usd). A crash never buys anything twice.
 
-A unit is named by its key (a content hash of the request). "intent" without "started" means the answer was lost:
-the caller asks the provider what became of it before it starts anything. "failed" closes a unit that cost nothing.
+A unit is named by its key (a content hash of the request). "intent" without "started" means the answer was
+lost: the caller asks the provider what became of it before it starts anything. "failed" closes a unit that
+cost nothing.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +21,8 @@ BATCH = "batch-"  # how the key of a batch of the judge begins
 
 
 class Entry(Record):
+    """One line of the book: a unit of paid work, and how far it has come."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     key: str
@@ -31,7 +35,10 @@ class Entry(Record):
 
 
 class Ledger:
-    """The entries of one ledger.jsonl, newest state per key. Safe for several processes: every append is one locked write."""
+    """The entries of one ledger.jsonl, newest state per key.
+
+    Safe for several processes: every append is one locked write.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -57,3 +64,14 @@ class Ledger:
             for entry in self.latest().values()
             if entry.state in ("done", "failed") and kind in (None, entry.kind)
         )
+
+
+def open_units(entries: Sequence[Entry], kind: str) -> list[tuple[Entry, Entry]]:
+    """(newest entry, its intent) of every unit of this kind that is neither done nor failed, oldest first."""
+    intents, newest = {}, {}
+    for entry in entries:
+        if entry.kind == kind:
+            newest[entry.key] = entry
+            if entry.state == "intent":
+                intents[entry.key] = entry
+    return [(entry, intents[key]) for key, entry in newest.items() if entry.state in ("intent", "started")]

@@ -1,65 +1,55 @@
-"""Run a function over many texts in more than one process."""
+"""A function of one text, run over many texts in more than one process."""
 
 import contextlib
-import json
+import multiprocessing
 import os
-import subprocess
+import signal
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from types import ModuleType
+from typing import TypeVar
+
+R = TypeVar("R")
 
 MIN_TEXTS = 1000  # per process: a process needs about half a second before its first text
-
-# A plain child process, not multiprocessing: that would run the caller's main file again (spawn), or copy torch's locks in
-# whatever state its threads hold them (fork).
-CHILD = """
-import importlib, json, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_DFL)
-path, module, name, texts = json.load(sys.stdin)
-sys.path[:] = path
-function = getattr(importlib.import_module(module), name)
-json.dump([function(text) for text in texts], sys.stdout)
-"""
+CHUNK = 250  # texts that go to a process at once
 
 
-def map_texts(
-    function: Callable[[str], Any], texts: Sequence[str], processes: int | None = None
-) -> list[Any]:
-    """[function(text) for text in texts], on `processes` cores (None: all, up to 8, where there are enough texts).
+def map_texts(function: Callable[[str], R], texts: Sequence[str], processes: int | None = None) -> list[R]:
+    """[function(text) for text in texts], in several processes (None: up to 8, where there are enough texts).
 
-    function: of a module, of one text, its result representable in JSON (a tuple may arrive as a list).
-    Raises RuntimeError where a process fails; its own traceback is on stderr.
+    function: of a module, which every process imports for itself. What it raises is raised here.
+    Raises BrokenProcessPool, a RuntimeError, where a process dies.
     """
     if processes is None:
         processes = min(os.cpu_count() or 1, 8, len(texts) // MIN_TEXTS)
-    size = -(-len(texts) // max(processes, 1)) or 1
-    parts = [list(texts[start : start + size]) for start in range(0, len(texts), size)]
-    children = [_start(function, part) for part in parts[1:]]
+    processes = min(processes, len(texts))
+    if processes < 2:
+        return [function(text) for text in texts]
+    # spawn everywhere, as on a Mac: a fork would copy torch's locks in whatever state its threads hold them.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_end_with_parent) as pool:
+        with _main_aside():
+            results = pool.map(function, texts, chunksize=min(CHUNK, -(-len(texts) // processes)))
+        return list(results)
+
+
+@contextlib.contextmanager
+def _main_aside() -> Iterator[None]:
+    """While processes start: spawn would run the caller's main file again, and none of it is needed there."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
     try:
-        results = [function(text) for text in parts[0]] if parts else []
-        for child in children:
-            results += _answer(child)
-        return results
+        yield
     finally:
-        for child in children:
-            child.kill()  # nothing where it has ended
-            child.wait()
-            child.stdout.close()
+        sys.modules["__main__"] = main
 
 
-def _start(function: Callable[[str], Any], texts: list[str]) -> "subprocess.Popen[str]":
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    with contextlib.suppress(BrokenPipeError), child.stdin:  # it died: _answer says so
-        json.dump([sys.path, function.__module__, function.__name__, texts], child.stdin)
-    return child
-
-
-def _answer(child: "subprocess.Popen[str]") -> list[Any]:
-    answer = child.stdout.read()
-    if child.wait():
-        raise RuntimeError(
-            f"a process of {child.args[0]} ended with code {child.returncode}: see the traceback above"
-        )
-    return json.loads(answer)
+def _end_with_parent() -> None:
+    """An end without a traceback of its own: at Ctrl-C, and with the process that waits for the answer."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where Ctrl-C is ignored (nohup)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()

@@ -1,6 +1,7 @@
-"""Plots as inline SVG: no script, no font, no colour of their own but the page's, so they follow light and dark.
+"""Plots as inline SVG: no script, no font, and the page's own colours, so they follow light and dark.
 
-Every function returns markupsafe.Markup; labels are escaped. Sizes are in SVG units; the page scales them to its width.
+Every function returns markupsafe.Markup; labels are escaped. Sizes are in SVG units; the page scales them to
+its width.
 """
 
 import math
@@ -49,7 +50,10 @@ def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
 def intervals(
     rows: Sequence[tuple[str, float, float, float]], title: str, reference: float, unit: str = ""
 ) -> Markup:
-    """One line a row: label, a dot at the estimate, a bar from low to high; a dashed line at the value that means "no difference"."""
+    """One line a row: label, a dot at the estimate, a bar from low to high.
+
+    A dashed line marks the value that means "no difference".
+    """
     low = min([reference, *(row[2] for row in rows)])
     high = max([reference, *(row[3] for row in rows)])
     marks = ticks(low, high)
@@ -92,7 +96,10 @@ def bars(rows: Sequence[tuple[str, float]], title: str, unit: str = "") -> Marku
 def histogram(
     values: Sequence[float], title: str, x_label: str, n_bins: int = 20, log: bool = False
 ) -> Markup:
-    """How often each size occurs. log: bins of equal ratio, for likes and followers (zeros count in the first bin)."""
+    """Bars of how often each size occurs.
+
+    log: bins of equal ratio, for likes and followers (zeros count in the first bin).
+    """
     scaled = [math.log10(max(value, 1)) if log else float(value) for value in values]
     low, high = (min(scaled), max(scaled)) if scaled else (0.0, 1.0)
     if high <= low:

@@ -1,6 +1,7 @@
-"""Mends a ledger, and the one of a data set from the files in raw/. Asks nobody for anything, so it costs nothing.
+"""A ledger mended, that of a data set from the files in raw/. Nobody is asked, so it costs nothing.
 
-What stays unknown counts as possibly paid: it is in the account at its worst, and nothing is bought before somebody has looked for it.
+What stays unknown counts as possibly paid: it is in the account at its worst, and nothing is bought before
+somebody has looked for it.
 """
 
 import json
@@ -66,9 +67,10 @@ class Book:
         )
 
     def doubt(self) -> tuple[list[str], int]:
-        """Units that only a damaged line speaks of, and damaged lines that nothing explains: both are booked as possibly paid.
+        """Book as possibly paid: units of which only a damaged line speaks, damaged lines without a unit.
 
-        A damaged line may have held more than what it is explained by, so each of them is marked (note.unknown).
+        A damaged line may have held more than what it is explained by, so each of them is marked
+        (note.unknown).
         """
         lines, reason = self.salvaged.lost, "its line in the ledger was damaged"
         lost = [unit for unit in self.named() if unit not in self.latest]
@@ -85,7 +87,10 @@ class Book:
         return lost, n_unknown
 
     def close(self, unit: str, reason: str) -> None:
-        """Book a unit as possibly paid. The collector looks for its run before it asks anew (note.unknown); the judge gives it up."""
+        """Book a unit as possibly paid.
+
+        The collector looks for its run before it asks anew (note.unknown); the judge gives it up.
+        """
         note = {"possibly_paid": True, "reason": reason} | ({"unknown": True} if self.kind == COLLECT else {})
         self.add("failed" if self.kind == COLLECT else "done", unit, usd=self.worst_usd(), note=note)
 
@@ -108,7 +113,8 @@ def repair_set(folder: Path, say: Say) -> None:
         if entry.state in ("intent", "started") and key not in book.intents:
             book.close(key, "the line that says what it was asked was damaged")
             say(
-                f"{book.salvaged.path}: nobody knows what {entry.id or key[:8]} was asked; collecting looks for it before it asks anew"
+                f"{book.salvaged.path}: nobody knows what {entry.id or key[:8]} was asked; collecting looks "
+                "for it before it asks anew"
             )
     _close_book(book, say)
 
@@ -123,24 +129,29 @@ def _close_book(book: Book, say: Say) -> None:
     lost, n_unknown = book.doubt()
     if n := len(lost) + n_unknown:
         say(
-            f"{n} runs may have been paid for, up to ${n * book.worst_usd():.2f}: collecting looks for them before it starts any"
+            f"{n} runs may have been paid for, up to ${n * book.worst_usd():.2f}: collecting looks for them "
+            "before it starts any"
         )
     write_book(book, say)
 
 
 def write_book(book: Book, say: Say) -> None:
+    """Write the mended ledger, and say what was kept, put aside and written anew."""
     n, path = len(book.salvaged.damaged), book.salvaged.path
     if book.write():
         say(
-            f"{path}: {len(book.salvaged.rows):,} lines kept, {n} damaged lines put aside, {book.n_repaired} written anew"
+            f"{path}: {len(book.salvaged.rows):,} lines kept, {n} damaged lines put aside, {book.n_repaired} "
+            "written anew"
         )
 
 
 def write_rows(salvaged: Salvaged, rows: list[Row], say: Say) -> None:
+    """Write the mended rows in place of a damaged file, and say what became of it."""
     if salvaged.write(rows):
         n_new = len(rows) - len(salvaged.rows)
         say(
-            f"{salvaged.path}: {len(salvaged.rows):,} lines kept, {len(salvaged.damaged)} damaged lines put aside, {n_new} written anew"
+            f"{salvaged.path}: {len(salvaged.rows):,} lines kept, {len(salvaged.damaged)} damaged lines put "
+            f"aside, {n_new} written anew"
         )
 
 
@@ -154,7 +165,7 @@ def _entry(row: Row) -> Hashable | None:
 
 
 def _bought(meta: Path, items: Path) -> tuple[str, str, float, Row] | None:
-    """(key, run id, dollars, note) of a run whose items lie in raw/; None for a file that a person put there."""
+    """(key, run id, dollars, note) of a run whose items lie in raw/; None for a person's own file."""
     try:
         values = read_json(meta)
         prefix = re.fullmatch(r"(\w+)-([0-9a-f]{8})-\w+", items.stem)

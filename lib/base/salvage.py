@@ -1,4 +1,4 @@
-"""Damaged JSON Lines: what can be read is kept, what cannot is moved to <name>.damaged beside it, nothing is thrown away."""
+"""Damaged JSON Lines: what can be read is kept, the rest moves to <name>.damaged, nothing is lost."""
 
 import codecs
 import json
@@ -32,7 +32,10 @@ class Salvaged:
     is_clean: bool  # the file is as this project writes it
 
     def write(self, rows: list[Row]) -> bool:
-        """Put the damaged lines aside, then rows in place of the file; nothing where nothing changes. True: something changed."""
+        """Put the damaged lines aside, then rows in place of the file; nothing where nothing changes.
+
+        True: something changed.
+        """
         content = "".join(to_json(row) + "\n" for row in rows).encode("utf-8")
         if rows == self.rows and self.is_clean:
             return False
@@ -45,7 +48,10 @@ class Salvaged:
 
 
 def salvage(path: Path, identity: Identity) -> Salvaged:
-    """Read what can be read: lines in another encoding, records glued together or behind garbage. An absent file has no lines."""
+    """Read what can be read: lines in another encoding, records glued together or behind garbage.
+
+    An absent file has no lines.
+    """
     before = path.read_bytes() if path.is_file() else b""
     content = before
     if before.startswith(UTF_16):

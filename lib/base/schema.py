@@ -20,7 +20,8 @@ Count = Annotated[int, Field(ge=0)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 System = str  # base | fewshot | tuned | human | another run's name
 
-# What the provider's item says about the post and the text does not. They become rejection reasons in the filter.
+# What the provider's item says about the post and the text does not. They become rejection reasons in the
+# filter.
 Flag = Literal[
     "retweet",
     "quote",
@@ -34,6 +35,8 @@ Flag = Literal[
 
 
 class Validation(Record):
+    """The filter's verdict on a pair. reasons: what it lacks, or what a person should know of it."""
+
     valid: bool
     reasons: list[str] = []
     validated_at: Utc
@@ -42,8 +45,8 @@ class Validation(Record):
     toxicity: float | None = Field(None, ge=0, le=1)
 
 
-class Pair(Record):
-    """A tweet and one direct reply to it: the unit of every data stage."""
+class OfTweet(Record):
+    """The fields of a tweet, as a pair and the list of tweets hold them."""
 
     tweet_id: Id
     tweet: Text
@@ -51,6 +54,11 @@ class Pair(Record):
     tweet_likes: Count
     tweet_retweets: Count
     tweet_created_at: Utc
+
+
+class Pair(OfTweet):
+    """A tweet and one direct reply to it: the unit of every data stage."""
+
     reply_id: Id
     reply: Text
     reply_author: Text
@@ -71,15 +79,9 @@ class Pair(Record):
         return self.reply_id
 
 
-class Tweet(Record):
+class Tweet(OfTweet):
     """A tweet that can be replied to, whether or not a reply was collected: interim/tweets.jsonl."""
 
-    tweet_id: Id
-    tweet: Text
-    tweet_author: Text
-    tweet_likes: Count
-    tweet_retweets: Count
-    tweet_created_at: Utc
     collected_at: Utc
     source: str
     tweet_lang: str | None = None
@@ -94,6 +96,12 @@ class Rejection(Record):
     reason: str
     detail: str
     pair: dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, pair: Pair, stage: str, reason: str, detail: str) -> "Rejection":
+        """The rejection of a whole pair, which it holds."""
+        dump = pair.model_dump(mode="json", exclude_none=True)
+        return cls(id=pair.id, stage=stage, reason=reason, detail=detail, pair=dump)
 
 
 class TestPrompt(Record):
@@ -110,7 +118,7 @@ class TestPrompt(Record):
 
 
 class Preference(Record):
-    """Two replies to one tweet: `chosen` was posted no earlier and liked more (the SHP rule, Ethayarajh et al. 2022)."""
+    """Two replies to one tweet: `chosen` was posted no earlier and liked more (Ethayarajh et al. 2022)."""
 
     tweet_id: Id
     tweet: Text
@@ -129,7 +137,7 @@ class Preference(Record):
 
 
 class Reply(Record):
-    """What one system answered to one test prompt."""
+    """One system's answer to one test prompt."""
 
     tweet_id: Id
     system: System

@@ -1,10 +1,9 @@
-"""The count and hash that a step leaves of every file it writes, and the check before such a file is believed.
+"""Seals: count and hash that a step leaves of every file it writes, and the check before one is believed.
 
 A file without a seal (a user's own in raw/, or one that an earlier version wrote) is read as it is.
 """
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -24,7 +23,10 @@ OF_EVAL |= dict.fromkeys(("judgments.failed.jsonl", "calibration.jsonl", "calibr
 
 @dataclass(frozen=True)
 class Place:
-    """Where a file belongs. manifest: holds its seal. target: the file that make builds again to mend it. advice: a sentence."""
+    """A file's place.
+
+    manifest: holds its seal. target: the file that make builds again to mend it. advice: a sentence.
+    """
 
     manifest: Path
     target: Path
@@ -39,9 +41,11 @@ def seal_of(content: bytes) -> dict[str, Any]:
 def write_sealed(
     path: Path, records: Iterable[BaseModel | dict[str, Any]], target: Path | None = None
 ) -> None:
-    """Write a JSON Lines file of interim/ and its seal. target: what make takes for the step's output, if that is another file.
+    """Write a JSON Lines file of interim/ and its seal.
 
-    The seal goes first: killed between the two, the output is older than what it is made from, so make runs the step again.
+    target: what make takes for the step's output, if that is another file.
+    The seal goes first: killed between the two, the output is older than what it is made from, so make runs
+    the step again.
     """
     content, manifest = jsonl_bytes(records), path.parent / "manifest.json"
     seal = seal_of(content) | {"target": os.path.relpath(target or path, path.parent)}
@@ -51,9 +55,11 @@ def write_sealed(
 
 
 def checked(path: Path) -> Path:
-    """The same path, once the file is known to be what its step wrote. Raises UserError that says what to run and what that costs.
+    """The same path, once the file is known to be what its step wrote.
 
-    What mends it is made to look outdated: make compares times, and would not run a step whose output is new and damaged.
+    Raises UserError that says what to run and what that costs.
+    What mends it is made to look outdated: make compares times, and would not run a step whose output is new
+    and damaged.
     """
     problem = damage(path)
     if problem:
@@ -64,7 +70,7 @@ def checked(path: Path) -> Path:
 
 
 def damage(path: Path) -> str:
-    """What is wrong with a file, as the rest of a sentence; empty if it is whole, or if nothing is known of it."""
+    """Damage to a file, as the rest of a sentence; empty if it is whole, or if nothing is known of it."""
     manifest = place_of(path).manifest
     if not manifest.is_file():
         return ""
@@ -79,7 +85,7 @@ def damage(path: Path) -> str:
     rows, sha256 = seal.get("rows"), seal.get("sha256")
     if sha256 is None and (path.parent.parent.parent / "forgotten.json").is_file():
         return ""  # `forget` of an earlier version removed lines and left the count
-    if sha256 is None or sha256 == _hash(path):
+    if sha256 is None or sha256 == content_hash(path):
         found = _rows(path) if sha256 is None else rows
         return "" if found == rows else _counted(path, rows)
     return _counted(path, rows)
@@ -95,15 +101,6 @@ def _counted(path: Path, rows: int | None) -> str:
 def _rows(path: Path) -> int:
     with path.open("rb") as handle:
         return sum(1 for line in handle if line.strip())
-
-
-def _hash(path: Path) -> str:
-    """content_hash(path), in pieces: a data set may be larger than the memory."""
-    with path.open("rb") as handle:
-        digest = hashlib.sha256(os.fstat(handle.fileno()).st_size.to_bytes(8, "big"))
-        while piece := handle.read(2**20):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def manifest_in(path: Path) -> dict[str, Any] | None:
@@ -137,7 +134,7 @@ def _files(manifest: Path) -> dict[str, dict[str, Any]] | None:
 
 
 def seal_in(manifest: Path, name: str) -> dict[str, Any]:
-    """What a manifest knows of a file; empty if nothing."""
+    """The seal of a file in a manifest; empty if it has none."""
     return (_files(manifest) or {}).get(name, {})
 
 
@@ -168,7 +165,7 @@ def reseal(path: Path, content: bytes) -> None:
 
 
 def place_of(path: Path) -> Place:
-    """Where the seal of a file of data/<set>/ or adapters/<run>/eval/<eval>/ is, and how the file is mended.
+    """The place of a file of data/<set>/ or adapters/<run>/eval/<eval>/: its seal, and how it is mended.
 
     In another folder a file is taken for one of raw/: it has a seal if a .meta.json beside it says n_items.
     """
@@ -194,7 +191,10 @@ def _of_eval(path: Path) -> Place:
     folder = path.parent
     step = OF_EVAL[path.name]
     anew = "generated anew" if step == "replies" else "asked again, after a question where that costs money"
-    advice = f"`make eval RUN={folder.parent.parent.name} EVAL={folder.name}` writes it again from {folder / 'work'}, for free; "
+    advice = (
+        f"`make eval RUN={folder.parent.parent.name} EVAL={folder.name}` writes it again from "
+        f"{folder / 'work'}, for free; "
+    )
     return Place(
         folder / f"{step}.manifest.json",
         folder / f"{step}.jsonl",

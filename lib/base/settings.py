@@ -126,6 +126,16 @@ class EarlyStoppingConfig(Strict):
     threshold: float = Field(0.0, ge=0)
 
 
+class RemoteConfig(Strict):
+    gpus: list[Annotated[str, Field(min_length=1)]] = Field(
+        ["A40", "RTX A6000", "L40S"], min_length=1, description="that may be rented"
+    )
+    max_usd: float = Field(3, gt=0, le=10_000, description="of one job, all machines that it took together")
+    max_minutes: float = Field(
+        90, ge=1, le=10_000, description="that one machine may live; it ends itself then"
+    )
+
+
 def _has_tweet(prompt: str) -> str:
     if prompt.count("{tweet}") != 1:
         raise ValueError("must contain {tweet} exactly once")
@@ -161,6 +171,7 @@ class TrainConfig(Strict):
     usd_per_hour: Usd = Field(0.5, description="price of the GPU, for the manifest and make plan")
     seed: int = Field(17, ge=0, lt=2**32)
     track: Literal["none", "wandb", "trackio", "tensorboard"] = "none"
+    remote: RemoteConfig = RemoteConfig()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -170,7 +181,8 @@ class TrainConfig(Strict):
             )
         if (self.method == "sft") == (self.init_adapter is not None):
             raise ValueError(
-                "init_adapter: dpo and kto start from an SFT run (init_adapter: <run>); sft starts from the base model"
+                "init_adapter: dpo and kto start from an SFT run (init_adapter: <run>); sft starts from the "
+                "base model"
             )
         return self
 

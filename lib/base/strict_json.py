@@ -1,4 +1,4 @@
-"""JSON without the holes of json.loads: NaN, endless numbers and nesting, a key given twice, half a character."""
+"""JSON without the holes of json.loads: NaN, endless numbers or nesting, double keys, half a character."""
 
 import json
 import math
@@ -31,7 +31,10 @@ def _parse(line: bytes, where: str, object_hook: Callable[[list[tuple[str, Any]]
 
 
 def parse_own(line: bytes, where: str) -> Any:
-    """Parse JSON that the pipeline wrote: besides, no key twice, and no half of a character, which nothing could write again."""
+    """Parse JSON that the pipeline wrote.
+
+    Besides, no key twice, and no half of a character, which nothing could write again.
+    """
     value = _parse(line, where, _once)
     if b"\\ud" in line.lower():
         try:
@@ -72,18 +75,24 @@ def _short(error: BaseException) -> str:
 
 
 def repair_advice(path: Path) -> str:
-    """What to do about a damaged book: data/<set>/ledger.jsonl, adapters/<run>/eval/<name>/ledger.jsonl or what lies in its work/."""
+    """Advice on a damaged book.
+
+    It is data/<set>/ledger.jsonl, adapters/<run>/eval/<name>/ledger.jsonl, or lies in that one's work/.
+    """
     folder = path.parent.parent if path.parent.name == "work" else path.parent
     names = {
         "eval": f" RUN={folder.parent.parent.name} EVAL={folder.name}",
         "data": f" DATA={folder.name}",
         "adapters": f" RUN={folder.name}",
     }.get(folder.parent.name, "")
-    return f"Run `make repair{names}`: it keeps all that can be read and pays for nothing; a line deleted by hand may be paid for twice."
+    return (
+        f"Run `make repair{names}`: it keeps all that can be read and pays for nothing; "
+        "a line deleted by hand may be paid for twice."
+    )
 
 
 def advice(path: Path) -> str:
-    """What to do about a line of path that is damaged: a book that was paid for is mended by a command."""
+    """Advice on a damaged line of path: a book that was paid for is mended by a command."""
     if path.name == "ledger.jsonl" or path.parent.name == "work":
         return repair_advice(path)
     return "Delete the line or build the file again."

@@ -1,4 +1,4 @@
-"""Text files that people write: UTF-8 of a sensible size, or a sentence that says what the file is instead."""
+"""Text files that people write: UTF-8 of a sensible size, or a sentence that says what they are instead."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,10 @@ from lib.base.errors import UserError
 
 
 def read_text(path: Path, max_bytes: int) -> str:
-    """A text that people write, as UTF-8, its byte order mark taken off. Raises UserError for what is no such file."""
+    """A text that people write, as UTF-8, its byte order mark taken off.
+
+    Raises UserError for what is no such file.
+    """
     refuse_no_file(path, "Create it, or correct its name.")
     try:
         with path.open("rb") as handle:
@@ -18,7 +21,8 @@ def read_text(path: Path, max_bytes: int) -> str:
         ) from error
     if len(content) > max_bytes:
         raise UserError(
-            f"{path}: longer than {max_bytes:,} bytes, so this is another kind of file. Correct its name, or shorten it."
+            f"{path}: longer than {max_bytes:,} bytes, so this is another kind of file. Correct its name, or "
+            "shorten it."
         )
     try:
         if b"\0" in content:  # every other byte of UTF-16, and of no text in UTF-8
@@ -38,7 +42,8 @@ def refuse_no_file(path: Path, advice: str) -> None:
         return
     if (blocked := obstacle(path)) is not None:
         raise UserError(
-            f"{path} cannot be reached: {blocked} is no folder, or a link to nothing. Move it away, then run it again."
+            f"{path} cannot be reached: {blocked} is no folder, or a link to nothing. Move it away, then run "
+            "it again."
         )
     what = (
         "does not exist"
@@ -51,6 +56,6 @@ def refuse_no_file(path: Path, advice: str) -> None:
 
 
 def obstacle(path: Path) -> Path | None:
-    """What lies where one of path's folders should be: a file, or a link to nothing."""
+    """The obstacle where one of path's folders should be: a file, or a link to nothing."""
     there = next((folder for folder in path.parents if os.path.lexists(folder)), None)
     return None if there is None or there.is_dir() else there

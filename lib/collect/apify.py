@@ -1,9 +1,11 @@
-"""Apify: the only module that knows apify_client. Starts are never retried by the client, everything else is."""
+"""Apify: the only module that knows apify_client.
+
+Starts are never retried by the client, everything else is.
+"""
 
 import json
 import os
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
 from decimal import ROUND_UP, Decimal
@@ -12,6 +14,7 @@ from typing import Any, NoReturn
 from lib.base.errors import UserError
 from lib.base.files import content_hash
 from lib.base.settings import DataConfig
+from lib.collect.apify_failures import ONGOING, TOKEN, hidden, reading, sentence
 from lib.collect.apify_prices import n_billed, price_of
 from lib.collect.provider import (
     AnswerLostError,
@@ -27,31 +30,20 @@ from lib.collect.provider import (
 from lib.data.items import ID_FIELDS, is_filler
 
 API_URL = "https://api.apify.com"
-TOKEN = "APIFY_API_TOKEN"
 PAGE_SIZE = 1000
 FLOORS = {
     "apidojo/tweet-scraper": 50
 }  # items that one query is billed for at least; it stands in the actor's README, not in its pricing
 ENDED = ("SUCCEEDED", "FAILED", "TIMED-OUT", "ABORTED")
-ONGOING = "Nothing is lost or paid twice: run the same command again to go on from here."
 CHECK = "Check that the Apify account has a paid plan: free plans get filler only."
 BUSY_TYPES = ("actor-memory-limit-exceeded", "concurrent-runs-limit-exceeded", "rate-limit-exceeded")
-ADVICE = {
-    "not-enough-usage-to-run-paid-actor": "The account has too little credit left for this actor: add some at console.apify.com/billing.",
-    "monthly-usage-limit-too-low": "The account's monthly limit is reached: raise it at console.apify.com/billing/limits.",
-    "apify-plan-required-to-use-paid-actor": "The actor needs a paid Apify plan: console.apify.com/billing, or another collect.actor.",
-    "max-total-charge-usd-below-minimum": "The actor wants a higher cap per run: raise collect.max_usd or replies_per_tweet.",
-    "max-total-charge-usd-must-be-greater-than-zero": "Raise collect.max_usd (or MAX_USD) above zero.",
-    400: "The actor refuses its input: check collect.queries and collect.actor.",
-    401: f"{TOKEN} is not accepted: copy it again from console.apify.com/settings/integrations into .env.",
-    402: "The account cannot pay for this: see console.apify.com/billing.",
-    403: f"{TOKEN} may not do this: give it the right to run actors at console.apify.com/settings/integrations.",
-    404: "There is no such thing at Apify: check collect.actor.",
-}
 
 
 def request(config: DataConfig, step: str, query: str) -> Request:
-    """The run that searches a query, or the replies to the tweet with this id. One query per run: several would share one maxItems."""
+    """The run that searches a query, or the replies to the tweet with this id.
+
+    One query per run: several would share one maxItems.
+    """
     collect, bounds = config.collect, config.filter
     language = bounds.language.split("-")[0]
     # "Top" ignores until: and returns what is popular just now; "Latest" keeps to the query.
@@ -75,17 +67,21 @@ def request(config: DataConfig, step: str, query: str) -> Request:
 
 
 def connect(config: DataConfig) -> Provider:
-    """Look up the actor's price and the account. Spends nothing. Raises UserError without a token or with a refused one."""
+    """Look up the actor's price and the account. Spends nothing.
+
+    Raises UserError without a token or with a refused one.
+    """
     token = os.environ.get(TOKEN, "").strip()
     if not token:
         raise UserError(
-            f"{TOKEN} is not set. Copy .env.example to .env and paste the token from console.apify.com/settings/integrations."
+            f"{TOKEN} is not set. Copy .env.example to .env and paste the token from "
+            "console.apify.com/settings/integrations."
         )
     return _Apify(token, config).provider()
 
 
 class _Apify:
-    """The two clients: starter sends a POST once (a retry would start, and bill, a second run), reader retries."""
+    """The two clients: starter sends a POST once (a retry would bill a second run), reader retries."""
 
     def __init__(self, token: str, config: DataConfig) -> None:
         from apify_client import ApifyClient
@@ -122,11 +118,10 @@ class _Apify:
         from pydantic import ValidationError
 
         try:
-            run = self.starter.actor(
-                request.actor
-            ).start(
+            run = self.starter.actor(request.actor).start(
                 run_input=request.input,
-                max_items=request.max_items,  # caps the charge of actors paid per result, the next line that of those paid per event
+                # Caps the charge of actors paid per result, the next line that of those paid per event.
+                max_items=request.max_items,
                 max_total_charge_usd=Decimal(str(max_usd)).quantize(Decimal("0.0001"), ROUND_UP)
                 if max_usd
                 else None,
@@ -141,20 +136,23 @@ class _Apify:
 
     def _sort_out(self, error: Any, actor: str) -> NoReturn:
         if error.type in BUSY_TYPES or error.status_code == 429:
-            raise BusyError(self.clean(f"Apify: {error.message}")) from error
+            raise BusyError(hidden(f"Apify: {error.message}", self.token)) from error
         if error.status_code < 400 or error.status_code >= 500 or error.status_code == 408:
             raise AnswerLostError(f"HTTP {error.status_code}") from error
-        raise RefusedError(self.sentence(error, f"starting {actor}")) from error
+        raise RefusedError(hidden(sentence(error, f"starting {actor}"), self.token)) from error
 
     def run_ids(self) -> list[str]:
         return [str(run.get("id")) for run in self.listed()]
 
     def find(self, request: Request, not_these: Collection[str]) -> Run | None:
-        """The newest run whose INPUT holds what was asked. Apify may have added the actor's defaults to it."""
+        """The newest run whose INPUT holds what was asked.
+
+        Apify may have added the actor's defaults to it.
+        """
         for run in self.listed():
             if run.get("id") in not_these or not run.get("defaultKeyValueStoreId"):
                 continue
-            with self.reading(f"the input of run {run['id']}"):
+            with reading(self.url, self.token, f"the input of run {run['id']}"):
                 record = self.reader.key_value_store(run["defaultKeyValueStoreId"]).get_record("INPUT")
             given = _as_dict(record["value"] if record else None)
             if all(given.get(name) == value for name, value in request.input.items()):
@@ -171,13 +169,14 @@ class _Apify:
 
     def wait(self, run_id: str) -> Run:
         seconds = 60 * self.minutes + 300  # Apify ends the run itself; the rest is for a queue and a slow end
-        with self.reading(f"run {run_id}"):
+        with reading(self.url, self.token, f"run {run_id}"):
             run = self.reader.run(run_id).wait_for_finish(
                 wait_duration=timedelta(seconds=seconds), timeout="long"
             )
         if run is None:
             raise GoneError(
-                f"Run {run_id} is no longer at Apify (results are deleted after the account's retention time), so its items are lost. "
+                f"Run {run_id} is no longer at Apify (results are deleted after the account's retention "
+                "time), so its items are lost. "
                 "The same command with AGAIN=1 asks, and pays, once more."
             )
         if run.status not in ENDED:
@@ -187,12 +186,12 @@ class _Apify:
         )
 
     def items(self, request: Request, run: Run) -> Delivery:
-        """All rows of the run, in order, each once: to the empty page (the total may lag), within what was billed."""
+        """All rows of the run, in order, each once: to the empty page, for the total may lag."""
         items: list[Any] = []
         offset, n_total, seen = 0, 0, set()
         dataset, most = self.reader.dataset(run.dataset), 10 * max(PAGE_SIZE, request.max_items)
         while True:
-            with self.reading(f"the items of run {run.id}"):
+            with reading(self.url, self.token, f"the items of run {run.id}"):
                 page = dataset.list_items(offset=offset, limit=PAGE_SIZE)
             n_total = max(n_total, page.total)
             rows = page.items[max(0, offset - page.offset) :]
@@ -202,8 +201,9 @@ class _Apify:
             ceiling = most if run.n_billed is None else max(run.n_billed, min(n_total, most))
             if offset and (len(items) >= ceiling or offset >= 2 * ceiling):
                 raise UserError(
-                    f"Apify sends rows of run {run.id} without an end: {len(items)} were read and more come, against a "
-                    f"total of {page.total} and {run.n_billed or 'an unknown number of'} billed rows. {ONGOING}"
+                    f"Apify sends rows of run {run.id} without an end: {len(items)} were read and more come, "
+                    f"against a total of {page.total} and {run.n_billed or 'an unknown number of'} billed "
+                    f"rows. {ONGOING}"
                 )
             items += new
             seen |= {mark for mark in map(_mark, rows) if mark}
@@ -220,43 +220,13 @@ class _Apify:
             return 0, None
 
     def get(self, path: str, what: str, **params: Any) -> dict[str, Any]:
-        """GET through the client's own transport (token, retries). Its models refuse a whole answer for one missing field."""
-        with self.reading(what):
+        """GET through the client's own transport (token, retries).
+
+        Its models refuse a whole answer for one missing field.
+        """
+        with reading(self.url, self.token, what):
             answer = self.reader.http_client.call(method="GET", url=f"{self.url}/v2/{path}", params=params)
             return answer.json()["data"]
-
-    @contextmanager
-    def reading(self, what: str) -> Iterator[None]:
-        """Turns what can go wrong while reading, the client's retries included, into a sentence."""
-        from apify_client.errors import ApifyApiError, InvalidResponseBodyError
-        from impit import HTTPError
-        from pydantic import ValidationError
-
-        try:
-            yield
-        except ApifyApiError as error:
-            raise UserError(self.sentence(error, f"reading {what}")) from error
-        except (KeyError, ValidationError, InvalidResponseBodyError, ValueError, TypeError) as error:
-            first = error.errors()[0]["loc"] if isinstance(error, ValidationError) else str(error)
-            raise UserError(
-                self.clean(
-                    f"Apify's answer about {what} is not in the known form ({type(error).__name__}: {str(first)[:120]}). {ONGOING} "
-                )
-                + "If it happens again, update apify-client in requirements.txt."
-            ) from error
-        except HTTPError as error:
-            raise UserError(
-                f"Apify cannot be reached at {self.url} ({type(error).__name__}). Check the network. {ONGOING}"
-            ) from error
-
-    def sentence(self, error: Any, what: str) -> str:
-        advice = ADVICE.get(error.type) or ADVICE.get(error.status_code) or ONGOING
-        return self.clean(
-            f"Apify, {what}: {str(error.message)[:300]} (HTTP {error.status_code}, {error.type}). {advice}"
-        )
-
-    def clean(self, text: str) -> str:
-        return text.replace(self.token, "***")
 
 
 def _run(run: Any) -> Run:
@@ -272,7 +242,7 @@ def _run(run: Any) -> Run:
 
 
 def _mark(row: Any) -> str:
-    """What a row is known by among pages; "" for filler and rows without an id, which may well be equal."""
+    """The mark of a row among pages; "" for filler and rows without an id, which may well be equal."""
     has_id = isinstance(row, dict) and not is_filler(row) and any(map(row.get, ID_FIELDS))
     return content_hash(row) if has_id else ""
 

@@ -117,5 +117,6 @@ def _amount(value: Any, name: str) -> float:
 def _no_amount(name: str, value: Any) -> UserError:
     return UserError(
         f"Apify lists a price of the actor that is no amount in dollars ({name}: {str(value)[:60]}). "
-        "Nothing was started. See the actor's page at apify.com, try again later, or set another collect.actor."
+        "Nothing was started. See the actor's page at apify.com, try again later, or set another "
+        "collect.actor."
     )

@@ -1,6 +1,7 @@
 """The collecting job: queries -> tweets -> replies, until there are enough pairs or the budget is used up.
 
-Which provider delivers is not known here (lib/collect/provider.py), nor is how a run is bought once (lib/collect/purchase.py).
+Which provider delivers is not known here (lib/collect/provider.py), nor is how a run is bought once
+(lib/collect/purchase.py).
 """
 
 import math
@@ -21,7 +22,7 @@ from lib.collect.provider import Provider, Request
 from lib.collect.purchase import Purchases, has_open
 from lib.collect.rereading import damaged, read_again
 from lib.collect.worth import count_pairs, is_post, is_storable, read_items, wanted_tweets
-from lib.data.forgotten import Forgotten
+from lib.data.forget import Forgotten
 from lib.data.items import is_filler
 
 WINDOW = 8  # tweets whose replies are asked for at a time
@@ -33,7 +34,10 @@ MakeRequest = Callable[[str, str], Request]  # step, query or tweet id
 
 
 def config_hash(config: DataConfig) -> str:
-    """Changes with whatever changes what is collected. The budget does not, nor do the bounds that only judge what is there."""
+    """Changes with whatever changes what is collected.
+
+    The budget does not, nor do the bounds that only judge what is there.
+    """
     return content_hash(
         config.collect.model_dump(exclude={"max_usd", "run_minutes", "files", "min_pairs", "max_pairs"}),
         config.filter.model_dump(exclude={"toxicity_model", "max_toxicity", "min_language_confidence"}),
@@ -43,8 +47,8 @@ def config_hash(config: DataConfig) -> str:
 def finished(folder: Path, config: DataConfig, max_usd: float) -> Outcome | None:
     """The outcome of a job under this very config that can do no more: not within max_usd, or not at all.
 
-    A run that is paid for and not read yet (of a later job that was cut short) is something to do, and so is a raw
-    file that is damaged: the job reads both again.
+    A run that is paid for and not read yet (of a later job that was cut short) is something to do, and so is
+    a raw file that is damaged: the job reads both again.
     """
     path = folder / "raw" / "manifest.json"
     manifest = read_json(path) if path.is_file() else {}
@@ -60,7 +64,10 @@ def finished(folder: Path, config: DataConfig, max_usd: float) -> Outcome | None
 
 @dataclass(frozen=True)
 class Talk:
-    """How the job speaks. confirm: gets the estimate before the first paid start, raises UserError to stop. say: one line of progress."""
+    """The job's voice.
+
+    confirm: gets the estimate before the first paid start, raises UserError to stop. say: a line of progress.
+    """
 
     confirm: Callable[[str], None]
     say: Callable[[str], None]
@@ -76,12 +83,13 @@ def collect(
     talk: Talk,
     again: bool = False,
 ) -> Outcome:
-    """Run the job in folder, data/<set>: go on where an earlier process stopped, start nothing that could exceed max_usd.
+    """Run the job in data/<set>: go on where it stopped, start nothing that could exceed max_usd.
 
     again: ask (and pay) once more where only filler came back; without it that is a UserError.
     """
     with lock(folder / "collect.lock"):
-        return _Job(folder, config, provider, request, max_usd, talk, again).run()
+        buyer = partial(Purchases, folder, provider, max_usd, again=again, sleep=talk.sleep)
+        return _Job(folder, config, provider, request, talk, buyer).run()
 
 
 @dataclass(frozen=True)
@@ -102,9 +110,8 @@ class _Job:
         config: DataConfig,
         provider: Provider,
         request: MakeRequest,
-        max_usd: float,
         talk: Talk,
-        again: bool,
+        buyer: Callable[..., Purchases],
     ) -> None:
         self.folder, self.config, self.request, self.talk = folder, config, request, talk
         self.price, self.account, self.source, self.check = (
@@ -115,7 +122,7 @@ class _Job:
         )
         forgotten = Forgotten.load(folder.parent / "forgotten.json")
         keep = partial(is_storable, forgotten.holds)
-        self.purchases = Purchases(folder, provider, max_usd, self.ask, talk.say, keep, again, talk.sleep)
+        self.purchases = buyer(before_first=self.ask, say=talk.say, keep=keep)
         self.searches = [request("search", query) for query in dict.fromkeys(config.collect.queries)]
         self.tweets: dict[str, Any] = {}  # id -> item
         self.seen: dict[str, Seen] = {}  # tweet id -> its replies
@@ -143,7 +150,7 @@ class _Job:
         return self.config.collect.target_pairs - self.n_pairs
 
     def items_of(self, request: Request) -> list[Any] | None:
-        """What was bought for a request, None if it has not been."""
+        """Items that were bought for a request, None if none were."""
         entry = self.purchases.done(request)
         if not entry:
             return None
@@ -155,7 +162,8 @@ class _Job:
         found = [items for request in self.searches if (items := self.items_of(request)) is not None]
         if found and not any(is_post(item) for items in found for item in items):
             raise UserError(
-                f"{len(found)} searches brought {sum(map(len, found))} rows and not one post (what there is, is filler or cannot be read); "
+                f"{len(found)} searches brought {sum(map(len, found))} rows and not one post (what there is, "
+                "is filler or cannot be read); "
                 f"${self.purchases.spent_usd():.2f} spent so far. {self.check} {CHECK_FILLER}"
             )
         self.tweets = wanted_tweets(found, self.config.filter)
@@ -210,7 +218,8 @@ class _Job:
         if outcome.stopped == "budget" and not outcome.searches:
             worst_usd = self.price.worst_usd(self.searches[0].max_items)
             raise UserError(
-                f"Nothing was collected: one search can cost ${worst_usd:.2f}, and ${outcome.usd:.2f} of ${outcome.max_usd:.2f} "
+                f"Nothing was collected: one search can cost ${worst_usd:.2f}, and ${outcome.usd:.2f} of "
+                f"${outcome.max_usd:.2f} "
                 "are spent. Raise collect.max_usd (or MAX_USD), or lower collect.tweets_per_query."
             )
         manifest = {

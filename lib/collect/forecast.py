@@ -1,4 +1,4 @@
-"""What a collecting job may cost, what it will cost, and what came of it, in words."""
+"""The cost of a collecting job: what it may be, what it will be, and what came of it, in words."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,10 @@ PAIRS_PER_TWEET = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What raw/manifest.json holds. stopped: target | exhausted | budget. pairs: replies that pass the cheap bounds."""
+    """The content of raw/manifest.json.
+
+    stopped: target | exhausted | budget. pairs: replies that pass the cheap bounds.
+    """
 
     stopped: str
     pairs: int
@@ -46,14 +49,17 @@ def summary(folder: Path, outcome: Outcome) -> str:
     """The counts, what stopped the job, what it cost, and where it lies."""
     why = {
         "target": "the target is reached",
-        "exhausted": "every query and tweet has been asked: add queries, or raise collect.tweets_per_query, for more",
+        "exhausted": (
+            "every query and tweet has been asked: add queries, or raise collect.tweets_per_query, for more"
+        ),
         "budget": "the budget is used up: raise collect.max_usd for more",
     }
     real = outcome.items - outcome.filler
     return "\n".join(
         [
             f"collect: about {outcome.pairs:,} of {outcome.target_pairs:,} pairs; {why[outcome.stopped]}",
-            f"  searches  {outcome.searches:>7,}   found {outcome.tweets:,} tweets pass the filter, replies to {outcome.reply_runs:,}",
+            f"  searches  {outcome.searches:>7,}   found {outcome.tweets:,} tweets pass the filter,"
+            f" replies to {outcome.reply_runs:,}",
             f"  items     {real:>7,}   and {outcome.filler:,} rows of filler",
             f"  cost      ${outcome.usd:.4f} of ${outcome.max_usd:.2f}",
             f"wrote {folder / 'raw'}",
@@ -71,7 +77,7 @@ def estimate(
     max_usd: float,
     account: str,
 ) -> str:
-    """What is left to pay for, as a question. n_tweets: those without replies so far, None before the searches."""
+    """The rest to pay for, as a question. n_tweets: those still without replies, None before the searches."""
     collect = config.collect
     most = (
         collect.tweets_per_query * len(set(collect.queries)) if n_tweets is None or n_searches else n_tweets

@@ -1,4 +1,4 @@
-"""What a collector needs of an outside service: a request, a run, a price, and the functions that know the service."""
+"""Providers: a request, a run, a price, and the functions that know the outside service."""
 
 import math
 from collections.abc import Callable, Collection
@@ -22,12 +22,15 @@ class BusyError(Exception):
 
 
 class AnswerLostError(Exception):
-    """Nobody knows whether the run was started: a dropped connection, a time-out, a 5xx, an answer that cannot be read."""
+    """An unknown start: a dropped connection, a time-out, a 5xx, an answer that cannot be read."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One run to buy. step: search | replies. query: the words a person knows it by. input: what the actor is given."""
+    """One run to buy.
+
+    step: search | replies. query: the words a person knows it by. input: what the actor is given.
+    """
 
     step: str
     query: str
@@ -38,7 +41,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Run:
-    """What the provider says about a run. usd: None where it does not say. events: how often each was charged.
+    """A run, as the provider tells of it. usd: None where it does not say. events: the charges of each.
 
     n_billed: items that were charged, None where that cannot be told.
     """
@@ -54,7 +57,7 @@ class Run:
     ended_at: datetime | None = None
 
     def has_ended_for(self, seconds: float) -> bool:
-        """Whether the run ended so long ago; a provider that does not say when has no counters that lag."""
+        """True if the run ended so long ago; a provider that does not say when has no counters that lag."""
         return self.ended_at is None or (datetime.now(UTC) - self.ended_at).total_seconds() > seconds
 
 
@@ -72,12 +75,12 @@ class Delivery:
     n_empty: int | None = None
 
     def n_expected(self, run: Run, floor: int) -> int:
-        """Rows that were billed or are held. floor: Price.floor, which is billed for fewer rows too, but for some."""
+        """Rows that were billed or are held. floor: Price.floor, which is billed for fewer rows too."""
         n_billed = run.n_billed or 0
         return max(min(1, n_billed) if n_billed == floor else n_billed, self.n_total)
 
     def is_whole(self, run: Run, floor: int) -> bool:
-        """Whether every row that was billed or is held has been read, as far as the provider's counts can tell."""
+        """True if every row that was billed or is held has been read, as far as the counts can tell."""
         if len(self.items) >= self.n_expected(run, floor):
             return True
         n_filled = sum(map(_is_filled, self.items))
@@ -110,7 +113,7 @@ class Price:
         return max(self.usd_per_run + self.usd_per_item * max(max_items, self.floor), self.minimum_cap_usd)
 
     def actual_usd(self, run: Run, n_items: int) -> float:
-        """What the provider reports; where it reports nothing, its price times what it delivered."""
+        """Dollars as the provider reports them; where it reports none, its price times what it delivered."""
         if run.usd and 0 < run.usd < math.inf:
             return run.usd
         if run.events and self.events:

@@ -1,10 +1,9 @@
 """Buys runs of a provider, each of them once and all of them under one cap.
 
-Every run goes intent -> started(id) -> done(usd) through the ledger. Where the answer to a start was lost, the provider
-is asked for a run with the same input, and that one is adopted; only if there is none is it started again.
+Every run goes intent -> started(id) -> done(usd) through the ledger. Where the answer to a start was lost,
+the provider is asked for a run with the same input, and that one is adopted; without one it is started again.
 """
 
-import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -13,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from lib.base.errors import UserError
-from lib.base.files import content_hash, write_bytes, write_json
-from lib.base.ledger import COLLECT, Entry, Ledger, State
-from lib.collect.delivery import read_whole, refuse_short
+from lib.base.files import content_hash
+from lib.base.ledger import COLLECT, Entry, Ledger, State, open_units
+from lib.collect.delivery import file_word, read_whole, refuse_short, store
 from lib.collect.provider import AnswerLostError, BusyError, GoneError, Provider, RefusedError, Request, Run
-from lib.data.items import is_filler
 
 LOOKS_S = (0, 1, 2, 3)  # a run that was just created may be missing from the provider's list for a moment
 BUSY_WAITS_S = (5, 10, 20, 40, 60, 60, 60, 60, 60, 60)  # about seven minutes in all
@@ -27,8 +25,8 @@ START_ATTEMPTS = 3
 class Purchases:
     """The purchases of one data set. One process at a time: the caller holds the set's lock.
 
-    before_first: called once, before the first new start; raises to stop. keep: False for items that must not be stored.
-    again: ask anew what came back without content.
+    before_first: called once, before the first new start; raises to stop.
+    keep: False for items that must not be stored. again: ask anew what came back without content.
     """
 
     def __init__(
@@ -53,7 +51,9 @@ class Purchases:
     def spent_usd(self) -> float:
         """Dollars of finished runs, and the worst case of those whose cost is not known yet."""
         finished = sum(entry.usd or 0.0 for entry in self._latest.values() if entry.kind == COLLECT)
-        return finished + sum(intent.note.get("worst_usd", 0.0) for _, intent in _open(self._entries))
+        return finished + sum(
+            intent.note.get("worst_usd", 0.0) for _, intent in open_units(self._entries, COLLECT)
+        )
 
     def done(self, request: Request) -> Entry | None:
         """The ledger's last word on a request that has been bought."""
@@ -67,7 +67,7 @@ class Purchases:
     def settle(self) -> None:
         """Finish what an earlier process left open, whatever today's config says: it is paid for."""
         short: list[str] = []
-        for entry, intent in _open(self._entries):
+        for entry, intent in open_units(self._entries, COLLECT):
             if intent.note.get("source") != self.provider.name:
                 continue
             request = _request_of(intent)
@@ -86,7 +86,8 @@ class Purchases:
         source = intent.note.get("source") if intent else None
         if intent is None or source != self.provider.name:
             raise UserError(
-                f"it was bought from {source or 'nobody that the ledger names'}, and collect.source is {self.provider.name}."
+                f"it was bought from {source or 'nobody that the ledger names'}, and collect.source is "
+                f"{self.provider.name}."
             )
         self._say(f"reading run {entry.id} again, for free: {entry.note['file']} is damaged or missing")
         refuse_short([self._finish(entry.key, _request_of(intent), str(entry.id))])
@@ -112,7 +113,8 @@ class Purchases:
         seconds = next(waits, None)
         if seconds is None:
             raise UserError(
-                f"The provider is still busy after several minutes: {problem}. Run the same command again later."
+                f"The provider is still busy after several minutes: {problem}. Run the same command again "
+                "later."
             )
         self._say(f"waiting {seconds} s: {problem}")
         self._sleep(seconds)
@@ -158,17 +160,16 @@ class Purchases:
                 return key, run.id
             self._book("failed", key, usd=0.0, note={"reason": "never started"})
         raise UserError(
-            f"{request.actor} could not be started: no answer, and no run was created. Run the same command again later."
+            f"{request.actor} could not be started: no answer, and no run was created. Run the same command "
+            "again later."
         )
 
     def _unbooked(self, request: Request) -> Run | None:
-        """A run with this input that a damaged ledger no longer tells of (`make repair` marks such a ledger)."""
+        """A run with this input that a damaged ledger, which `make repair` marks, no longer tells of."""
         if not any(entry.note.get("unknown") for entry in self._entries):
             return None
-        run = self.provider.find(
-            request, {entry.id for entry in self._entries if entry.id and entry.state == "done"}
-        )
-        if run:
+        finished = {entry.id for entry in self._entries if entry.id and entry.state == "done"}
+        if run := self.provider.find(request, finished):
             self._say(f"adopted run {run.id}: it was paid for before the ledger was damaged")
         return run
 
@@ -176,9 +177,8 @@ class Purchases:
         known = {entry.id for entry in self._entries}
         try:
             return [run_id for run_id in self.provider.run_ids() if run_id not in known]
-        except (
-            UserError
-        ) as error:  # a lost answer will then wait for the list to work again: reconciling raises
+        except UserError as error:
+            # A lost answer will then wait for the list to work again: reconciling raises.
             self._say(f"warning: {error}")
             return []
 
@@ -204,50 +204,20 @@ class Purchases:
         except GoneError:
             if not self.again:
                 raise
+            worst_usd = self.provider.price.worst_usd(request.max_items)
             note = {"step": request.step, "file": "", "n_items": 0, "n_filler": 0, "status": "GONE"}
-            self._book(
-                "done", key, id=run_id, usd=self.provider.price.worst_usd(request.max_items), note=note
-            )
+            self._book("done", key, id=run_id, usd=worst_usd, note=note)
             return ""
         delivery, missing = read_whole(self.provider, request, run, self._say, self._sleep)
         if missing:
             return missing
-        delivered = delivery.items
-        items = [item for item in delivered if self._keep(item)]
-        usd, n_filler = self.provider.price.actual_usd(run, len(delivered)), sum(map(is_filler, items))
+        path = self.raw / f"{request.step}-{key[:8]}-{file_word(run.id)}.jsonl"
+        usd, note = store(path, request, run, delivery, self.provider.price, self._keep)
         if run.status != "SUCCEEDED":
             self._say(
-                f"warning: run {run.id} ended as {run.status}; its {len(items)} items are kept ({request.query})"
+                f"warning: run {run.id} ended as {run.status}; its {note['n_items']} items are kept "
+                f"({request.query})"
             )
-        path = self.raw / f"{request.step}-{key[:8]}-{_file_word(run.id)}.jsonl"
-        meta = {
-            "query": request.query,
-            "input": request.input,
-            "run_id": run.id,
-            "actor": request.actor,
-            "build": run.build,
-            "price": {"model": self.provider.price.model, "usd_per_item": self.provider.price.usd_per_item},
-            "usd": usd,
-            "status": run.status,
-            "started_at": run.started_at,
-            "collected_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "n_billed": run.n_billed,
-            "n_total": delivery.n_total,
-            "n_read": len(delivered),
-            "n_items": len(items),
-            "n_filler": n_filler,
-            "n_forgotten": len(delivered) - len(items),
-        }
-        content = b"".join(map(_line_of, items))
-        write_json(path.with_suffix(".meta.json"), meta | {"sha256": content_hash(content)})
-        write_bytes(path, content)
-        note = {
-            "step": request.step,
-            "file": path.name,
-            "n_items": len(items),
-            "n_filler": n_filler,
-            "status": run.status,
-        }
         self._new.add(key)
         self._book("done", key, id=run.id, usd=usd, note=note)
         return ""
@@ -273,37 +243,10 @@ class Purchases:
 
 
 def has_open(folder: Path, source: str) -> bool:
-    """Whether the set has a run of this provider that was, or may have been, started and is not finished."""
-    return any(
-        intent.note.get("source") == source for _, intent in _open(Ledger(folder / "ledger.jsonl").entries())
-    )
-
-
-def _open(entries: Sequence[Entry]) -> list[tuple[Entry, Entry]]:
-    """(newest entry, its intent) of every unit that is neither done nor failed, oldest first."""
-    intents, newest = {}, {}
-    for entry in entries:
-        if entry.kind == COLLECT:
-            newest[entry.key] = entry
-            if entry.state == "intent":
-                intents[entry.key] = entry
-    return [(entry, intents[key]) for key, entry in newest.items() if entry.state in ("intent", "started")]
+    """True if a run of this provider was, or may have been, started for the set and is not finished."""
+    entries = Ledger(folder / "ledger.jsonl").entries()
+    return any(intent.note.get("source") == source for _, intent in open_units(entries, COLLECT))
 
 
 def _request_of(intent: Entry) -> Request:
     return Request(**{name: intent.note[name] for name in ("step", "query", "actor", "input", "max_items")})
-
-
-def _line_of(item: Any) -> bytes:
-    """The item as it came. Half an emoji (a lone surrogate) has no UTF-8 and stays the escape that it was."""
-    try:
-        return (json.dumps(item, ensure_ascii=False) + "\n").encode("utf-8")
-    except UnicodeEncodeError:
-        return (json.dumps(item) + "\n").encode("ascii")
-
-
-def _file_word(run_id: str) -> str:
-    """A run id is the provider's text: what could leave the folder is replaced by its hash."""
-    return (
-        run_id if run_id.isascii() and run_id.isalnum() and len(run_id) <= 64 else content_hash(run_id)[:16]
-    )

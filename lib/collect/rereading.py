@@ -1,4 +1,4 @@
-"""Raw files that were damaged or lost after they were paid for, read again for free from the runs that delivered them."""
+"""Raw files that were damaged or lost after they were paid for, read again for free from their runs."""
 
 from pathlib import Path
 
@@ -28,7 +28,8 @@ def read_again(folder: Path, purchases: Purchases) -> None:
             purchases.read_again(entry)
         except UserError as error:
             raise UserError(
-                f"{path} {problem}. Run {entry.id}, which delivered it, cannot be read again: {error} If the run is gone, copy the file "
+                f"{path} {problem}. Run {entry.id}, which delivered it, cannot be read again: {error} If the "
+                "run is gone, copy the file "
                 f"back from a backup; or go on, for free, with what is left of it: "
                 f"`touch {path} && rm -f {path.with_suffix('.meta.json')}`."
             ) from error

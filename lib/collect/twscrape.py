@@ -1,6 +1,7 @@
-"""twscrape: X through your own accounts, nothing paid. The only module that knows the package, which is optional.
+"""twscrape: X through your own accounts, nothing paid. Only this module knows the package, which is optional.
 
-Accounts come from its own database (data/accounts.db). It takes turns between them; how long it waits for one is bounded.
+Accounts come from its own database (data/accounts.db). It takes turns between them; how long it waits for one
+is bounded.
 """
 
 import asyncio
@@ -24,7 +25,8 @@ INSTALL = (
     "source: twscrape needs a package that is not installed: pip install twscrape==0.20.1 (or source: apify)."
 )
 ADD_ACCOUNT = (
-    f"Add one: twscrape --db {ACCOUNTS} add_cookies <name> 'auth_token=...; ct0=...'. X's terms do not allow automated accounts; "
+    f"Add one: twscrape --db {ACCOUNTS} add_cookies <name> 'auth_token=...; ct0=...'. X's terms do not allow "
+    "automated accounts; "
     "docs/data-policy.md says more."
 )
 Scrape = Callable[[Request], AsyncIterator[Any]]  # Tweet objects
@@ -77,7 +79,10 @@ def scraper(api: Any) -> Scrape:
 
 
 def provider(scrape: Scrape) -> Provider:
-    """twscrape in the shape of a provider: a run is free and happens when its items are read, so one cut short is done anew."""
+    """twscrape in the shape of a provider.
+
+    A run is free and happens when its items are read, so one cut short is done anew.
+    """
     return Provider(
         name=ACTOR,
         price=Price("free"),
@@ -108,12 +113,14 @@ async def _scraped(scrape: Scrape, request: Request) -> list[dict[str, Any]]:
         kind = type(error).__name__  # the package is optional: its classes cannot be named here
         if kind == "GqlFeaturesOutdatedError":
             raise UserError(
-                "X has changed its interface: pip install --upgrade twscrape, then run the same command again."
+                "X has changed its interface: pip install --upgrade twscrape, then run the same command "
+                "again."
             ) from error
         if kind != "NoAccountError":
             raise
         raise UserError(
-            f"No account of {ACCOUNTS} was free for {WAIT_S // 60} minutes: all are limited, or X has locked them "
+            f"No account of {ACCOUNTS} was free for {WAIT_S // 60} minutes: all are limited, or X has locked "
+            "them "
             f"(`twscrape --db {ACCOUNTS} accounts` shows it). Run the same command again later. {ADD_ACCOUNT}"
         ) from error
     return items

@@ -1,4 +1,4 @@
-"""Raw items as the collector sees them: which tweets are worth paying replies for, and how many pairs those replies make."""
+"""Raw items as the collector sees them: tweets worth paying replies for, and the pairs that these make."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -32,18 +32,23 @@ def read_items(path: Path) -> list[Any]:
 
 
 def own_files(raw: Path, outside: Sequence[str]) -> str:
-    """What lies in raw/ and in collect.files, where nothing is to be collected. Raises UserError where there is nothing at all."""
+    """A summary of raw/ and collect.files, where nothing is to be collected.
+
+    Raises UserError where there is nothing at all.
+    """
     paths = sorted(path for pattern in ("*.jsonl", "*.csv") for path in raw.glob(pattern)) + [
         Path(name) for name in outside
     ]
     for path in paths:
         if not path.is_file():
             raise UserError(
-                f"{path} does not exist (collect.files). Correct the path; it is relative to the project's folder."
+                f"{path} does not exist (collect.files). Correct the path; it is relative to the project's "
+                "folder."
             )
     if not paths:
         raise UserError(
-            f"{raw} holds no .jsonl or .csv file, and collect.source is files. Put JSONL of items or of pairs, or a CSV with a header, "
+            f"{raw} holds no .jsonl or .csv file, and collect.source is files. Put JSONL of items or of "
+            "pairs, or a CSV with a header, "
             "there; or set collect.source: apify."
         )
     rows = []
@@ -80,7 +85,10 @@ def wanted_tweets(searches: Sequence[Sequence[Any]], config: FilterConfig) -> di
 
 
 def wanted_tweet(item: Any, config: FilterConfig) -> str | None:
-    """The id of a tweet whose replies are worth paying for: it passes the filter, has replies, and conversation_id finds them."""
+    """The id of a tweet whose replies are worth paying for.
+
+    It passes the filter, has replies, and conversation_id finds them.
+    """
     post, joined = _post(item), join([Row("search", WHENEVER, item)])
     if (
         post is None
@@ -99,7 +107,7 @@ def _n_replies(item: dict[str, Any]) -> int:
 
 
 def count_pairs(tweet: Any, replies: Sequence[Any], config: FilterConfig) -> int:
-    """How many replies pass the filter, language and toxicity aside."""
+    """Number of replies that pass the filter, language and toxicity aside."""
     joined = join(Row("replies", WHENEVER, item) for item in (tweet, *replies))
     return sum(first_problem(pair, config, (*STRUCTURE, *ENGAGEMENT, *TEXT)) is None for pair in joined.pairs)
 

@@ -1,4 +1,4 @@
-"""What a reader sees of a text: invisible characters off, emoji whole, length in characters as people count them."""
+"""Characters as a reader sees them: invisible ones off, emoji whole, length as people count it."""
 
 import re
 import unicodedata
@@ -6,13 +6,14 @@ import unicodedata
 _SKIN = "\U0001f3fb-\U0001f3ff"
 _FLAG_LETTER = "\U0001f1e6-\U0001f1ff"
 _PICTURE = (
-    "\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u23ff\u24c2\u25a0-\u27bf\u2934\u2935\u2b00-\u2bff"
-    "\u3030\u303d\u3297\u3299\U0001f000-\U0001faff"
+    "\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u23ff\u24c2\u25a0-\u27bf"
+    "\u2934\u2935\u2b00-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff"
 )
 _ONE = rf"[{_PICTURE}][\ufe0e\ufe0f]?[{_SKIN}]?\ufe0f?"
-# One emoji, however many code points it takes: a flag, a keycap, a regional flag of tag characters, a family joined by ZWJ.
+# One emoji, of however many code points: a flag, a keycap, a regional flag of tags, a family joined by ZWJ.
 EMOJI = re.compile(
-    rf"[{_FLAG_LETTER}]{{2}}|[#*0-9]\ufe0f?\u20e3|\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{{3,6}}\U000e007f"
+    rf"[{_FLAG_LETTER}]{{2}}|[#*0-9]\ufe0f?\u20e3"
+    rf"|\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{{3,6}}\U000e007f"
     rf"|{_ONE}(?:\u200d{_ONE})*"
 )
 _ANSI = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?")
@@ -23,10 +24,11 @@ MAX_MARKS = 2  # accents on one letter; more is zalgo
 
 
 def visible(text: str) -> str:
-    """text as NFC without characters that nobody sees (zero-width, bidi and other controls, ANSI escapes, lone surrogates).
+    """Text as NFC without what nobody sees (zero-width, bidi, other controls, ANSI, lone surrogates).
 
-    Joiners and variation selectors stay inside an emoji and go everywhere else; so do tag characters, which can carry hidden text.
-    Line breaks become "\\n", other white space becomes " ", accents on one letter are capped.
+    Joiners and variation selectors stay inside an emoji and go everywhere else; so do tag characters, which
+    can carry hidden text. Line breaks become "\\n", other white space becomes " ", accents on one letter are
+    capped.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -62,7 +64,7 @@ def _is_hidden(character: str, category: str) -> bool:
 
 
 def n_characters(text: str) -> int:
-    """Length as a reader counts it: an emoji is one, however it is encoded, and an accent is part of its letter.
+    """Length as a reader counts it: an emoji is one, however it is encoded; an accent is part of its letter.
 
     Not X's weighted length: there a Chinese character or an emoji weighs two.
     """

@@ -20,7 +20,10 @@ Check = Callable[[Pair, FilterConfig], Problem | None]
 
 
 def tweet_problem(tweet: Tweet, config: FilterConfig) -> Problem | None:
-    """Why nobody should be asked to reply to this tweet: (reason, detail), or None. The same rules as for a pair's tweet."""
+    """The reason why nobody should be asked to reply to this tweet: (reason, detail), or None.
+
+    The same rules as for a pair's tweet.
+    """
     if flag := next((flag for flag in ("retweet", "quote") if flag in tweet.flags), None):
         return flag, f"the tweet is a {flag}"
     return (
@@ -159,13 +162,17 @@ TEXT: tuple[Check, ...] = (_control_tokens, _truncated, _pii, _hashtags, _mixed_
 
 
 def first_problem(pair: Pair, config: FilterConfig, checks: Iterable[Check]) -> Problem | None:
+    """The first problem that one of the checks finds, or None."""
     return next((hit for check in checks if (hit := check(pair, config))), None)
 
 
 def language_problem(
     language: str, confidence: float, config: FilterConfig, whose: str = "reply"
 ) -> Problem | None:
-    """Why this detection is not good enough: no_language, language, low_language_confidence (tweet_language for a tweet), or None."""
+    """The fault of this detection, or None.
+
+    no_language, language, low_language_confidence (tweet_language for a tweet).
+    """
     if whose == "tweet":  # a short tweet is asked for its language only, not for certainty
         return (
             ("tweet_language", f"{language or 'none'} is not {config.language}")

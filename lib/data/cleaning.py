@@ -19,16 +19,7 @@ def clean_pairs(pairs: Sequence[Pair], config: FilterConfig) -> tuple[list[Pair]
     for pair, reply in zip(pairs, replies, strict=True):
         tweet = learned[pair.tweet]
         if problem := _problem(tweet, reply, config):
-            reason, detail = problem
-            rejected.append(
-                Rejection(
-                    id=pair.id,
-                    stage="clean",
-                    reason=reason,
-                    detail=detail,
-                    pair=pair.model_dump(mode="json", exclude_none=True),
-                )
-            )
+            rejected.append(Rejection.of(pair, "clean", *problem))
         else:
             kept.append(pair.model_copy(update={"tweet": tweet, "reply": reply}))
     return kept, rejected

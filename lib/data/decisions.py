@@ -1,4 +1,4 @@
-"""What people decided about pairs: one line a decision in review/decisions.jsonl, the last one counts."""
+"""Decisions of people about pairs: one line each in review/decisions.jsonl, the last one counts."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,9 +13,11 @@ from lib.data.text import clean_text
 
 
 class Decision(Record):
-    """One line of decisions.jsonl. The latest of a reply counts; undo makes it undecided again. reply: the edited text.
+    """One line of decisions.jsonl; the latest of a reply counts, and undo makes it undecided again.
 
-    text_sha: content hash of the reply that was shown: the decision holds for that text only. Absent: for any.
+    reply: the edited text.
+    text_sha: content hash of the reply that was shown: the decision holds for that text only. Absent: for
+    any.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
@@ -45,14 +47,17 @@ def standing(decisions: Iterable[Decision]) -> dict[str, Decision]:
 
 
 def holds_for(decision: Decision, pair: Pair) -> bool:
-    """Whether the decision was about the text that the pair has now."""
+    """True of a decision about the text that the pair has now."""
     return not decision.text_sha or content_hash(pair.reply) == decision.text_sha
 
 
 def apply_decisions(
     pairs: Sequence[Pair], decisions: Iterable[Decision]
 ) -> tuple[list[Pair], list[Rejection], int]:
-    """Drop, edit and keep as people decided. Returns kept (unreviewed ones among them), rejected, and how many are unreviewed."""
+    """Drop, edit and keep as people decided.
+
+    Returns kept (unreviewed ones among them), rejected, and how many are unreviewed.
+    """
     by_id = standing(decisions)
     kept, rejected, n_unreviewed = [], [], 0
     for pair in pairs:
@@ -61,35 +66,31 @@ def apply_decisions(
             n_unreviewed += 1
             kept.append(pair)
         elif decision.decision == "drop":
-            rejected.append(_dropped(pair, "review_drop", decision.reason or "no reason given"))
+            rejected.append(Rejection.of(pair, "split", "review_drop", decision.reason or "no reason given"))
         elif decision.decision == "keep":
             kept.append(pair)
         elif edited := clean_text(decision.reply or ""):
             kept.append(pair.model_copy(update={"reply": edited}))
         else:
-            rejected.append(_dropped(pair, "review_edit_empty", "nothing is left of the edited reply"))
+            rejected.append(
+                Rejection.of(pair, "split", "review_edit_empty", "nothing is left of the edited reply")
+            )
     return kept, rejected, n_unreviewed
-
-
-def _dropped(pair: Pair, reason: str, detail: str) -> Rejection:
-    return Rejection(
-        id=pair.id,
-        stage="split",
-        reason=reason,
-        detail=detail,
-        pair=pair.model_dump(mode="json", exclude_none=True),
-    )
 
 
 def reviewed(
     pairs: Sequence[Pair], path: Path, rule: Literal["required", "optional"], name: str
 ) -> tuple[list[Pair], list[Rejection]]:
-    """Apply review/decisions.jsonl, if there is one. Raises UserError if review is required and not finished."""
+    """Apply review/decisions.jsonl, if there is one.
+
+    Raises UserError if review is required and not finished.
+    """
     decisions = read_jsonl(path, Decision, torn_tail=True) if path.exists() else []
     kept, rejected, n_unreviewed = apply_decisions(pairs, decisions)
     if rule == "required" and n_unreviewed:
         raise UserError(
-            f"{n_unreviewed:,} of {len(pairs):,} pairs are unreviewed. Run `make review DATA={name}`, then this again;"
+            f"{n_unreviewed:,} of {len(pairs):,} pairs are unreviewed. Run `make review DATA={name}`, then "
+            "this again;"
             " or write `review: optional` into the data config."
         )
     return kept, rejected

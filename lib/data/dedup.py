@@ -1,4 +1,7 @@
-"""De-duplication of replies: the same text, the same words, the same meaning. The most liked of each stays."""
+"""De-duplication of replies: the same text, the same words, the same meaning.
+
+The most liked of each stays.
+"""
 
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -16,11 +19,12 @@ __all__ = ["drop_duplicates", "greedy_keep", "same_words_key"]
 def drop_duplicates(
     pairs: Sequence[Pair], vectors_of: "Callable[[Sequence[str]], np.ndarray]", threshold: float
 ) -> tuple[list[Pair], list[Rejection]]:
-    """Keep one reply of those that say the same, whichever tweet they answer: the one with most likes, then retweets.
+    """Keep one reply of those that say the same, to whichever tweet: the one with most likes, then retweets.
 
     vectors_of: texts to (n, d) float32 unit rows. threshold: cosine similarity in (0, 1].
-    Both lists come in order of engagement, ties by reply id, so neither they nor the choice depend on the order of pairs:
-    at a cosine of 0.9 several per cent of real replies are kept in one order and dropped in another.
+    Both lists come in order of engagement, ties by reply id, so neither they nor the choice depend on the
+    order of pairs: at a cosine of 0.9 several per cent of real replies are kept in one order and dropped in
+    another.
     Reasons: exact_duplicate, normalised_duplicate, near_duplicate; the detail names the kept reply last.
     """
     ranked = sorted(
@@ -36,7 +40,10 @@ def drop_duplicates(
 
 
 def same_words_key(text: str) -> str:
-    """Two texts with one key differ in case, spaces, punctuation and emoji only. A text of nothing else keeps its symbols."""
+    """Two texts with one key differ in case, spaces, punctuation and emoji only.
+
+    A text of nothing else keeps its symbols.
+    """
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     # Marks stay: in Hindi or Thai they are the vowels. Variation selectors only choose how an emoji is drawn.
     words = [c for c in text if unicodedata.category(c) in _WORD_CATEGORIES and not "\ufe00" <= c <= "\ufe0f"]
@@ -49,6 +56,8 @@ _WORD_CATEGORIES = {"Lu", "Ll", "Lt", "Lm", "Lo", "Nd", "Nl", "No", "Mn", "Mc"}
 
 
 class Drop(NamedTuple):
+    """A pair that is dropped for another one that says the same."""
+
     pair: Pair
     keeper: Pair  # dropped itself, perhaps, for one that is liked more
     reason: str
@@ -95,13 +104,5 @@ def _rejections(drops: Sequence[Drop]) -> list[Rejection]:
         while drop := drop_of.get(id(keeper)):
             keeper = drop.keeper
             detail += f", itself dropped: {drop.detail}"
-        rejected.append(
-            Rejection(
-                id=pair.reply_id,
-                stage="clean",
-                reason=reason,
-                detail=detail,
-                pair=pair.model_dump(mode="json", exclude_none=True),
-            )
-        )
+        rejected.append(Rejection.of(pair, "clean", reason, detail))
     return rejected

@@ -1,4 +1,4 @@
-"""Which pairs a person should look at first: those near the thresholds of the filter, and near-duplicates of each other."""
+"""Doubtful pairs, which a person should see first: near a threshold of the filter, or near another reply."""
 
 import math
 from collections import defaultdict
@@ -42,7 +42,11 @@ def most_doubtful_first(pairs: Sequence[Pair], bounds: FilterConfig) -> list[Dou
 
 
 def _measured(pair: Pair, bounds: FilterConfig) -> Iterator[Doubt]:
-    """The weights say how likely a close call hides a bad pair: a toxic or foreign reply harms more than an unpopular one."""
+    """Doubt by reason.
+
+    The weights say how likely a close call hides a bad pair: a toxic or foreign reply harms more than an
+    unpopular one.
+    """
     seen = pair.validation
     if seen and seen.toxicity is not None and bounds.toxicity_model != "none":
         yield from _above(
@@ -69,7 +73,10 @@ def _measured(pair: Pair, bounds: FilterConfig) -> Iterator[Doubt]:
 def _near(
     weight: float, value: int, bounds: list[int], label: str, number: Callable[[int], str] = "{:,}".format
 ) -> Iterator[Doubt]:
-    """On a log scale, because likes and delays span orders: 1 at a bound or beyond it, 0 from NEAR of the range inwards."""
+    """Nearness to a bound: 1 at or beyond it, 0 from NEAR of the range inwards.
+
+    On a log scale, because likes and delays span orders.
+    """
     low, high, at = (math.log1p(max(0, number)) for number in (*bounds, value))
     if high == low:
         return
@@ -93,9 +100,11 @@ def _alike(pairs: Sequence[Pair], overlap: float, other: int) -> Iterator[Doubt]
 
 
 def nearest(texts: Sequence[str]) -> list[tuple[float, int]]:
-    """For each text the largest share of words that it has in common with another (Jaccard, 0 to 1), and that one's index (-1: none).
+    """The largest share of words that each text has in common with another (Jaccard, 0 to 1).
 
-    Only texts that share a word which few others use are compared, so 1,200 replies take a fraction of a second.
+    With that one's index (-1: none).
+    Only texts that share a word which few others use are compared, so 1,200 replies take a fraction of a
+    second.
     """
     words = [frozenset(normalised(text).split()) for text in texts]
     holders: dict[str, list[int]] = defaultdict(list)

@@ -1,4 +1,7 @@
-"""Single values as providers and spreadsheets write them -> typed values, or a reason why not. Nothing is ever guessed as 0."""
+"""Single values as providers and spreadsheets write them -> typed values, or a reason why not.
+
+Nothing is ever guessed as 0.
+"""
 
 import re
 from datetime import UTC, datetime
@@ -13,7 +16,7 @@ class BadItem(Exception):  # noqa: N818 - not an error of the program: a row tha
         self.reason, self.detail = reason, detail
 
 
-_MONTHS = dict(Jan=1, Feb=2, Mar=3, Apr=4, May=5, Jun=6, Jul=7, Aug=8, Sep=9, Oct=10, Nov=11, Dec=12)  # noqa: C408
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _TWITTER_DATE = re.compile(
     r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) (\d{1,2}) (\d{2}):(\d{2}):(\d{2}) ([+-]\d{4}) (\d{4})"
 )
@@ -37,7 +40,10 @@ def to_id(value: Any, name: str) -> str:
 
 
 def to_count(value: Any, name: str) -> int:
-    """A count: 1025, "1,025", "1.2K". Raises BadItem: missing_field for null, bad_count for all that is no whole number >= 0."""
+    """A count: 1025, "1,025", "1.2K".
+
+    Raises BadItem: missing_field for null, bad_count for all that is no whole number >= 0.
+    """
     if value is None or value == "":
         raise BadItem("missing_field", f"{name} is absent")
     if (
@@ -62,7 +68,7 @@ def to_moment(value: Any, name: str) -> datetime:
         raise BadItem("missing_field", f"{name} is absent")
     try:
         moment = _moment(value)
-    except (ValueError, OverflowError, OSError, KeyError) as error:
+    except (ValueError, OverflowError, OSError) as error:
         raise BadItem("bad_date", f"{name} is {_shown(value)}") from error
     if moment.tzinfo is None:
         raise BadItem("bad_date", f"{name} is {_shown(value)}, without a time zone")
@@ -81,20 +87,23 @@ def _moment(value: Any) -> datetime:
     if match := _TWITTER_DATE.fullmatch(value.strip()):
         month, day, hour, minute, second, zone, year = match.groups()
         return datetime.fromisoformat(
-            f"{year}-{_MONTHS[month]:02}-{int(day):02}T{hour}:{minute}:{second}{zone}"
+            f"{year}-{1 + _MONTHS.index(month):02}-{int(day):02}T{hour}:{minute}:{second}{zone}"
         )
     return datetime.fromisoformat(value.strip())
 
 
 def to_text(value: Any, name: str) -> str:
-    """Text that can be stored: lone surrogates become U+FFFD, NUL goes. Raises BadItem(missing_field) for blank or none."""
+    """Text that can be stored: lone surrogates become U+FFFD, NUL goes.
+
+    Raises BadItem(missing_field) for blank or none.
+    """
     if not isinstance(value, str) or not (text := storable(value)).strip():
         raise BadItem("missing_field", f"{name} is absent or empty")
     return text
 
 
 def storable(text: str) -> str:
-    """text that UTF-8 can hold: JSON may carry half of a surrogate pair, on which writing a file would die."""
+    """Text that UTF-8 can hold: JSON may carry half a surrogate pair, on which writing a file would die."""
     return re.sub("[\ud800-\udfff]", "\ufffd", text.replace("\0", ""))
 
 

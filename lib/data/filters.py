@@ -1,4 +1,7 @@
-"""Which pairs are worth learning from. The first reason that applies is the one that counts; cheap checks come first."""
+"""The filter: pairs that are worth learning from.
+
+The first reason that applies is the one that counts; cheap checks come first.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -20,17 +23,21 @@ from lib.data.text import clean_text, is_instruction, prose, unescaped
 DetectLanguages = Callable[[Sequence[str]], list[tuple[str, float]]]
 ScoreToxicity = Callable[[Sequence[str]], list[float]]
 
-# The reasons that say how well a reply did or could do, not how good its text is: such replies can still be compared.
+# The reasons that say how well a reply did or could do, not how good its text is: such replies can still be
+# compared.
 REPLY_ENGAGEMENT = frozenset({"reply_likes", "reply_author_followers", "reply_delay"})
 
 
 @dataclass
 class Filtered:
-    """kept and rejected hold every pair once. n_candidates: rejected for engagement only, and fit to be compared."""
+    """All pairs, once, in kept and rejected.
+
+    candidates: those of the rejected that lack nothing but engagement, and can be compared.
+    """
 
     kept: list[Pair] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
-    n_candidates: int = 0
+    candidates: list[Pair] = field(default_factory=list)
 
 
 def filter_pairs(
@@ -42,8 +49,9 @@ def filter_pairs(
 ) -> Filtered:
     """Judge every pair. score_toxicity None: toxicity is not checked.
 
-    Replies that only lack engagement, and that could be half of a preference, go through language and toxicity too.
-    Where they pass, the rejected pair carries a validation that names no other reasons than engagement.
+    Replies that only lack engagement, and that could be half of a preference, go through language and
+    toxicity too. Those that pass are candidates, with a validation that names no other reasons than
+    engagement.
     """
     result = Filtered()
     passed: list[Pair] = []
@@ -60,15 +68,20 @@ def filter_pairs(
         if not found:
             passed.append(pair)
         elif lacks and not poor:
-            unpopular.append((pair, _rejection(pair, *found), lacks))
+            unpopular.append((pair, Rejection.of(pair, "filter", *found), lacks))
         else:
-            result.rejected.append(_rejection(pair, *found))
+            result.rejected.append(Rejection.of(pair, "filter", *found))
     could_compare = preference_candidates([*passed, *(pair for pair, _, _ in unpopular)], preferences)
     judged = [pair for pair, _, _ in unpopular if pair.id in could_compare]
     verdicts = _verdicts([*passed, *judged], config, detect_languages, score_toxicity)
     for pair, verdict in zip(passed, verdicts, strict=False):
         _settle(result, pair, verdict)
-    _attach(result, unpopular, dict(zip((pair.id for pair in judged), verdicts[len(passed) :], strict=True)))
+    result.rejected += [rejection for _, rejection, _ in unpopular]
+    lacking = {pair.id: lacks for pair, _, lacks in unpopular}
+    for pair, verdict in zip(judged, verdicts[len(passed) :], strict=True):
+        if verdict.problem is None:
+            validation = _validation(pair, verdict, False, lacking[pair.id])
+            result.candidates.append(pair.model_copy(update={"validation": validation}))
     result.rejected.sort(key=lambda rejection: rejection.id)
     return result
 
@@ -124,25 +137,11 @@ def _verdicts(
 
 def _settle(result: Filtered, pair: Pair, verdict: _Verdict) -> None:
     if verdict.problem:
-        result.rejected.append(_rejection(pair, *verdict.problem))
+        result.rejected.append(Rejection.of(pair, "filter", *verdict.problem))
         return
     # People are told of text that talks to a model; it stays data.
     notes = ["instruction_like"] if is_instruction(pair.reply) or is_instruction(pair.tweet) else []
     result.kept.append(pair.model_copy(update={"validation": _validation(pair, verdict, True, notes)}))
-
-
-def _attach(
-    result: Filtered, unpopular: Sequence[tuple[Pair, Rejection, list[str]]], verdicts: dict[str, _Verdict]
-) -> None:
-    for pair, rejection, lacks in unpopular:
-        verdict = verdicts.get(pair.id)
-        if verdict and verdict.problem is None:
-            result.n_candidates += 1
-            validated = pair.model_copy(update={"validation": _validation(pair, verdict, False, lacks)})
-            rejection = rejection.model_copy(
-                update={"pair": validated.model_dump(mode="json", exclude_none=True)}
-            )
-        result.rejected.append(rejection)
 
 
 def _validation(pair: Pair, verdict: _Verdict, valid: bool, reasons: list[str]) -> Validation:
@@ -156,18 +155,8 @@ def _validation(pair: Pair, verdict: _Verdict, valid: bool, reasons: list[str]) 
     )
 
 
-def _rejection(pair: Pair, reason: str, detail: str) -> Rejection:
-    return Rejection(
-        id=pair.id,
-        stage="filter",
-        reason=reason,
-        detail=detail,
-        pair=pair.model_dump(mode="json", exclude_none=True),
-    )
-
-
 def candidates_in(rejected: Iterable[Rejection]) -> list[Pair]:
-    """The rejected pairs that lack nothing but engagement: what preferences are made of, besides the kept ones."""
+    """The candidates of a set that was filtered before they had a file: rejected pairs with a validation."""
     found = []
     for rejection in rejected:
         if rejection.reason in REPLY_ENGAGEMENT and (rejection.pair.get("validation") or {}).get("language"):

@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 BLOCK, CHUNK = 1024, 4096  # rows x kept rows of one product: 16 MB of float32, which stays in the cache
-SLACK = 1e-4  # float32 products of unit rows are off by less; what lies within it of the threshold is computed in float64
+# float32 products of unit rows are off by less; what lies within it of the threshold is computed in float64
+SLACK = 1e-4
 TIE = 1e-7  # resolution of float32: a cosine of exactly the threshold counts as reaching it
 N_THREADS = 2
 MIN_PRUNED = 4096  # fewer rows are done before a rotation has paid for itself
@@ -27,7 +28,10 @@ class Product(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Memory of one thread for one product and its comparison. Taking it anew each time takes longer than the product."""
+    """Memory of one thread for one product and its comparison.
+
+    Taking it anew each time takes longer than the product.
+    """
 
     upper: "np.ndarray"
     likely: "np.ndarray"
@@ -39,15 +43,16 @@ def greedy_keep(vectors: "np.ndarray", threshold: float) -> "tuple[np.ndarray, n
     vectors: (n, d) float32, unit rows, the most wanted first. threshold in [-1, 1].
     Returns keep, (n,) bool, and dropped_by, (n,) int64: the first kept row that dropped it, -1 where kept.
     The same as comparing row by row in float64; pairs closer than 1e-7 to the threshold count as reaching it.
-    Memory: at most two copies of vectors, and about 100 MB. Raises ValueError for rows that are not unit length.
+    Memory: at most two copies of vectors, and about 100 MB. Raises ValueError for rows that are not unit
+    length.
     """
     import numpy as np
     from threadpoolctl import threadpool_limits
 
     vectors = _checked(vectors, threshold)
     dropped_by = np.full(len(vectors), -1, dtype=np.int64)
-    # Own threads over rows, not the BLAS library's over each product: those wait for each other a hundred thousand times,
-    # which on a machine that does anything else takes ten times as long.
+    # Own threads over rows, not the BLAS library's over each product: those wait for each other a hundred
+    # thousand times, which on a machine that does anything else takes ten times as long.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(N_THREADS) as pool:
         # Unit rows are unit to float32 only: at a threshold of 1 a row must still equal itself.
         product = Product(vectors, _upper_bounds(vectors, threshold), min(threshold, 1 - 1e-6))
@@ -116,7 +121,7 @@ def _checked(vectors: "np.ndarray", threshold: float) -> "np.ndarray":
 def _hits(
     product: Product, rows: "np.ndarray", columns: "np.ndarray", column_bounds: "np.ndarray", room: Room
 ) -> "tuple[np.ndarray, np.ndarray]":
-    """The pairs (i, j), in order of i then j, where the cosine of rows[i] and columns[j] reaches the threshold."""
+    """Pairs (i, j), by i then j, for which the cosine of rows[i] and columns[j] reaches the threshold."""
     import numpy as np
 
     n = len(rows) * len(columns)
@@ -135,7 +140,7 @@ def _hits(
 
 
 def _reached(product: Product, left: "np.ndarray", right: "np.ndarray") -> "np.ndarray":
-    """Whether the cosine of rows left[i] and right[i] reaches the threshold; in float64 where float32 cannot tell."""
+    """True where left[i] and right[i] reach the threshold; in float64 where float32 cannot tell."""
     import numpy as np
 
     cosines = np.einsum("ij,ij->i", product.vectors[left], product.vectors[right]).astype(np.float64)
@@ -149,7 +154,10 @@ def _reached(product: Product, left: "np.ndarray", right: "np.ndarray") -> "np.n
 def _greedy_within(
     product: Product, rows: "np.ndarray", dropped_by: "np.ndarray", room: Room
 ) -> "np.ndarray":
-    """Apply the rule among rows alone, in their order. Notes who dropped whom, returns the rows that are kept."""
+    """Apply the rule among rows alone, in their order.
+
+    Notes who dropped whom, returns the rows that are kept.
+    """
     import numpy as np
 
     row, column = _hits(product, rows, rows, product.bounds[rows], room)
@@ -164,10 +172,10 @@ def _greedy_within(
 
 
 def _upper_bounds(vectors: "np.ndarray", threshold: float) -> "np.ndarray":
-    """Narrow rows whose products are never below the cosine; the vectors themselves where narrow rows would not prune.
+    """Narrow rows whose products are never below the cosine; the vectors where these would not prune.
 
-    Rotate so that the first k coordinates hold most of the length. With r the length of the rest, Cauchy-Schwarz gives
-    x . y <= x[:k] . y[:k] + r(x) r(y): the product of rows (x[:k], r(x)).
+    Rotate so that the first k coordinates hold most of the length. With r the length of the rest,
+    Cauchy-Schwarz gives x . y <= x[:k] . y[:k] + r(x) r(y): the product of rows (x[:k], r(x)).
     """
     import numpy as np
 
@@ -191,8 +199,9 @@ def _upper_bounds(vectors: "np.ndarray", threshold: float) -> "np.ndarray":
 
 
 def _best_width(rotated: "np.ndarray", threshold: float) -> int:
-    """The k that costs least on a sample that the rotation was not fitted to: products get dearer with k, false alarms rarer.
+    """The k that costs least on a sample that the rotation was not fitted to.
 
+    Products get dearer with k, false alarms rarer.
     It changes the time, not the result.
     """
     import numpy as np

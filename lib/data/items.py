@@ -1,4 +1,7 @@
-"""One item of a provider -> a typed, checked post, or the reason why not. Actors name the same field differently."""
+"""One item of a provider -> a typed, checked post, or the reason why not.
+
+Actors name the same field differently.
+"""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -107,7 +110,7 @@ def post_of(item: Any, source: str, collected_at: datetime) -> Post:
 
 
 def seen_of(item: Any) -> dict[str, Any]:
-    """What can be read of an unusable item, for its rejection: enough to find it, and to forget it."""
+    """The legible part of an unusable item, for its rejection: enough to find it, and to forget it."""
     found: dict[str, Any] = {}
     if not isinstance(item, dict):
         return {"item": storable(item)[:280]} if isinstance(item, str) else found

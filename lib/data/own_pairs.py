@@ -1,4 +1,4 @@
-"""Rows that are pairs already: a file of Pair records, or a spreadsheet with their names as its header, dropped into raw/."""
+"""Rows of raw/ that are pairs already: Pair records, or a spreadsheet with their names as its header."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -34,7 +34,7 @@ OPTIONAL = (
 
 
 def is_pair(row: Any) -> bool:
-    """Whether a row means to be a pair: it has both texts under their names."""
+    """True of a row that means to be a pair: it has both texts under their names."""
     return isinstance(row, dict) and isinstance(row.get("tweet"), str) and "reply" in row
 
 

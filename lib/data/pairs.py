@@ -16,9 +16,10 @@ FILLER = "provider_filler"
 
 @dataclass
 class Joined:
-    """What came of raw/: n_rows == len(tweets that are items) + len(pairs) + len(rejected).
+    """All that came of raw/: n_rows == len(tweets that are items) + len(pairs) + len(rejected).
 
-    tweets also holds the tweets of ready-made pairs, which have no row of their own; n_tweet_rows leaves those out.
+    tweets also holds the tweets of ready-made pairs, which have no row of their own; n_tweet_rows leaves
+    those out.
     """
 
     pairs: list[Pair] = field(default_factory=list)
@@ -29,7 +30,7 @@ class Joined:
 
 
 def join(rows: Iterable[Row], is_forgotten: Callable[..., bool] = lambda *names: False) -> Joined:
-    """Join replies to their tweets. Of two observations of one post the newest counts (then the one with more likes).
+    """Join replies to their tweets. Of two observations of one post the newer counts (then the more liked).
 
     The order of rows does not matter. is_forgotten: is one of these ids or handles never to come back?
     """
@@ -113,15 +114,7 @@ def _newest_pairs(pairs: list[Pair], joined: Joined) -> list[Pair]:
     ):
         if (older := newest.get(pair.reply_id)) is not None:
             detail = f"{pair.source} saw it later"
-            joined.rejected.append(
-                Rejection(
-                    id=older.id,
-                    stage="pair",
-                    reason="older_observation",
-                    detail=detail,
-                    pair=older.model_dump(mode="json"),
-                )
-            )
+            joined.rejected.append(Rejection.of(older, "pair", "older_observation", detail))
         newest[pair.reply_id] = pair
     return list(newest.values())
 
@@ -242,11 +235,13 @@ def refuse_nothing(joined: Joined) -> None:
     reasons = {rejection.reason for rejection in joined.rejected}
     if joined.rejected and reasons == {FILLER} and not joined.tweets:
         raise UserError(
-            f"all {joined.n_rows:,} rows of raw/ are the provider's filler (noResults, mock tweets): it found nothing, or your plan does"
+            f"all {joined.n_rows:,} rows of raw/ are the provider's filler (noResults, mock tweets): it "
+            "found nothing, or your plan does"
             " not cover the search. Check the queries and the plan, move these files away, and collect again."
         )
     why = f" Reasons: {', '.join(sorted(reasons))}." if reasons else ""
     raise UserError(
-        f"nothing usable in raw/: {joined.n_rows:,} rows, {joined.n_tweet_rows:,} tweets and no reply to one of them.{why}"
+        f"nothing usable in raw/: {joined.n_rows:,} rows, {joined.n_tweet_rows:,} tweets and no reply to one "
+        f"of them.{why}"
         " Put items, pairs or a CSV of pairs into raw/, or collect again."
     )

@@ -1,4 +1,4 @@
-"""Which of two replies to one tweet people liked more, where timing and audience do not explain it."""
+"""Preferences: of two replies to a tweet the more liked, where timing and audience do not explain it."""
 
 import hashlib
 from collections import defaultdict
@@ -13,8 +13,9 @@ from lib.data.text import normalised
 def better_of(one: Pair, other: Pair, config: PreferencesConfig) -> tuple[Pair, Pair] | None:
     """(chosen, rejected), or None where the likes do not say which is better.
 
-    The chosen reply was posted no earlier, so it had no head start, and has like_ratio times the likes; both have min_likes,
-    so that chance weighs little; the authors' followers lie within max_follower_ratio, so that it is not the audience.
+    The chosen reply was posted no earlier, so it had no head start, and has like_ratio times the likes; both
+    have min_likes, so that chance weighs little; the authors' followers lie within max_follower_ratio, so
+    that it is not the audience.
     The rule of SHP: Ethayarajh et al. 2022, "Understanding dataset difficulty with V-usable information".
     """
     chosen, rejected = (one, other) if one.reply_likes > other.reply_likes else (other, one)
@@ -42,7 +43,8 @@ def preference_candidates(pairs: Sequence[Pair], config: PreferencesConfig) -> s
 def make_preferences(pairs: Sequence[Pair], config: PreferencesConfig, seed: int) -> list[Preference]:
     """At most max_per_tweet preferences per tweet, the clearest first, every reply as seldom as possible.
 
-    pairs: clean replies of any number of tweets. The result depends neither on their order nor on other tweets.
+    pairs: clean replies of any number of tweets. The result depends neither on their order nor on other
+    tweets.
     """
     by_tweet: dict[str, list[tuple[Pair, Pair]]] = defaultdict(list)
     for chosen, rejected in _couples(pairs, config):
@@ -69,7 +71,7 @@ def _couples(pairs: Iterable[Pair], config: PreferencesConfig) -> list[tuple[Pai
 
 
 def _spread(couples: list[tuple[Pair, Pair]], n_couples: int) -> list[tuple[Pair, Pair]]:
-    """Take the couple whose replies were used least, then the one with the largest ratio of likes, until there are enough."""
+    """Couples whose replies were used least, then of the largest ratio of likes, until there are enough."""
     left = sorted(couples, key=lambda couple: (-_ratio(couple), couple[0].id, couple[1].id))
     n_uses: dict[str, int] = defaultdict(int)
     taken = []

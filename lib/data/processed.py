@@ -31,6 +31,8 @@ USEFUL_PREFERENCES = 300  # what training on preferences asks for by default
 
 @dataclass(frozen=True)
 class Processed:
+    """The content of processed/: splits, test prompts, preferences, and what was rejected on the way."""
+
     parts: dict[Split, list[Pair]]
     prompts: list[TestPrompt]
     preferences: list[Preference]
@@ -51,8 +53,9 @@ def processed_of(
     embed: Embed,
     detect_languages: DetectLanguages,
 ) -> Processed:
-    """pairs: clean and reviewed. tweets: all that were collected. candidates: replies that lack nothing but engagement.
+    """All files of processed/, as records.
 
+    pairs: clean and reviewed. tweets: all that were collected. candidates: replies that lack engagement only.
     Every pair ends in one of the parts or among the rejected. Raises UserError if a part would be empty.
     """
     parts = split_pairs(pairs, config.split)
@@ -102,25 +105,29 @@ def _preferences(
 
 
 def shortfalls(processed: Processed, config: DataConfig) -> list[str]:
-    """One sentence for everything of which there is less than the evaluation wants, and what follows from it."""
+    """Sentences about everything of which there is less than wanted, and what follows from it."""
     found = []
     if (n_prompts := len(processed.prompts)) < config.split.min_test_prompts:
         found.append(
-            f"{n_prompts:,} test prompts, {config.split.min_test_prompts:,} wanted: smaller differences between the models will stay"
+            f"{n_prompts:,} test prompts, {config.split.min_test_prompts:,} wanted: smaller differences "
+            "between the models will stay"
             " unseen, and the report may say underpowered. Collect more tweets or raise split.test."
         )
     if (n_pairs := processed.n_kept) < config.collect.min_pairs:
         found.append(
-            f"{n_pairs:,} pairs, {config.collect.min_pairs:,} wanted (collect.min_pairs): collect more or widen the filter."
+            f"{n_pairs:,} pairs, {config.collect.min_pairs:,} wanted (collect.min_pairs): collect more or "
+            "widen the filter."
         )
     if (n_preferences := len(processed.preferences)) < USEFUL_PREFERENCES:
         found.append(
-            f"{n_preferences:,} preference pairs, {USEFUL_PREFERENCES} wanted for dpo and kto. More come from more replies per tweet,"
+            f"{n_preferences:,} preference pairs, {USEFUL_PREFERENCES} wanted for dpo and kto. More come "
+            "from more replies per tweet,"
             " or from lower preferences.min_likes, like_ratio or a higher max_follower_ratio."
         )
     if (n_calibration := len(processed.calibration)) < MIN_CALIBRATION:
         found.append(
-            f"{n_calibration:,} calibration pairs, {MIN_CALIBRATION} wanted: the judge's accuracy on real likes will be uncertain."
+            f"{n_calibration:,} calibration pairs, {MIN_CALIBRATION} wanted: the judge's accuracy on real "
+            "likes will be uncertain."
             " More come from a larger split.test or the bounds under preferences."
         )
     return found

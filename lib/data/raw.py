@@ -32,6 +32,8 @@ class Row:
 
 @dataclass(frozen=True)
 class RawFile:
+    """A file of items, and when they were collected."""
+
     path: Path
     collected_at: datetime
 
@@ -39,7 +41,8 @@ class RawFile:
 def raw_files(folder: Path, others: Iterable[str] = ()) -> list[RawFile]:
     """The item files of raw/ in the order of their names, then `collect.files`.
 
-    Raises UserError if one of those is missing, or if a file that was collected is not the one that its .meta.json knows.
+    Raises UserError if one of those is missing, or if a file that was collected is not the one that its
+    .meta.json knows.
     """
     for path in missing_raw(folder):
         checked(path)
@@ -196,7 +199,10 @@ def _refuse(name: str) -> None:
 
 
 def _read_csv(file: RawFile) -> Iterator[Row]:
-    """A CSV of pairs, comma, semicolon or tab between the columns. Bytes that are no UTF-8 cost their own row."""
+    """A CSV of pairs, comma, semicolon or tab between the columns.
+
+    Bytes that are no UTF-8 cost their own row.
+    """
     with file.path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as handle:
         first = handle.readline()
         handle.seek(0)
@@ -206,7 +212,8 @@ def _read_csv(file: RawFile) -> Iterator[Row]:
             return
         if lacking := missing_columns(header):
             raise UserError(
-                f"{file.path}: not a table of pairs: it lacks the columns {', '.join(lacking)}. Rename or add them, or move the file away."
+                f"{file.path}: not a table of pairs: it lacks the columns {', '.join(lacking)}. Rename or "
+                "add them, or move the file away."
             )
         while (row := _next_row(reader, file)) is not None:
             if isinstance(row, Row):

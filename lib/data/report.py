@@ -1,12 +1,19 @@
-"""What a data set is: the funnel, the targets, the spread. Pure: records in, numbers out."""
+"""data/<set>/report.html and the console's summary: the funnel, the targets, the spread of a data set."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+from lib.base.files import read_json, read_jsonl, rejects_path
+from lib.base.html import render
+from lib.base.ledger import Ledger
+from lib.base.plots import bars, histogram, label
 from lib.base.schema import Pair, Rejection
+from lib.base.seals import checked
+from lib.base.settings import DataConfig
 
 STAGES = {"pairs": "pair", "filtered": "filter", "clean": "clean", "split": "review and split"}
 VALIDATION = {"language", "low_language_confidence", "no_language", "toxicity"}
@@ -33,6 +40,31 @@ class Stage:
         )
 
 
+def read_report(folder: Path, config: DataConfig) -> dict[str, Any]:
+    """The report of data/<set>. Raises UserError where a stage has not run."""
+    counts = read_json(folder / "processed" / "manifest.json")["counts"]
+    stages = []
+    for name, stage in (("pairs", "pair"), ("filtered", "filter"), ("clean", "clean"), ("split", "split")):
+        rejected = read_jsonl(checked(rejects_path(folder / "interim" / f"{name}.jsonl")), Rejection)
+        stages.append(Stage(name, counts[stage]["kept"], rejected))
+    parts = [checked(folder / "processed" / f"{split}.jsonl") for split in ("train", "val", "test")]
+    pairs = [pair for part in parts for pair in read_jsonl(part, Pair)]
+    ledger = folder / "ledger.jsonl"
+    usd = Ledger(ledger).spent_usd("collect") if ledger.exists() else 0.0
+    target = (config.collect.min_pairs, config.collect.target_pairs, config.collect.max_pairs)
+    return describe(stages, pairs, target, usd, _queries(folder / "raw"))
+
+
+def _queries(raw: Path) -> dict[str, str]:
+    """raw file -> the search that it answers, from the .meta.json beside it."""
+    metas = {path: read_json(path) for path in sorted(raw.glob("*.meta.json"))}
+    return {
+        path.name.removesuffix(".meta.json") + ".jsonl": str(meta["query"])
+        for path, meta in metas.items()
+        if meta.get("query")
+    }
+
+
 def describe(
     stages: Sequence[Stage],
     pairs: Sequence[Pair],
@@ -42,7 +74,8 @@ def describe(
 ) -> dict[str, Any]:
     """Everything that the page and the console show.
 
-    pairs: what was kept at the end. target: (min, target, max) pairs. usd: paid for collecting. queries: raw file -> search.
+    pairs: what was kept at the end. target: (min, target, max) pairs. usd: paid for collecting. queries: raw
+    file -> search.
     """
     return {
         "n_pairs": len(pairs),
@@ -97,7 +130,7 @@ def _target(name: str, value: float | None, low: float, high: float, goal: str) 
 
 
 def spread(pairs: Sequence[Pair], queries: Mapping[str, str]) -> dict[str, Any]:
-    """Where the pairs come from and how even that is."""
+    """The origins of the pairs, and how even they are."""
     times = [pair.tweet_created_at for pair in pairs]
     files = [pair.source.rpartition(":")[0] for pair in pairs]
     topics = Counter(queries.get(file, file) for file in files)
@@ -120,7 +153,7 @@ def spread(pairs: Sequence[Pair], queries: Mapping[str, str]) -> dict[str, Any]:
 
 
 def concentration(name: str, values: Sequence[str]) -> dict[str, Any]:
-    """How unevenly values repeat: distinct ones, the largest's share, the ten largest's share.
+    """Concentration of repeated values: distinct ones, the largest's share, the ten largest's share.
 
     effective: the number of equal shares that would be as concentrated (inverse Simpson).
     """
@@ -137,7 +170,7 @@ def concentration(name: str, values: Sequence[str]) -> dict[str, Any]:
 
 
 def examples(stages: Sequence[Stage]) -> list[dict[str, Any]]:
-    """For every reason a few of the replies that it dropped, so that a person can see whether the rule is right."""
+    """A few of the replies that each reason dropped, so that a person can see whether the rule is right."""
     found: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
     for stage in stages:
         for rejection in stage.rejected:
@@ -151,6 +184,45 @@ def examples(stages: Sequence[Stage]) -> list[dict[str, Any]]:
     ]
 
 
+def page(name: str, report: Mapping[str, Any], config: DataConfig) -> str:
+    """The page as HTML."""
+    notices = []
+    if config.filter.toxicity_model == "none":
+        notices.append("Toxicity was not checked (toxicity_model: none).")
+    if config.clean.embedding_model == "char-ngrams":
+        notices.append(
+            "Near-duplicates were found by character n-grams, an offline stand-in for sentence vectors."
+        )
+    return render(
+        "data.html",
+        title=f"Data set {name}",
+        name=name,
+        report=report,
+        notices=notices,
+        stage_names=STAGES,
+        plots=_plots(report),
+    )
+
+
+def _plots(report: Mapping[str, Any]) -> dict[str, Any]:
+    stages, spread = report["stages"], report["spread"]
+    funnel = [
+        ("replies and rows in raw", stages[0].n_in),
+        *((f"after {STAGES[stage.name]}", stage.n_kept) for stage in stages),
+    ]
+    plots = {"funnel": bars([(label(name), float(n)) for name, n in funnel], "Records left after each stage")}
+    if spread:
+        plots |= {
+            "likes": histogram(spread["likes"], "Likes of the replies", "likes", log=True),
+            "chars": histogram(spread["chars"], "Length of the replies", "characters"),
+            "minutes": histogram(
+                spread["minutes"], "Delay of the replies", "minutes after the tweet", log=True
+            ),
+            "topics": bars([(label(topic), float(n)) for topic, n in spread["topics"]], "Pairs per search"),
+        }
+    return plots
+
+
 def console(name: str, report: Mapping[str, Any]) -> str:
     """The summary for the terminal: targets met or not, cost, concentration."""
     lines = [f"data set {name}: {report['n_pairs']:,} pairs"]
@@ -160,6 +232,7 @@ def console(name: str, report: Mapping[str, Any]) -> str:
     ]
     if report["usd_per_pair"] is not None:
         lines.append(
-            f"  {'cost':<26}{'$' + format(report['usd'], '.2f'):>8}   ${report['usd_per_pair']:.3f} per kept pair"
+            f"  {'cost':<26}{'$' + format(report['usd'], '.2f'):>8}   ${report['usd_per_pair']:.3f} per kept "
+            "pair"
         )
     return "\n".join(lines)

@@ -1,7 +1,7 @@
-"""The review of pairs by hand: which pair is next, what was decided, undo, progress. The terminal and the page show this one core.
+"""The review of pairs by hand: queue, decisions, undo, progress. The terminal and the page show this core.
 
-data/<set>/review/decisions.jsonl is the whole state. It is only ever appended to, one durable line per key, so that a review can be
-stopped or killed at any moment; reading it again gives the same place.
+data/<set>/review/decisions.jsonl is the whole state. It is only ever appended to, one durable line per key,
+so that a review can be stopped or killed at any moment; reading it again gives the same place.
 """
 
 import os
@@ -68,7 +68,7 @@ class Line(Decision):
 
 @dataclass(frozen=True)
 class Progress:
-    """per_minute and minutes_left are None until there is something to go by; both look at this sitting alone."""
+    """Pace of a sitting: per_minute and minutes_left are None until there is something to go by."""
 
     n: int
     n_total: int
@@ -80,7 +80,10 @@ class Progress:
 
 
 class Review:
-    """One sitting. Every decision names the pair that was on the screen, so that a key meant for another pair is refused."""
+    """One sitting.
+
+    Every decision names the pair that was on the screen, so that a key meant for another pair is refused.
+    """
 
     def __init__(
         self,
@@ -94,7 +97,8 @@ class Review:
         self._items = {item.pair.id: item for item in self.queue}
         lines = read_jsonl(path, Decision, torn_tail=True) if os.path.lexists(path) else []
         decisions = standing(lines)
-        # In the order of deciding: the last one is what undo takes back. One about a text that is another one now counts no longer.
+        # In the order of deciding: the last one is what undo takes back. One about a text that is another one
+        # now counts no longer.
         self._decided = {
             one: line
             for one, line in decisions.items()
@@ -115,12 +119,12 @@ class Review:
 
     @property
     def can_say_why(self) -> bool:
-        """Whether the last thing done was a drop, so that a digit gives its reason."""
+        """True after a drop, so that a digit gives its reason."""
         return self._just_dropped is not None
 
     @property
     def greeting(self) -> str:
-        """What is said before the first key of a sitting, and when the page is loaded again."""
+        """The words before the first key of a sitting, and when the page is loaded again."""
         if self._just_dropped is not None and self._decided[self._just_dropped].reason is None:
             return "The last pair was dropped without a reason; a digit still gives it one."
         return "The most doubtful pairs come first." if self.current and not self._n_timed else ""
@@ -129,12 +133,15 @@ class Review:
         self._decide(shown, "keep")
 
     def drop(self, shown: str) -> None:
-        """Recorded at once: waiting for a reason would cost a key on each of hundreds of drops. `why` adds it afterwards."""
+        """Drop at once: a question for the reason would cost a key on each of hundreds. `why` adds it."""
         self._decide(shown, "drop")
         self._just_dropped = shown
 
     def why(self, digit: int) -> str:
-        """Give the drop just made its reason. Returns a sentence. Raises UserError where there is none, or no such digit."""
+        """Give the drop just made its reason. Returns a sentence.
+
+        Raises UserError where there is none, or no such digit.
+        """
         if self._just_dropped is None:
             raise UserError("A digit says why a pair was dropped: press d first.")
         if not 1 <= digit <= len(REASONS):
@@ -144,7 +151,10 @@ class Review:
         return f"Dropped: {reason.replace('_', ' ')}."
 
     def edit(self, shown: str, text: str) -> None:
-        """Keep the pair with text as its reply. Raises UserError, a sentence, for a text that could not be trained on."""
+        """Keep the pair with text as its reply.
+
+        Raises UserError, a sentence, for a text that could not be trained on.
+        """
         item = self._shown(shown)
         if tokens := hidden_control_tokens(text):
             raise UserError(f"{tokens[0]} is a control token of a language model. Take it out.")
@@ -160,7 +170,10 @@ class Review:
         self._decide(shown, "edit", reply=text, original=item.pair.reply)
 
     def undo(self) -> str:
-        """Take back the last decision, of whatever sitting, and come back to its pair. Returns a sentence; UserError if none is left."""
+        """Take back the last decision, of whatever sitting, and come back to its pair.
+
+        Returns a sentence; UserError if none is left.
+        """
         if not self._decided:
             raise UserError("There is nothing to undo.")
         last = next(reversed(self._decided.values()))
@@ -181,7 +194,7 @@ class Review:
         return Progress(n, n_total, counts["keep"], counts["drop"], counts["edit"], per_minute, left)
 
     def reasons(self) -> Counter[str]:
-        """Why pairs were dropped, those without a reason as `no reason given`."""
+        """Reasons of the drops, those without one as `no reason given`."""
         return Counter(
             line.reason or "no reason given" for line in self._decided.values() if line.decision == "drop"
         )
@@ -215,7 +228,7 @@ class Review:
 
 
 def shown(text: str) -> str:
-    """text as a terminal or a page shows it: what could act becomes `?`; emoji stay whole, though their joiners count as unprintable."""
+    """A text to look at: what could act becomes `?`; emoji stay whole, their unprintable joiners too."""
     pieces, end = [], 0
     for emoji in EMOJI.finditer(text):
         pieces += [printable(text[end : emoji.start()]), emoji.group()]
@@ -224,7 +237,7 @@ def shown(text: str) -> str:
 
 
 def numbers(pair: Pair) -> dict[str, str]:
-    """What is known about the reply, as a person reads it."""
+    """The known facts about the reply, as a person reads them."""
     seen = pair.validation
     language = f"{seen.language} {seen.language_confidence or 0:.2f}" if seen and seen.language else "–"
     return {

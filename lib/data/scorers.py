@@ -1,22 +1,16 @@
-"""The models that look at a text: its language, its toxicity, its meaning. Each loads inside the function that needs it."""
+"""Models that judge a text: its language, its toxicity.
 
-import functools
-import logging
+Each loads inside the function that needs it.
+"""
+
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lib.base.errors import UserError
 from lib.base.parallel import map_texts
-from lib.data.ngrams import char_ngram_vectors
 
-if TYPE_CHECKING:
-    import numpy as np
-
-log = logging.getLogger(__name__)
-
-CHAR_NGRAMS = "char-ngrams"
 TOXICITY_MODELS = ("original", "unbiased", "multilingual", "original-small", "unbiased-small")
 TOXICITY_WAY_OUT = (
     "Set `toxicity_model: none` to leave toxicity out, or to the path of a local Detoxify checkpoint."
@@ -25,12 +19,12 @@ BATCH = 32
 
 
 def detect_languages(texts: Sequence[str], processes: int | None = None) -> list[tuple[str, float]]:
-    """The most probable language (ISO 639-1, zh-cn, zh-tw) of each text and its probability; ("", 0.0) where there is none.
+    """The most probable language (ISO 639-1, zh-cn, zh-tw) of each text and its probability, or ("", 0.0).
 
     Sees the text as it is: mentions, links and hashtags mislead it on short texts, so take them off first.
     processes: None takes what the machine has for large sets. The result does not depend on it.
     """
-    return [(language, probability) for language, probability in map_texts(detect_language, texts, processes)]
+    return map_texts(detect_language, texts, processes)
 
 
 def detect_language(text: str) -> tuple[str, float]:
@@ -61,7 +55,7 @@ def score_toxicity(texts: Sequence[str], model: str) -> list[float]:
     )  # a batch is padded to its longest text
     for start in range(0, len(texts), BATCH):
         batch = by_length[start : start + BATCH]
-        output = detoxify.predict([_encodable(texts[i]) for i in batch])["toxicity"]
+        output = detoxify.predict([encodable(texts[i]) for i in batch])["toxicity"]
         for i, score in zip(batch, output if isinstance(output, list) else [output], strict=True):
             scores[i] = score
     return scores
@@ -77,27 +71,34 @@ def _toxicity_model(model: str) -> Any:
 
     try:
         detoxify = (
-            Detoxify(model, device=_device()) if model in TOXICITY_MODELS else _local_detoxify(Path(model))
+            Detoxify(model, device=torch_device())
+            if model in TOXICITY_MODELS
+            else _local_detoxify(Path(model))
         )
     except (
         OSError,
         ValueError,
     ) as error:  # no network, no disk, a base model that is neither local nor on the Hub
         raise UserError(
-            f"toxicity_model: {model} could not be loaded: {_first_line(error)}. {TOXICITY_WAY_OUT}"
+            f"toxicity_model: {model} could not be loaded: {first_line(error)}. {TOXICITY_WAY_OUT}"
         ) from error
     if "toxicity" not in detoxify.class_names:
         raise UserError(
-            f"toxicity_model: {model} has no `toxicity` output, only {', '.join(detoxify.class_names)}. {TOXICITY_WAY_OUT}"
+            f"toxicity_model: {model} has no `toxicity` output, only {', '.join(detoxify.class_names)}. "
+            f"{TOXICITY_WAY_OUT}"
         )
-    # A local tokenizer may know no limit; a text longer than the model's positions would end in an index error.
+    # A local tokenizer may know no limit; a text longer than the model's positions would end in an index
+    # error.
     positions = getattr(detoxify.model.config, "max_position_embeddings", 512)
     detoxify.tokenizer.model_max_length = min(detoxify.tokenizer.model_max_length, max(positions - 2, 1))
     return detoxify
 
 
 def _local_detoxify(path: Path) -> Any:
-    """Detoxify unpickles whatever a checkpoint holds, code too: so torch first has to read the same file without running any."""
+    """A local checkpoint.
+
+    Detoxify unpickles whatever it holds, code too: so torch first has to read the file without running any.
+    """
     import pickle
 
     import torch
@@ -108,7 +109,8 @@ def _local_detoxify(path: Path) -> Any:
             checkpoint = torch.load(handle, map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
             raise UserError(
-                f"toxicity_model: {path} was refused: it is not a checkpoint of weights only, and loading it could run code. "
+                f"toxicity_model: {path} was refused: it is not a checkpoint of weights only, and loading it "
+                "could run code. "
                 f"{TOXICITY_WAY_OUT}"
             ) from error
         try:
@@ -125,74 +127,15 @@ def _local_detoxify(path: Path) -> Any:
             complete = False
         if not complete:
             raise UserError(
-                f"toxicity_model: {path} is not in Detoxify's format (config and state_dict). {TOXICITY_WAY_OUT}"
+                f"toxicity_model: {path} is not in Detoxify's format (config and state_dict). "
+                f"{TOXICITY_WAY_OUT}"
             )
         handle.seek(0)
-        return Detoxify(checkpoint=handle, device=_device())
+        return Detoxify(checkpoint=handle, device=torch_device())
 
 
-def embed(texts: Sequence[str], model: str) -> "np.ndarray":
-    """Unit vectors of what the texts mean, (n, d) float32, in their order.
-
-    model: `char-ngrams` (offline, deterministic, sees spelling only), or a SentenceTransformer's name or local path.
-    Raises UserError where the model is missing or cannot be downloaded.
-    """
-    if model == CHAR_NGRAMS:
-        return char_ngram_vectors(texts)
-    import numpy as np
-
-    encoder = _sentence_transformer(model)
-    if not texts:
-        return np.empty((0, encoder.get_embedding_dimension()), dtype=np.float32)
-    vectors = encoder.encode(
-        [_encodable(text) for text in texts], normalize_embeddings=True, show_progress_bar=False
-    )
-    return np.asarray(vectors, dtype=np.float32)
-
-
-@functools.lru_cache(maxsize=1)
-def _sentence_transformer(model: str) -> Any:
-    import httpx
-    from sentence_transformers import SentenceTransformer  # imports transformers: Unsloth must come first
-
-    load = functools.partial(SentenceTransformer, model, device=_device())
-    try:
-        if Path(model).exists() or model.startswith((".", "/")):
-            return load()
-        return _cached(model, load) or _downloaded(model, load)
-    except (OSError, ValueError, httpx.HTTPError) as error:
-        raise UserError(
-            f"embedding_model: {model} could not be loaded: {_first_line(error)}. Connect to the network once (it is then kept in the "
-            "Hugging Face cache, ~/.cache/huggingface or HF_HOME), give the path of a local copy, or set `embedding_model: char-ngrams`."
-        ) from error
-
-
-def _cached(model: str, load: Callable[..., Any]) -> Any | None:
-    """The model from the cache alone, None where it is not all there: asking the Hub first would fail without a network."""
-    from huggingface_hub import try_to_load_from_cache
-
-    if not isinstance(try_to_load_from_cache(_repo(model), "config.json"), str):
-        return None
-    try:
-        return load(local_files_only=True)
-    except (OSError, ValueError) as error:
-        log.info("%s is not whole in the cache (%s): downloading the rest", model, _first_line(error))
-        return None
-
-
-def _downloaded(model: str, load: Callable[..., Any]) -> Any:
-    """One quick question before the download: without a network the loaders would retry each file for half a minute."""
-    from huggingface_hub import HfApi
-
-    HfApi().model_info(_repo(model), timeout=20)
-    return load()
-
-
-def _repo(model: str) -> str:
-    return model if "/" in model else f"sentence-transformers/{model}"
-
-
-def _device() -> str:
+def torch_device() -> str:
+    """The fastest device of this machine: cuda, mps or cpu."""
     import torch
 
     if torch.cuda.is_available():
@@ -200,10 +143,11 @@ def _device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
     """The text without lone surrogates, on which tokenizers stop."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """An error in one line, as the middle of a sentence."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

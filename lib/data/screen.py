@@ -1,7 +1,9 @@
-"""The review in a terminal: one pair a screen, one key a decision. A front of lib.data.review, which holds everything that counts.
+"""The review in a terminal: one pair a screen, one key a decision.
 
+A front of lib.data.review, which holds everything that counts.
 No text of a post is ever read as markup: it goes into widgets with markup off, control characters as `?`.
-Textual is imported when a screen is opened, so the behaviour stands in plain classes and `review_app` mixes them into Textual's.
+Textual is imported when a screen is opened, so the behaviour stands in plain classes and `review_app` mixes
+them into Textual's.
 """
 
 from pathlib import Path
@@ -37,7 +39,7 @@ EDITOR_KEYS = {"enter": "save", "escape": "cancel", "ctrl+j": "new_line"}
 
 
 class _Screen:
-    """What the program does. `review` and `set_name` are given by review_app; everything else is Textual's App."""
+    """The program's own part; `review` and `set_name` come from review_app, all else is Textual's App."""
 
     review: Review
     set_name: str
@@ -221,7 +223,8 @@ def review_app(review: Review, set_name: str) -> "App[None]":
 
     class Editor(TextArea):
         def on_key(self, event: Any) -> None:
-            # Here and not as a binding of the program, which would see Enter before the letters typed just before it.
+            # Here and not as a binding of the program, which would see Enter before the letters typed just
+            # before it.
             if event.key in EDITOR_KEYS:
                 event.stop().prevent_default()
                 getattr(self.app, f"action_{EDITOR_KEYS[event.key]}")()

@@ -19,7 +19,10 @@ Embed = Callable[[Sequence[str]], "np.ndarray"]
 
 
 def split_of(author: str, config: SplitConfig) -> Split:
-    """The set of everything this author tweeted. Decided by the author's hash alone, so new data never moves old pairs."""
+    """The set of everything this author tweeted.
+
+    Decided by the author's hash alone, so new data never moves old pairs.
+    """
     digest = hashlib.sha256(
         f"{config.seed}:{author.lstrip('@').casefold()}".encode("utf-8", "replace")
     ).digest()
@@ -38,7 +41,7 @@ def split_pairs(pairs: Iterable[Pair], config: SplitConfig) -> dict[Split, list[
 def drop_leaks(
     parts: dict[Split, list[Pair]], prompts: Sequence[TestPrompt], embed: Embed, threshold: float
 ) -> tuple[dict[Split, list[Pair]], list[Rejection]]:
-    """Drop from train what is too similar to val or test, and from val what is too similar to test, in reply or in tweet.
+    """Drop from train what is too similar to val or test, and from val what is too similar to test.
 
     Similar: cosine >= threshold, or the same words. What is learned from gives way to what is measured with.
     """
@@ -54,16 +57,15 @@ def without_leaks(
     embed: Embed,
     threshold: float,
 ) -> tuple[list[Pair], list[Rejection]]:
-    """pairs without those whose reply, or whose tweet, is too similar to a held-out one; and these as rejections."""
+    """Pairs without those whose reply or tweet is too similar to a held-out one; and these as rejections."""
     tweets = [pair.tweet for pair in held_out] + [prompt.tweet for prompt in prompts]
     by_reply = _similar([pair.reply for pair in pairs], [pair.reply for pair in held_out], embed, threshold)
     by_tweet = _similar([pair.tweet for pair in pairs], tweets, embed, threshold)
     kept, rejected = [], []
     for pair, reply_leaks, tweet_leaks in zip(pairs, by_reply, by_tweet, strict=True):
         if reply_leaks or tweet_leaks:
-            rejected.append(
-                _leak(pair, f"the {'reply' if reply_leaks else 'tweet'} is too similar to a held-out one")
-            )
+            detail = f"the {'reply' if reply_leaks else 'tweet'} is too similar to a held-out one"
+            rejected.append(Rejection.of(pair, "split", "near_duplicate_across_splits", detail))
         else:
             kept.append(pair)
     return kept, rejected
@@ -86,15 +88,11 @@ def _similar(texts: Sequence[str], others: Sequence[str], embed: Embed, threshol
     return [similar[text] for text in texts]
 
 
-def _leak(pair: Pair, detail: str) -> Rejection:
-    dump = pair.model_dump(mode="json", exclude_none=True)
-    return Rejection(
-        id=pair.id, stage="split", reason="near_duplicate_across_splits", detail=detail, pair=dump
-    )
-
-
 def prompts_of(tweets: Iterable[Tweet], test: Sequence[Pair], config: SplitConfig) -> list[TestPrompt]:
-    """The held-out tweets, with the most liked kept reply where there is one. tweets: those that pass the tweet filters."""
+    """The held-out tweets, with the most liked kept reply where there is one.
+
+    tweets: those that pass the tweet filters.
+    """
     best: dict[str, Pair] = {}
     for pair in sorted(test, key=lambda pair: (-pair.reply_likes, pair.reply_id)):
         best.setdefault(pair.tweet_id, pair)
@@ -133,6 +131,8 @@ def refuse_empty(parts: dict[Split, list[Pair]], config: SplitConfig) -> None:
     n_pairs = sum(map(len, parts.values()))
     authors = {pair.tweet_author.casefold() for part in parts.values() for pair in part}
     raise UserError(
-        f"split: {' and '.join(empty)} would be empty: {n_pairs:,} pairs of {len(authors):,} tweet authors are too few for"
-        f" val {config.val} and test {config.test}. Collect more, widen the filter bounds, or raise these shares in the data config."
+        f"split: {' and '.join(empty)} would be empty: {n_pairs:,} pairs of {len(authors):,} tweet authors "
+        "are too few for"
+        f" val {config.val} and test {config.test}. Collect more, widen the filter bounds, or raise these "
+        "shares in the data config."
     )

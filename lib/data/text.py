@@ -6,25 +6,28 @@ import unicodedata
 from difflib import SequenceMatcher
 
 from lib.data.characters import n_characters, visible
-from lib.model.chat import control_tokens, without_control_tokens
+from lib.data.control_tokens import control_tokens, without_control_tokens
 
-# A handle at the very start is X's addressing, not the author's words; "@ann's point" is. Possessive: no match of "@an" in it.
+# A handle at the very start is X's addressing, not the author's words; "@ann's point" is. Possessive: no
+# match of "@an" in it.
 _LEADING_MENTIONS = re.compile(r"^(?:\s*[@＠][A-Za-z0-9_]++(?!['’]s\b))+\s*")
 _MENTION = re.compile(r"(?<![\w@])[@＠]([A-Za-z0-9_]+)")
 _HASHTAG = re.compile(r"(?<![\w&#/])#(\w*[^\W\d_]\w*)")  # "#1" is a rank, not a hashtag
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});")
 _LINK = re.compile(r"(?:https?://|\bpic\.twitter\.com/)\S+", re.IGNORECASE)
-# Domains without http:// count where the ending is no English word ("etc.So", "done.It" are missing spaces), or a path follows.
+# Without http:// a domain counts where its ending is no English word (unlike "etc.So"), or a path follows.
 _BARE_DOMAIN = re.compile(
     r"(?<![\w@.-])(?:www\.[a-z0-9-]+\.[a-z]{2}\S*"
-    r"|(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?:(?:com|org|net|edu|gov|mil|info|biz|io|co\.[a-z]{2}|uk|de|fr|eu|tv|ly|gg|ai|dev|xyz)\b(?!['’])"
+    r"|(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+"
+    r"(?:(?:com|org|net|edu|gov|mil|info|biz|io|co\.[a-z]{2}|uk|de|fr|eu|tv|ly|gg|ai|dev|xyz)\b(?!['’])"
     r"(?:/\S*)?|[a-z]{2,12}/[\w?=#&%./-]+))",
     re.IGNORECASE,
 )
 _PROTECTED = re.compile(f"{_BARE_DOMAIN.pattern}|[@＠][A-Za-z0-9_]+", re.IGNORECASE)
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}", re.IGNORECASE)
 _PHONE = re.compile(
-    r"(?<![\w.,/:$€£-])(?:\+\d{1,3}[\s.-]?(?:\(?\d{1,4}\)?[\s.-]?){2,5}\d{2,4}|\(?\d{3}\)?[\s.-]\d{3}[\s.-]\d{4}|0\d{2,4}[\s-]\d{3,4}[\s-]?\d{3,4}"
+    r"(?<![\w.,/:$€£-])(?:\+\d{1,3}[\s.-]?(?:\(?\d{1,4}\)?[\s.-]?){2,5}\d{2,4}"
+    r"|\(?\d{3}\)?[\s.-]\d{3}[\s.-]\d{4}|0\d{2,4}[\s-]\d{3,4}[\s-]?\d{3,4}"
     r"|1-\d{3}-\d{3}-\d{4}|[1-9]\d{9,10}(?<!0000)|0\d{9,10})(?![\w/]|[.,:-]\d)"
 )
 _ELONGATED = re.compile(r"([^\W\d_])\1{2,}")
@@ -36,14 +39,18 @@ _CASE_BOUNDARY = re.compile(
 _CYRILLIC = re.compile(r"[\u0400-\u04ff]")
 _LOOKALIKE_GREEK = re.compile(r"[αογνρτυικχεΑΒΕΖΗΙΚΜΝΟΡΤΥΧ]")
 _INSTRUCTION = re.compile(
-    r"\b(?:ignore|disregard|forget|override)\b.{0,30}\b(?:previous|prior|above|earlier|all|your)\b.{0,20}\b(?:instructions?|prompts?|rules)\b"
+    r"\b(?:ignore|disregard|forget|override)\b.{0,30}\b(?:previous|prior|above|earlier|all|your)\b"
+    r".{0,20}\b(?:instructions?|prompts?|rules)\b"
     r"|\byou are (?:now|no longer) (?:a|an|in)\b|\bsystem prompt\b",
     re.IGNORECASE | re.DOTALL,
 )
 
 
 def unescaped(text: str) -> str:
-    """HTML entities undone exactly once: X sends `&amp;lt;` for a typed `&lt;`. Only whole entities, so "Q&not A" stays."""
+    """HTML entities undone exactly once: X sends `&amp;lt;` for a typed `&lt;`.
+
+    Only whole entities, so "Q&not A" stays.
+    """
     return _ENTITY.sub(lambda entity: html.unescape(entity.group()), text)
 
 
@@ -53,27 +60,29 @@ def body(text: str) -> str:
 
 
 def reply_length(text: str) -> int:
-    """Length of a reply as it came: visible characters of the body, entities undone, white space collapsed."""
+    """Length of a reply as it came: visible characters of the body, entities undone, spaces collapsed."""
     return n_characters(_collapsed(body(visible(unescaped(text)))))
 
 
 def clean_text(text: str) -> str:
-    """A reply as the model should see it. Cleaning twice changes nothing; entities are undone before, once, by `unescaped`.
+    """A reply as the model should see it.
 
-    Off: leading @mentions, links, invisible characters, control tokens, third and further repeats of a letter, the # of hashtags
-    (#RemoteWork becomes Remote Work). Kept: emoji, @mentions inside, single line breaks, numbers, URLs without http.
+    Cleaning twice changes nothing; entities are undone before, once, by `unescaped`.
+    Off: leading @mentions, links, invisible characters, control tokens, third and further repeats of a
+    letter, the # of hashtags (#RemoteWork becomes Remote Work). Kept: emoji, @mentions inside, single line
+    breaks, numbers, URLs without http.
     """
     return _settled(text, leading_mentions=False)
 
 
 def clean_tweet(text: str) -> str:
-    """A tweet as the model should see it: like clean_text, but a tweet that starts with a @mention talks about it."""
+    """A tweet as the model should see it: like a reply, but a @mention at its start is its subject."""
     return _settled(text, leading_mentions=True)
 
 
 def _settled(text: str, leading_mentions: bool) -> str:
-    # One step can uncover work for another (a hidden character splits a control token): go on until nothing changes.
-    # It ends, because every step but the one-off splitting of a hashtag only takes away.
+    # One step can uncover work for another (a hidden character splits a control token): go on until nothing
+    # changes. It ends, because every step but the one-off splitting of a hashtag only takes away.
     while (cleaned := without_control_tokens(_cleaned_once(text, leading_mentions))) != text:
         text = cleaned
     return text
@@ -101,7 +110,10 @@ def _worded(text: str) -> str:
 
 
 def _split_words(tag: str) -> str:
-    """100DaysOfCode -> 100 Days Of Code. Without capitals to go by (nowthatchersdead, COVID19) the word stays as it is."""
+    """100DaysOfCode -> 100 Days Of Code.
+
+    Without capitals to go by (nowthatchersdead, COVID19) the word stays as it is.
+    """
     return " ".join(word for part in tag.split("_") for word in _CASE_BOUNDARY.split(part) if word)
 
 
@@ -134,12 +146,12 @@ def hashtags(text: str) -> list[str]:
 
 
 def pii(text: str) -> list[str]:
-    """Which kinds of personal data text holds: email, phone."""
+    """Kinds of personal data in text: email, phone."""
     return [kind for kind, pattern in (("email", _EMAIL), ("phone", _PHONE)) if pattern.search(text)]
 
 
 def mixed_script(text: str) -> str | None:
-    """The first word that mixes Latin letters with look-alikes of another script, as spam does; None for ordinary text."""
+    """The first word that mixes Latin letters with look-alikes of another script, as spam does, or None."""
     if text.isascii():
         return None
     for word in re.findall(r"[^\W\d_]{2,}", text):
@@ -149,7 +161,10 @@ def mixed_script(text: str) -> str | None:
 
 
 def is_instruction(text: str) -> bool:
-    """Whether text talks to a language model ("ignore all previous instructions"). It stays data; people are told."""
+    """True of text that talks to a language model ("ignore all previous instructions").
+
+    It stays data; people are told.
+    """
     return bool(_INSTRUCTION.search(text))
 
 
@@ -162,14 +177,17 @@ def prose(text: str) -> str:
 
 
 def normalised(text: str) -> str:
-    """What is left to compare: lower-case words, no mentions, links, punctuation. Text without words (emoji) stays itself."""
+    """The words to compare texts by: lower case, no mentions, links, punctuation.
+
+    Text without words (emoji) stays itself.
+    """
     text = unicodedata.normalize("NFKC", visible(unescaped(text))).casefold()
     bare = _MENTION.sub(" ", _LINK.sub(" ", text))
     return " ".join(re.findall(r"[^\W_]+", bare)) or _collapsed(bare)
 
 
 def is_copy(tweet: str, reply: str) -> bool:
-    """Whether reply repeats tweet: the same words, most of it taken from the tweet, or the whole tweet quoted in it."""
+    """True of a reply that repeats the tweet: the same words, mostly its words, or the whole tweet quoted."""
     said, copied = normalised(tweet).split(), normalised(body(reply)).split()
     if not said or not copied:
         return False

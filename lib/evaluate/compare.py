@@ -1,19 +1,23 @@
-"""Runs side by side: the settings that differ, the numbers, the curves, and whether their win rates can be told apart."""
+"""Runs side by side: the settings that differ, the numbers, and whether their win rates can be told apart.
+
+Two runs met the same base on the same tweets before the same judge, so their tweets are pairs.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from lib.base.errors import UserError
-from lib.base.files import read_dicts, read_json
-from lib.base.html import render
-from lib.base.plots import intervals, label, lines
-from lib.evaluate.versus import versus
-from lib.train.registry import said
+from lib.base.files import content_hash, read_jsonl
+from lib.base.schema import Judgment, Reply, TestPrompt
+from lib.base.seals import checked
+from lib.evaluate.runs import Run, said
+from lib.evidence.outcomes import outcomes
+from lib.evidence.paired import net_win_difference
+from lib.train.manifest import Manifest
 
-MAX_RUNS = 4  # as many colours as a plot has
+A, B = "tuned", "base"
 METRICS = [  # key of manifest.json, name, decimals
     ("n_train", "training pairs", 0),
     ("n_val", "validation pairs", 0),
@@ -32,40 +36,6 @@ METRICS = [  # key of manifest.json, name, decimals
 ]
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run: its manifest, its curves, its evaluations by name."""
-
-    name: str
-    folder: Path
-    manifest: dict[str, Any]
-    history: list[dict[str, Any]]
-    reports: dict[str, dict[str, Any]]
-
-
-def read_runs(names: Sequence[str], root: Path) -> list[Run]:
-    """Raises UserError for fewer than two names, more than MAX_RUNS, a name twice, or a run that is not finished."""
-    there = sorted(path.parent.name for path in (root / "adapters").glob("*/manifest.json"))
-    finished = f"Finished runs: {', '.join(there) or 'none; `make train` makes one'}."
-    if not 2 <= len(names) <= MAX_RUNS or len(set(names)) < len(names):
-        raise UserError(f'Name two to {MAX_RUNS} different runs: make compare RUNS="a b". {finished}')
-    for name in names:
-        if name not in there:
-            raise UserError(f"There is no finished run {name} in {root / 'adapters'}. {finished}")
-    return [_read(root / "adapters" / name) for name in names]
-
-
-def _read(folder: Path) -> Run:
-    metrics = folder / "metrics.jsonl"
-    return Run(
-        name=folder.name,
-        folder=folder,
-        manifest=read_json(folder / "manifest.json"),
-        history=read_dicts(metrics, torn_tail=True) if metrics.exists() else [],
-        reports={path.parent.name: read_json(path) for path in sorted(folder.glob("eval/*/report.json"))},
-    )
-
-
 def compare_runs(runs: Sequence[Run], root: Path) -> dict[str, Any]:
     """Everything the console and the page show."""
     return {
@@ -73,7 +43,7 @@ def compare_runs(runs: Sequence[Run], root: Path) -> dict[str, Any]:
         "config": config_difference(runs),
         "metrics": metric_rows(runs),
         "evaluations": [
-            {"run": run.name, "eval": name, "report": report, "said": said(_short(report))}
+            {"run": run.name, "eval": name, "report": report, "said": said(report)}
             for run in runs
             for name, report in run.reports.items()
         ],
@@ -82,16 +52,18 @@ def compare_runs(runs: Sequence[Run], root: Path) -> dict[str, Any]:
 
 
 def config_difference(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
-    """(key, its value in each run) for what differs, nested keys with dots; then data and base weights that differ behind equal names."""
-    flat = [_flat(run.manifest.get("config") or {}) for run in runs]
+    """(key, its value in each run) for what differs, nested keys with dots; then data and base weights that
+    differ behind equal names.
+    """
+    flat = [_flat(run.manifest.config) for run in runs]
     keys = dict.fromkeys(key for config in flat for key in config)
     rows = [(key, [config.get(key) for config in flat]) for key in keys]
-    hashes = [run.manifest.get("data_hashes") or {} for run in runs]
+    hashes = [run.manifest.data_hashes for run in runs]
     rows += [
         (f"content of {name}.jsonl", [str(each.get(name, "unknown"))[:12] for each in hashes])
         for name in ("train", "val")
     ]
-    rows.append(("revision of the base model", [run.manifest.get("revision") for run in runs]))
+    rows.append(("revision of the base model", [run.manifest.revision for run in runs]))
     return [
         (key, values)
         for key, values in rows
@@ -110,12 +82,13 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def metric_rows(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+    """(name, its value in each run) for the numbers that some run has."""
     rows = []
     for key, name, digits in METRICS:
-        values = [run.manifest.get(key) for run in runs]
+        values = [getattr(run.manifest, key) for run in runs]
         if any(value is not None for value in values):
             rows.append((name, [_shown(value, digits) for value in values]))
-    rows.append(("alerts", [str(len(run.manifest.get("alerts") or [])) for run in runs]))
+    rows.append(("alerts", [str(len(run.manifest.alerts)) for run in runs]))
     return rows
 
 
@@ -125,85 +98,153 @@ def _shown(value: Any, digits: int) -> str:
     return "–" if value is None else str(value)[:10] if len(str(value)) == 40 else str(value)
 
 
-def _short(report: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "verdict": (report.get("gate") or {}).get("verdict"),
-        "net_win": report.get("net_win"),
-        "ci95": report.get("ci95"),
-        "n": report.get("n_prompts"),
-        "judge": (report.get("judge") or {}).get("model"),
-    }
+def versus(one: Run, other: Run, root: Path) -> dict[str, Any]:
+    """{a, b, comparable, sentence} and, if comparable, eval, n, difference (net win points, a minus b), ci95,
+    p, mde, notes.
 
-
-def page(runs: Sequence[Run], found: Mapping[str, Any]) -> str:
-    """adapters/compare-<a>-<b>.html: one file, no script, no request."""
-    curves = {
-        "val": lines(_curves(runs, "eval_loss"), "Validation loss", "optimiser step"),
-        "train": lines(_curves(runs, "loss"), "Training loss", "optimiser step"),
-    }
-    rows = [
-        (label(f"{row['run']} · {row['eval']}"), row["report"]["net_win"], *row["report"]["ci95"])
-        for row in found["evaluations"]
-        if row["report"].get("ci95")
-    ]
-    net = intervals(rows, "Net win rate over base with 95 % interval, in points", reference=0) if rows else ""
-    evaluated = {row["run"] for row in found["evaluations"]}
-    missing = [name for name in found["runs"] if name not in evaluated]
-    return render(
-        "compare.html",
-        title=" and ".join(found["runs"]),
-        found=found,
-        curves=curves,
-        net=net,
-        missing=missing,
+    Tried are the evaluations of the same name first, then every other combination; the first that can be
+    compared is taken.
+    """
+    tried = sorted(
+        ((x, y) for x in one.reports for y in other.reports), key=lambda names: (names[0] != names[1], names)
     )
-
-
-def _curves(runs: Sequence[Run], key: str) -> list[tuple[str, list[tuple[float, float]]]]:
-    curves = [
-        (label(run.name, 18), [(row["step"], row[key]) for row in run.history if row.get(key) is not None])
-        for run in runs
-    ]
-    return [(name, points) for name, points in curves if points]
-
-
-def text(found: Mapping[str, Any]) -> str:
-    """The same for the console."""
-    names = found["runs"]
-    config = [(key, [_value(value) for value in values]) for key, values in found["config"]]
-    rows = [("", names), *config, *found["metrics"]]
-    first = max(len(key) for key, _ in rows)
-    widths = [max(len(values[column]) for _, values in rows) for column in range(len(names))]
-
-    def line(key: str, values: Sequence[str]) -> str:
-        return f"{key:<{first}}  " + "  ".join(
-            f"{value:>{width}}" for value, width in zip(values, widths, strict=True)
+    found = {"a": one.name, "b": other.name, "comparable": False}
+    if not tried:
+        missing = [run.name for run in (one, other) if not run.reports]
+        why = (
+            f"{' and '.join(missing)} {'have' if len(missing) > 1 else 'has'} no evaluation. `make eval "
+            f"RUN={missing[0]}` writes one"
         )
+        return found | {"sentence": f"{one.name} and {other.name} cannot be compared by win rate: {why}."}
+    reasons = []
+    for x, y in tried:
+        files = [
+            run.folder / "eval" / name / file
+            for run, name in ((one, x), (other, y))
+            for file in ("judgments.jsonl", "replies.jsonl")
+        ]
+        if gone := [str(path) for path in files if not path.is_file()]:
+            reasons.append(f"{gone[0]} is missing, only the report is left. `make eval` writes it again")
+            continue
+        sides = [side(run, name, root) for run, name in ((one, x), (other, y))]
+        if reason := why_not(*sides):
+            reasons.append(reason)
+            continue
+        return found | {"comparable": True, "eval": x if x == y else f"{x} and {y}"} | paired(*sides)
+    return found | {"sentence": f"{one.name} and {other.name} cannot be compared by win rate: {reasons[0]}."}
 
-    printed = [line("", names), "settings that differ" if config else "no setting differs"]
-    printed += [line(f"{key}", values) for key, values in config]
-    printed += ["numbers", *(line(key, values) for key, values in found["metrics"])]
-    printed += [
-        "evaluations",
-        *(f"  {row['run']}, {row['eval']}: {row['said']}" for row in found["evaluations"]),
+
+def side(run: Run, evaluation: str, root: Path) -> dict[str, Any]:
+    """One evaluation's verdicts on tuned against base, and all that another must share to be its pair."""
+    folder, config = run.folder / "eval" / evaluation, run.manifest.config
+    prompts_file = checked(root / "data" / str(config.get("data")) / "processed" / "test_prompts.jsonl")
+    prompts = read_jsonl(prompts_file, TestPrompt) if prompts_file.is_file() else []
+    judgments = [
+        row for row in read_jsonl(checked(folder / "judgments.jsonl"), Judgment) if {row.a, row.b} == {A, B}
     ]
-    printed += [
-        f"  {name}: not evaluated; `make eval RUN={name}`"
-        for name in names
-        if name not in {row["run"] for row in found["evaluations"]}
-    ]
-    return "\n".join([*printed, *(row["sentence"] for row in found["versus"])])
-
-
-def _value(value: Any) -> str:
-    shown = (
-        "–"
-        if value is None
-        else ", ".join(map(str, value))
-        if isinstance(value, list)
-        else repr(value)
-        if value == ""
-        else str(value)
+    replies = read_jsonl(checked(folder / "replies.jsonl"), Reply)
+    texts = {(reply.tweet_id, reply.system): reply.reply for reply in replies}
+    rows, tweets = outcomes(
+        judgments, texts, {prompt.tweet_id: prompt.tweet_author for prompt in prompts}, A, B
     )
-    shown = shown.replace("\n", "\\n")
-    return shown if len(shown) <= 60 else shown[:59] + "…"
+    tweet_of = {prompt.tweet_id: prompt.tweet for prompt in prompts}
+    answered = sorted({reply.tweet_id for reply in replies})
+    return {
+        "run": run.name,
+        "eval": evaluation,
+        "steps": dict(zip(tweets, rows.step, strict=True)),
+        "authors": dict(zip(tweets, rows.cluster, strict=True)),
+        "answered": answered,
+        "prompts": content_hash([(tweet, tweet_of.get(tweet)) for tweet in answered]),
+        "base": {tweet: texts.get((tweet, B), "") for tweet in answered},
+        "judge": _judge(judgments, run.manifest),
+        "weights": [
+            run.manifest.base_model,
+            run.manifest.revision,
+            *sorted({reply.quantization for reply in replies}),
+        ],
+    }
+
+
+def _judge(judgments: Sequence[Judgment], manifest: Manifest) -> str:
+    """Model, orders and repeats.
+
+    The offline stand-in is made of training pairs: other pairs, another judge.
+    """
+    models = sorted({row.model for row in judgments})
+    orders, repeats = (
+        sorted({row.order for row in judgments}),
+        max((row.repeat for row in judgments), default=0) + 1,
+    )
+    told = (
+        f"{', '.join(models)}, {'both orders' if len(orders) == 2 else 'one order'}, {repeats} "
+        f"repeat{'s' * (repeats > 1)}"
+    )
+    if any("stand-in" in model for model in models):
+        told += f", made of training pairs {str(manifest.data_hashes.get('train'))[:12]}"
+    return told
+
+
+def why_not(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
+    """Why two evaluations cannot be paired; None if they can."""
+    names = f"{one['run']} ({one['eval']}) and {other['run']} ({other['eval']})"
+    if one["prompts"] != other["prompts"]:
+        common = len(set(one["answered"]) & set(other["answered"]))
+        n = f"{len(one['answered'])} and {len(other['answered'])} tweets, {common} with the same id"
+        return (
+            f"{names} answered different test prompts ({n}). Evaluate both on one data set with the same "
+            "max_prompts"
+        )
+    if one["judge"] != other["judge"]:
+        return (
+            f"{names} had different judges ({one['judge']}; {other['judge']}). Evaluate both with the same "
+            "eval config"
+        )
+    if one["weights"] != other["weights"]:
+        return (
+            f"{names} were compared with different bases ({one['weights']}; {other['weights']}): a win over "
+            "one is no win over the other"
+        )
+    if len(set(one["steps"]) & set(other["steps"])) < 3:
+        return f"{names} have fewer than 3 tweets with a verdict in common. Look at judgments.failed.jsonl"
+    return None
+
+
+def paired(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """The difference of two net win rates, with its sentence. one, other: sides that can be paired."""
+    tweets = sorted(set(one["steps"]) & set(other["steps"]))
+    difference = net_win_difference(
+        [one["steps"][tweet] for tweet in tweets],
+        [other["steps"][tweet] for tweet in tweets],
+        [one["authors"][tweet] or tweet for tweet in tweets],
+    )
+    same = sum(one["base"][tweet] == other["base"][tweet] for tweet in tweets) / len(tweets)
+    found = asdict(difference) | {"same_base_replies": same}
+    return found | {"sentence": sentence(one, other, found)}
+
+
+def sentence(one: Mapping[str, Any], other: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """The verdict on two runs, with what it rests on."""
+    a, b, n = one["run"], other["run"], found["n"]
+    if found["ci95"] is None:
+        return (
+            f"{a} and {b} got the same verdict against base on every one of the same {n} tweets: nothing "
+            "tells them apart."
+        )
+    low, high = found["ci95"]
+    # Both must agree: an interval alone is optimistic with few tweets.
+    sure = found["p"] < 0.05 and not low <= 0 <= high
+    verdict = (
+        f"{a if found['difference'] > 0 else b} is better" if sure else f"{a} and {b} are not told apart"
+    )
+    parts = [
+        f"{verdict}: against the same base on the same {n} tweets, before the same judge, {a} has "
+        f"{found['difference']:+.1f} net win points more than {b} (95% CI {low:+.1f} to {high:+.1f}, paired "
+        f"permutation p = {found['p']:.2g}; smallest difference that could have been seen "
+        f"{found['mde']:.0f} points)"
+    ]
+    if found["same_base_replies"] < 1:
+        parts.append(f"the base wrote the same reply in {found['same_base_replies']:.0%} of them")
+    if "stand-in" in one["judge"]:
+        parts.append("the judge is a stand-in")
+    return "; ".join(parts) + "."

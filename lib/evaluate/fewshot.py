@@ -1,4 +1,6 @@
-"""The few-shot baseline: for each tweet the training tweets nearest to it, with their best reply, as examples in the prompt."""
+"""The few-shot baseline: for each tweet the training tweets nearest to it, with their best reply, as examples
+in the prompt.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -15,7 +17,8 @@ def nearest(
 ) -> list[list[Pair]]:
     """k training pairs per tweet, by cosine similarity of the tweets, the nearest last: next to the question.
 
-    Of a training tweet with several replies only the most liked one is an example. Fewer than k tweets: all of them.
+    Of a training tweet with several replies only the most liked one is an example. Fewer than k tweets: all
+    of them.
     vectors_of: texts -> (n, d) unit rows. Raises UserError if there is no training pair.
     """
     import numpy as np
@@ -23,7 +26,8 @@ def nearest(
     examples = one_per_tweet(pairs)
     if not examples:
         raise UserError(
-            "fewshot needs training pairs, and processed/train.jsonl has none. Remove fewshot from `systems:`."
+            "fewshot needs training pairs, and processed/train.jsonl has none. Remove fewshot from "
+            "`systems:`."
         )
     if not tweets:
         return []

@@ -1,4 +1,4 @@
-"""What an evaluation measures, as records: the statistics, the judge's accuracy, the metrics of the replies.
+"""The numbers of an evaluation as records: the statistics, the judge's accuracy, the metrics of the replies.
 
 A number that an earlier version did not write is None, never guessed.
 """
@@ -10,9 +10,7 @@ from pydantic import Field
 from lib.base.schema import Record
 
 Number = int | float
-Interval = Annotated[
-    tuple[float, float], Field(strict=False)
-]  # JSON has lists, the statistics tuples
+Interval = Annotated[tuple[float, float], Field(strict=False)]  # JSON has lists, the statistics tuples
 
 
 class Length(Record):
@@ -33,7 +31,7 @@ class Length(Record):
 
 
 class Position(Record):
-    """How often the reply shown first was chosen, shares 0..1: lib.evidence.bias.position_bias."""
+    """The preference for the reply shown first, shares 0..1: lib.evidence.bias.position_bias."""
 
     first_wins: int | None = None
     decisive: int | None = None
@@ -96,7 +94,7 @@ class Accuracy(Record):
 
 
 class Calibration(Accuracy):
-    """How often the judge is right on real engagement: calibration.json."""
+    """The judge's accuracy on real engagement: calibration.json."""
 
     n_ties: int | None = None
     n_tweets: int | None = None
@@ -109,7 +107,9 @@ class Calibration(Accuracy):
 
 
 class Metrics(Record):
-    """Looks of one system's replies (lib.model.sanity), and the perplexity of the real replies under its weights."""
+    """Looks of one system's replies (lib.model.sanity), and the perplexity of the real replies under its
+    weights.
+    """
 
     n: int | None = None
     empty: float | None = None

@@ -10,6 +10,7 @@ from lib.base.plots import bars, intervals, label, lines
 from lib.base.schema import Pair
 from lib.base.seals import checked
 from lib.evaluate.findings import Files
+from lib.evaluate.report import Report
 
 N_BLIND = 20
 N_EXTREME = 3
@@ -30,12 +31,11 @@ SHOWN_METRICS = [
 ]
 
 
-def page(files: Files, report: Mapping[str, Any], steps: Mapping[str, float]) -> str:
+def page(files: Files, report: Report, steps: Mapping[str, float]) -> str:
     """The whole page as HTML. steps: tweet_id -> step of tuned over base."""
-    processed = Path("data") / files.config.data / "processed" / "manifest.json"
     return render(
         "eval.html",
-        title=f"Does {files.run} write better replies?",
+        title=f"Does {report.run} write better replies?",
         report=report,
         plots={
             "net": _net_plot(report),
@@ -47,54 +47,56 @@ def page(files: Files, report: Mapping[str, Any], steps: Mapping[str, float]) ->
         blind=_blind(files, steps),
         best=_extremes(files, steps, 1),
         worst=_extremes(files, steps, -1),
-        funnel=_funnel(processed),
+        funnel=_funnel(files.evaluation.processed / "manifest.json"),
         train=files.train_manifest,
         samples=_samples(files),
-        command=f"make eval RUN={files.run}",
+        command=f"make eval RUN={report.run}",
     )
 
 
-def _net_plot(report: Mapping[str, Any]) -> Any:
-    rows = [("tuned vs base", report["headline"]), *report["comparisons"].items()]
+def _net_plot(report: Report) -> Any:
+    rows = [("tuned vs base", report.headline), *report.comparisons.items()]
     return intervals(
-        [(label(name), row["net_win"], *row["ci95"]) for name, row in rows],
+        [(label(name), row.net_win, *row.ci95) for name, row in rows],
         "Net win rate with 95 % interval, in points",
         reference=0,
     )
 
 
-def _criteria_plot(report: Mapping[str, Any]) -> Any:
+def _criteria_plot(report: Report) -> Any:
     rows = [
         (f"{name}: {system}", value)
-        for name, values in report["criteria"].items()
+        for name, values in report.criteria.items()
         for system, value in values.items()
     ]
     return bars(rows, "Mean score by criterion") if rows else ""
 
 
-def _length_plot(report: Mapping[str, Any]) -> Any:
+def _length_plot(report: Report) -> Any:
     found = [
-        (system, metrics["median_chars"])
-        for system, metrics in report["metrics"].items()
-        if metrics.get("median_chars") is not None
+        (system, metrics.median_chars)
+        for system, metrics in report.metrics.items()
+        if metrics.median_chars is not None
     ]
     return bars(found, "Median length of the replies, characters") if found else ""
 
 
 def _samples(files: Files) -> list[dict[str, Any]]:
-    """[{tweet, replies: [(epoch, reply)]}]: what the model answered to the same validation tweets while it trained."""
-    path = checked(Path("data") / files.config.data / "processed" / "val.jsonl")
+    """[{tweet, replies: [(epoch, reply)]}]: what the model answered to the same validation tweets while it
+    trained.
+    """
+    path = checked(files.evaluation.processed / "val.jsonl")
     tweet_of = {pair.tweet_id: pair.tweet for pair in read_jsonl(path, Pair)} if path.is_file() else {}
     replies: dict[str, list[tuple[int, str]]] = {}
-    for sample in files.train_manifest.get("samples", []):
-        replies.setdefault(sample["tweet_id"], []).append((sample["epoch"], sample["reply"]))
+    for sample in files.train_manifest.samples:
+        replies.setdefault(sample.tweet_id, []).append((sample.epoch, sample.reply))
     return [
         {"tweet": tweet_of[tweet], "replies": rows} for tweet, rows in replies.items() if tweet in tweet_of
     ]
 
 
 def _curves(files: Files) -> Any:
-    path = files.folder.parent.parent / "metrics.jsonl"
+    path = files.evaluation.run_folder / "metrics.jsonl"
     rows = read_dicts(path, torn_tail=True) if path.exists() else []
     series = [
         (name, [(row["step"], row[key]) for row in rows if key in row])
@@ -105,10 +107,10 @@ def _curves(files: Files) -> Any:
     )
 
 
-def _metric_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _metric_rows(report: Report) -> list[dict[str, Any]]:
     rows = []
     for key, name, digits, is_share in SHOWN_METRICS:
-        values = [metrics.get(key) for metrics in report["metrics"].values()]
+        values = [getattr(metrics, key) for metrics in report.metrics.values()]
         if any(value is not None for value in values):
             rows.append({"name": name, "values": values, "digits": digits, "is_share": is_share})
     return rows

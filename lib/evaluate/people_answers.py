@@ -1,15 +1,12 @@
-"""People's answers: read from what the page, a crowd platform or the demo wrote, kept as Judgments (model "people", raw = the rater).
+"""People's answers: read from what the page, a crowd platform or the demo wrote, kept as Judgments (model
+"people", raw = the rater).
 
-A file is CSV with a header, a JSON list, or JSON Lines. An answer is {rater, item, choice}: choice is A, B, tie or both_bad, or the
-page's keys 1, 2, 0. A vote of the demo is a line of another kind: see Vote.
+A file is CSV with a header, a JSON list, or JSON Lines. An answer is {rater, item, choice}: choice is A, B,
+tie or both_bad, or the page's keys 1, 2, 0. A vote of the demo is a line of another kind: see Vote.
 """
 
-import csv
-import io
-import json
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +14,7 @@ from typing import Any, Literal
 from lib.base.errors import UserError
 from lib.base.files import content_hash, record_of, to_json
 from lib.base.schema import Judgment, Record, Text, Utc
-from lib.base.strict_json import parse_line
+from lib.evaluate.people_files import Row, answer_rows
 from lib.evaluate.people_page import FORMULA, A, B, Item
 
 MODEL = "people"
@@ -41,14 +38,14 @@ COLUMNS = {
     "choice": ("choice", "answer", "answer.choice", "label"),
     "at": ("at", "submittime", "created_at"),
 }
-Row = dict[str, Any]
 
 
 class Vote(Record):
-    """A line of adapters/<run>/votes.jsonl: somebody chose between two replies before the page said which was whose.
+    """A line of adapters/<run>/votes.jsonl: somebody chose between two replies before the page said which was
+    whose.
 
-    left: the system on the left. choice: the side that was chosen. at: when. seed: of the sampling. run, adapter_sha256: what
-    wrote `tuned`; votes about another adapter are kept, and counted apart.
+    left: the system on the left. choice: the side that was chosen. at: when. seed: of the sampling. run,
+    adapter_sha256: what wrote `tuned`; votes about another adapter are kept, and counted apart.
     """
 
     tweet: Text
@@ -64,7 +61,10 @@ class Vote(Record):
 
 @dataclass(frozen=True)
 class Imported:
-    """judgments: all there are now, the earlier ones first. n_new, n_known: of these files. rejected: {where, reason, detail, row}."""
+    """judgments: all there are now, the earlier ones first. n_new, n_known: of these files.
+
+    rejected: {where, reason, detail, row}.
+    """
 
     judgments: list[Judgment]
     n_new: int
@@ -75,14 +75,15 @@ class Imported:
 def import_files(paths: Sequence[Path], items: Mapping[str, Item], earlier: Sequence[Judgment]) -> Imported:
     """Add the answers and votes of paths to the earlier judgments. The same file once more adds nothing.
 
-    A line that cannot count (an item or choice that was not offered, a second answer of one rater to one item) is rejected with its
-    reason and takes no other line with it. Raises UserError for a file that cannot be read at all.
+    A line that cannot count (an item or choice that was not offered, a second answer of one rater to one
+    item) is rejected with its reason and takes no other line with it. Raises UserError for a file that cannot
+    be read at all.
     """
     judgments = {judgment.key: judgment for judgment in earlier}
     n_before, n_known, rejected = len(judgments), 0, []
     for path in paths:
         here: set[str] = set()
-        for where, row in _rows(path):
+        for where, row in answer_rows(path):
             try:
                 judgment = _judgment(row, where, items)
                 known = judgments.get(judgment.key)
@@ -100,9 +101,14 @@ def import_files(paths: Sequence[Path], items: Mapping[str, Item], earlier: Sequ
 
 
 def import_votes(path: Path) -> list[Judgment]:
-    """The votes of a votes.jsonl as Judgments. Raises UserError naming file:line for a line that is no vote."""
+    """The votes of a votes.jsonl as Judgments.
+
+    Raises UserError naming file:line for a line that is no vote.
+    """
     return _numbered(
-        {vote.key: vote for vote in (_judgment(row, where, None) for where, row in _rows(path))}.values()
+        {
+            vote.key: vote for vote in (_judgment(row, where, None) for where, row in answer_rows(path))
+        }.values()
     )
 
 
@@ -124,12 +130,13 @@ def _of_answer(row: Row, where: str, items: Mapping[str, Item]) -> Judgment:
         rater = rater[1:]
     if not rater or len(rater) > 64 or not rater.isprintable():
         raise UserError(
-            f"{where}: rater: expected a name of 1 to 64 characters (found {rater[:80]!r}). Write one into the line."
+            f"{where}: rater: expected a name of 1 to 64 characters (found {rater[:80]!r}). Write one into "
+            "the line."
         )
     if item is None:
         raise UserError(
-            f"{where}: item {given['item'][:40]!r} is not in key.json. It belongs to another run's page, or the page was made from other "
-            "replies. Import it where it was made."
+            f"{where}: item {given['item'][:40]!r} is not in key.json. It belongs to another run's page, or "
+            "the page was made from other replies. Import it where it was made."
         )
     choice = CHOICES.get(given["choice"]) or CHOICES.get(
         given["choice"].lower() if len(given["choice"]) > 1 else ""
@@ -172,7 +179,9 @@ def _of_vote(row: Row, where: str) -> Judgment:
 def _said(
     tweet_id: str, winner: str | None, choice: str, left: str, key: str, rater: str, usage: Row
 ) -> Judgment:
-    """The scores: 1 for the preferred reply and 0 for the other, half each for a tie, 0 each where both are bad."""
+    """The scores: 1 for the preferred reply and 0 for the other, half each for a tie, 0 each where both are
+    bad.
+    """
     even = 0.0 if choice == "both_bad" else 0.5
     preferred = {system: even if winner is None else float(system == winner) for system in (A, B)}
     return Judgment(
@@ -191,7 +200,10 @@ def _said(
 
 
 def _numbered(judgments: Any) -> list[Judgment]:
-    """repeat: the how-manieth answer to its tweet. Answers of several people are to a tweet what repeats are to a judge."""
+    """repeat: the how-manieth answer to its tweet.
+
+    Answers of several people are to a tweet what repeats are to a judge.
+    """
     n: Counter[str] = Counter()
     numbered = []
     for judgment in judgments:
@@ -205,76 +217,7 @@ def _second(known: Judgment, judgment: Judgment, where: str) -> str:
     if known.raw == DEMO:
         return f"{where}: the same vote stands in this file already {first}. Delete one of the two lines."
     return (
-        f"{where}: {judgment.raw} has answered item {judgment.usage['item']} before {first}. The first answer counts; to count this one, "
-        "delete the line that holds the first (and human/judgments.jsonl, if that was imported) and import again."
-    )
-
-
-def _rows(path: Path) -> Iterator[tuple[str, Row | UserError]]:
-    """(file:line, the object or why it is none). Raises UserError where there is no text file."""
-    if not path.is_file():
-        raise UserError(f"{path} does not exist. Name the file that a rater sent back.")
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: not UTF-8 (byte {error.start}). Save it as CSV UTF-8, then import it again."
-        ) from error
-    start = text.lstrip()[:1]
-    if path.suffix.lower() == ".csv" or start not in ("[", "{"):
-        yield from _csv_rows(path, text)
-    elif start == "[":
-        yield from _list_rows(path, text)
-    else:
-        for number, line in enumerate(text.split("\n"), 1):
-            if line.strip():
-                yield _parsed(line, f"{path}:{number}")
-
-
-def _csv_rows(path: Path, text: str) -> Iterator[tuple[str, Row | UserError]]:
-    header = text.partition("\n")[0].lower()
-    if "item" not in header:
-        raise UserError(f"{path}:1: no column `item`. The first line names the columns: rater,item,choice.")
-    reader = csv.DictReader(
-        io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count), strict=True
-    )
-    try:
-        for row in reader:
-            where = f"{path}:{reader.line_num}"
-            if None in row or None in row.values():
-                n = sum(name is not None and value is not None for name, value in row.items()) + len(
-                    row.get(None) or []
-                )
-                error = UserError(
-                    f"{where}: {n} cells where the header has {len(reader.fieldnames or [])}. Mend the line."
-                )
-                yield where, error
-            else:
-                yield where, row
-    except csv.Error as error:
-        raise UserError(f"{path}:{reader.line_num}: not CSV ({error}). Save it as CSV again.") from error
-
-
-def _list_rows(path: Path, text: str) -> Iterator[tuple[str, Row | UserError]]:
-    """The elements of a JSON list, each with the line it begins on."""
-    parse_line(text.encode(), str(path))  # as a whole, strictly
-    decoder, at = json.JSONDecoder(), text.index("[") + 1
-    while (gap := re.compile(r"[\s,]*").match(text, at)) and text[gap.end()] != "]":
-        value, at = decoder.raw_decode(text, gap.end())
-        where = f"{path}:{text.count(chr(10), 0, gap.end()) + 1}"
-        yield (
-            where,
-            value
-            if isinstance(value, dict)
-            else UserError(f"{where}: expected an object with rater, item and choice."),
-        )
-
-
-def _parsed(line: str, where: str) -> tuple[str, Row | UserError]:
-    try:
-        value = parse_line(line.encode(), where)
-    except UserError as error:
-        return where, error
-    return where, value if isinstance(value, dict) else UserError(
-        f"{where}: expected an object with rater, item and choice."
+        f"{where}: {judgment.raw} has answered item {judgment.usage['item']} before {first}. The first "
+        "answer counts; to count this one, delete the line that holds the first (and "
+        "human/judgments.jsonl, if that was imported) and import again."
     )

@@ -1,7 +1,7 @@
 """Blind comparisons for people: which pairs they see, on which side, and the files that can be handed out.
 
-human/page.html is one file that needs no server; items.csv is for crowd platforms. Neither says which system wrote what:
-that stands in key.json alone, which stays here.
+human/page.html is one file that needs no server; items.csv is for crowd platforms. Neither says which system
+wrote what: that stands in key.json alone, which stays here.
 """
 
 import base64
@@ -16,12 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from lib.base.errors import UserError
-from lib.base.files import content_hash, read_json, read_jsonl, write_json, write_text
+from lib.base.files import content_hash, read_json, write_json, write_text
 from lib.base.html import render
-from lib.base.schema import Reply, TestPrompt
-from lib.base.seals import checked
 from lib.data.characters import visible
-from lib.evaluate.answers import Evaluation
+from lib.evaluate.evaluation import Evaluation, adapter_sha256
 
 A, B = "tuned", "base"
 FORMULA = tuple(
@@ -45,7 +43,7 @@ class Item:
 
     @property
     def shown(self) -> dict[str, str]:
-        """What a rater may know: no system, no tweet id."""
+        """The item as a rater may see it: no system, no tweet id."""
         return {
             "item": self.id,
             "tweet": visible(self.tweet),
@@ -57,18 +55,15 @@ class Item:
 def make_items(evaluation: Evaluation, limit: int | None = None) -> list[Item]:
     """Every tweet that both systems answered, or `limit` of them, sides and sequence drawn by hash.
 
-    The draw also hashes the adapter, which no page names: a page and this file do not give the sides away. The same files give the
-    same items again. Tweets with an empty or missing reply are left out: an empty box tells a rater which side failed, not which is
-    better, and the judge leaves them out too. Raises UserError if nothing is left.
+    The draw also hashes the adapter, which no page names: a page and this file do not give the sides away.
+    The same files give the same items again. Tweets with an empty or missing reply are left out: an empty box
+    tells a rater which side failed, not which is better, and the judge leaves them out too. Raises UserError
+    if nothing is left.
     """
-    replies = {
-        (reply.tweet_id, reply.system): reply.reply
-        for reply in read_jsonl(checked(evaluation.folder / "replies.jsonl"), Reply)
-    }
-    manifest = evaluation.folder.parent.parent / "manifest.json"
-    secret = read_json(manifest).get("adapter_sha256") if manifest.is_file() else None
+    replies = {(reply.tweet_id, reply.system): reply.reply for reply in evaluation.replies()}
+    secret = adapter_sha256(evaluation.run_folder)
     items = []
-    for prompt in read_jsonl(checked(evaluation.processed / "test_prompts.jsonl"), TestPrompt):
+    for prompt in evaluation.prompts():
         texts = {system: replies.get((prompt.tweet_id, system), "") for system in (A, B)}
         if not all(visible(text).strip() for text in texts.values()):
             continue
@@ -79,13 +74,17 @@ def make_items(evaluation: Evaluation, limit: int | None = None) -> list[Item]:
         items.append(Item(number, prompt.tweet_id, prompt.tweet, texts, left))
     if not items:
         raise UserError(
-            f"{evaluation.folder / 'replies.jsonl'} has no tweet that base and tuned both answered. Run the generate step again."
+            f"{evaluation.folder / 'replies.jsonl'} has no tweet that base and tuned both answered. Run the "
+            "generate step again."
         )
     return sorted(items, key=lambda item: content_hash(["sequence", secret, item.id]))[:limit]
 
 
 def write_files(evaluation: Evaluation, items: Sequence[Item]) -> Path:
-    """page.html, items.csv and key.json in <eval>/human/; returns the folder. Items of earlier pages stay in the key."""
+    """page.html, items.csv and key.json in <eval>/human/; returns the folder.
+
+    Items of earlier pages stay in the key.
+    """
     folder = evaluation.folder / "human"
     page_id = content_hash([item.id for item in items])[:12]
     write_json(
@@ -98,6 +97,7 @@ def write_files(evaluation: Evaluation, items: Sequence[Item]) -> Path:
 
 
 def key_of(evaluation: Evaluation, items: Sequence[Item], earlier: dict[str, Item]) -> dict[str, Any]:
+    """key.json: the sides of these items, and of those of earlier pages."""
     return {
         "run": evaluation.run,
         "eval": evaluation.folder.name,

@@ -1,4 +1,6 @@
-"""What people said, with the statistics of every other judge, and how far they agree with each other and with the judge."""
+"""The people's answers, with the statistics of every other judge, and how far they agree with each other and
+with the judge.
+"""
 
 import math
 import warnings
@@ -10,10 +12,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lib.base.files import content_hash, lock, read_json, read_jsonl, write_json, write_jsonl
-from lib.base.schema import Judgment, TestPrompt
+from lib.base.files import content_hash, lock, read_jsonl, write_json, write_jsonl
+from lib.base.schema import Judgment
 from lib.base.seals import checked
-from lib.evaluate.answers import Evaluation
+from lib.evaluate.evaluation import Evaluation, adapter_sha256
 from lib.evaluate.people_answers import DEMO, Imported, import_files
 from lib.evaluate.people_page import A, B, Item, make_items, read_key
 from lib.evidence.intervals import wilson
@@ -25,7 +27,9 @@ MAX_LISTED_PAIRS = 20  # of raters, in report.json
 
 
 def take_in(evaluation: Evaluation, files: Sequence[Path]) -> tuple[Imported, dict[str, Any]]:
-    """Read answer files into human/judgments.jsonl, rejected.jsonl and report.json; a second import at the same time is refused."""
+    """Read answer files into human/judgments.jsonl, rejected.jsonl and report.json; a second import at the
+    same time is refused.
+    """
     human = evaluation.folder / "human"
     path = human / "judgments.jsonl"
     with lock(human / "import.lock"):
@@ -45,14 +49,16 @@ def take_in(evaluation: Evaluation, files: Sequence[Path]) -> tuple[Imported, di
 def human_report(
     evaluation: Evaluation, items: Mapping[str, Item], judgments: Sequence[Judgment], rejected: int = 0
 ) -> dict[str, Any]:
-    """human/report.json. items: those of the replies as they are now; answers to others are counted as `outdated` and left out."""
+    """human/report.json.
+
+    items: those of the replies as they are now; answers to others are counted as `outdated` and left out.
+    """
     answers = [judgment for judgment in judgments if judgment.raw != DEMO]
     current = [judgment for judgment in answers if judgment.usage["item"] in items]
     replies = {
         (item.tweet_id, system): text for item in items.values() for system, text in item.replies.items()
     }
-    prompts = read_jsonl(checked(evaluation.processed / "test_prompts.jsonl"), TestPrompt)
-    authors = {prompt.tweet_id: prompt.tweet_author for prompt in prompts}
+    authors = {prompt.tweet_id: prompt.tweet_author for prompt in evaluation.prompts()}
     comparison = _compared(current, replies, authors)
     report = {
         "run": evaluation.run,
@@ -86,7 +92,9 @@ def _compared(
 
 
 def _raters(judgments: Sequence[Judgment]) -> dict[str, dict[str, Any]]:
-    """rater -> answers, ties and the share of decisive ones that went to A: somebody who always presses one key shows here."""
+    """rater -> answers, ties and the share of decisive ones that went to A: somebody who always presses one
+    key shows here.
+    """
     found = {}
     for rater in sorted({judgment.raw for judgment in judgments}):
         own = [judgment for judgment in judgments if judgment.raw == rater]
@@ -102,7 +110,8 @@ def _raters(judgments: Sequence[Judgment]) -> dict[str, dict[str, Any]]:
 
 
 def between_raters(judgments: Sequence[Judgment]) -> dict[str, Any] | None:
-    """Cohen's kappa of every two raters on what both answered, and their mean weighted by items. None with fewer than two raters.
+    """Cohen's kappa of every two raters on what both answered, and their mean weighted by items. None with
+    fewer than two raters.
 
     Labels: the winner, or tie (both bad is a tie). kappa None: all labels were the same.
     """
@@ -179,14 +188,16 @@ def _steps(judgments: Sequence[Judgment]) -> dict[str, float]:
 
 
 def winner(step: float) -> str:
+    """The better system by a step of tuned over base, or tie."""
     return A if step > 0 else B if step < 0 else "tie"
 
 
 def _demo(evaluation: Evaluation, judgments: Sequence[Judgment]) -> dict[str, Any] | None:
-    """The demo's votes on this very adapter, apart: their tweets are not the held-out ones, and nobody knows who voted how often."""
+    """The demo's votes on this very adapter, apart: their tweets are not the held-out ones, and nobody knows
+    who voted how often.
+    """
     votes = [judgment for judgment in judgments if judgment.raw == DEMO]
-    path = evaluation.folder.parent.parent / "manifest.json"
-    adapter = read_json(path).get("adapter_sha256") if path.is_file() else None
+    adapter = adapter_sha256(evaluation.run_folder)
     own = [
         vote
         for vote in votes
@@ -206,7 +217,7 @@ def _demo(evaluation: Evaluation, judgments: Sequence[Judgment]) -> dict[str, An
 
 
 def sentence(report: Mapping[str, Any]) -> str:
-    """What people say, in one sentence, with what it rests on."""
+    """The people's verdict in one sentence, with what it rests on."""
     c, judge = report["comparison"], report["agreement"]["judge"]
     if c is None:
         return "No answers to this page yet."
@@ -220,9 +231,10 @@ def sentence(report: Mapping[str, Any]) -> str:
         else "People do not tell tuned from base"
     )
     parts = [
-        f"{verdict}: {c['net_win']:+.1f} net win points on {c['n']} tweets (95% CI {low:+.1f} to {high:+.1f}; {c['wins']} wins, "
-        f"{c['ties']} ties, {c['losses']} losses; {report['n_answers']} answers by {n_raters} rater{'s' * (n_raters != 1)}; "
-        f"smallest net win that could have been seen {_number(c['mde']['net_win'])} points)"
+        f"{verdict}: {c['net_win']:+.1f} net win points on {c['n']} tweets (95% CI {low:+.1f} to "
+        f"{high:+.1f}; {c['wins']} wins, {c['ties']} ties, {c['losses']} losses; {report['n_answers']} "
+        f"answers by {n_raters} rater{'s' * (n_raters != 1)}; smallest net win that could have been seen "
+        f"{_number(c['mde']['net_win'])} points)"
     ]
     if c["underpowered"]:
         parts.append("too few tweets to be sure" if not low <= 0 <= high else "underpowered, not equal")

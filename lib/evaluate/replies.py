@@ -1,7 +1,7 @@
-"""Which replies an evaluation needs, which of them are there already, and the file that holds them all.
+"""The replies that an evaluation needs, which of them are there already, and the file that holds them all.
 
-work/replies.jsonl is the log: one durable line per reply, kept as a cache. replies.jsonl is written from it in one piece, at the end:
-what was interrupted is never taken for finished.
+work/replies.jsonl is the log: one durable line per reply, kept as a cache. replies.jsonl is written from it
+in one piece, at the end: what was interrupted is never taken for finished.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,11 +15,12 @@ from lib.base.files import append_line, content_hash, jsonl_bytes, read_jsonl, w
 from lib.base.schema import Count, Pair, Record, Reply, TestPrompt
 from lib.base.seals import damage, manifest_in, seal_in, seal_of
 from lib.base.settings import SamplingConfig
+from lib.evaluate.evaluation import HUMAN
+from lib.evaluate.steps import RepliesManifest
 from lib.model.chat import Messages
 from lib.model.generate import Engine, Generated
 
 VERSION = 1  # of how a reply is made: raise it when the code would answer differently
-HUMAN = "human"
 
 
 class Stored(Record):
@@ -41,19 +42,6 @@ class Task:
     human: str | None = None
 
 
-def chosen(prompts: Sequence[TestPrompt], max_prompts: int | None) -> list[TestPrompt]:
-    """At most max_prompts of the prompts, by hash of the id, in their order: a larger number keeps all that a smaller one chose."""
-    ids = [prompt.tweet_id for prompt in prompts]
-    if not ids:
-        raise UserError(
-            "processed/test_prompts.jsonl holds no tweet. Build the data set with a larger test share."
-        )
-    if len(set(ids)) != len(ids):
-        raise UserError("processed/test_prompts.jsonl names a tweet twice. Run `make data` again.")
-    kept = set(sorted(ids, key=lambda tweet_id: content_hash(["max_prompts", tweet_id]))[:max_prompts])
-    return [prompt for prompt in prompts if prompt.tweet_id in kept]
-
-
 def plan(
     systems: Sequence[str],
     prompts: Sequence[TestPrompt],
@@ -61,7 +49,10 @@ def plan(
     identity_of: Mapping[str, Any],
     sampling: SamplingConfig,
 ) -> list[Task]:
-    """The tasks, tweet by tweet, systems in their order. identity_of: per system, what names its weights and server."""
+    """The tasks, tweet by tweet, systems in their order.
+
+    identity_of: per system, what names its weights and server.
+    """
     tasks = []
     for prompt in prompts:
         for system in systems:
@@ -79,7 +70,10 @@ def plan(
 def conversations(
     prompt: str, others: Mapping[str, str], examples: Mapping[str, Sequence[Pair]]
 ) -> Callable[[str, TestPrompt], Messages]:
-    """(system, tweet) -> conversation. others: another run -> the prompt it was trained with. examples: tweet_id -> few-shot pairs."""
+    """(system, tweet) -> conversation. others: another run -> the prompt it was trained with.
+
+    examples: tweet_id -> few-shot pairs.
+    """
     from lib.model.chat import messages
 
     def conversation(system: str, test: TestPrompt) -> Messages:
@@ -91,6 +85,7 @@ def conversations(
 
 
 def read_log(log: Path) -> dict[str, Stored]:
+    """key -> line; a last line cut off by a crash is not one."""
     return {stored.key: stored for stored in read_jsonl(log, Stored, torn_tail=True)} if log.exists() else {}
 
 
@@ -107,8 +102,8 @@ def answer_all(
 ) -> dict[str, Stored]:
     """Make what the log lacks, one durable line each; returns every task's reply by key.
 
-    Replies of another engine or quantization than the one at hand (a run that moved to another machine) are made anew: arms must be
-    alike. engine None: nothing is missing but human replies.
+    Replies of another engine or quantization than the one at hand (a run that moved to another machine) are
+    made anew: arms must be alike. engine None: nothing is missing but human replies.
     """
     stored = {
         key: line for key, line in read_log(log).items() if engine is None or _same_engine(line.reply, engine)
@@ -149,7 +144,10 @@ def _reply(task: Task, generated: Generated, engine: Engine, sampling: SamplingC
 
 
 def unfinished(tasks: Sequence[Task], stored: Mapping[str, Stored], batch: int) -> list[Task]:
-    """The tasks of every batch that lacks a reply. Whole batches: a row's last digits depend on the rows it is computed with."""
+    """The tasks of every batch that lacks a reply.
+
+    Whole batches: a row's last digits depend on the rows it is computed with.
+    """
     batches = [tasks[start : start + batch] for start in range(0, len(tasks), batch)]
     return [task for rows in batches if any(task.key not in stored for task in rows) for task in rows]
 
@@ -172,7 +170,9 @@ def _human(task: Task) -> Reply:
 
 
 def refuse_unlike_arms(replies: Iterable[Reply]) -> None:
-    """Raise UserError if systems differ in engine or quantization: Q4_K_M against NF4 would be measured as well as the training."""
+    """Raise UserError if systems differ in engine or quantization: Q4_K_M against NF4 would be measured as
+    well as the training.
+    """
     kinds: dict[tuple[str, str], set[str]] = {}
     for reply in replies:
         if reply.system != HUMAN:
@@ -182,33 +182,34 @@ def refuse_unlike_arms(replies: Iterable[Reply]) -> None:
             f"{'/'.join(kind)}: {', '.join(sorted(systems))}" for kind, systems in sorted(kinds.items())
         )
         raise UserError(
-            f"The systems differ in engine or quantization ({found}). Generate all of them the same way, then compare."
+            f"The systems differ in engine or quantization ({found}). Generate all of them the same way, "
+            "then compare."
         )
 
 
 def write_replies(
     folder: Path, tasks: Sequence[Task], stored: Mapping[str, Stored], fingerprint: str
-) -> dict[str, Any]:
+) -> RepliesManifest:
     """The manifest, with the hash of what follows; then replies.jsonl whole, in the order of the tasks."""
     replies = [stored[task.key].reply for task in tasks]
     refuse_unlike_arms(replies)
     content, metrics = jsonl_bytes(replies), folder / "model_metrics.json"
     systems = list(dict.fromkeys(task.system for task in tasks))
-    manifest = {
-        "fingerprint": fingerprint,
-        "files": {"replies.jsonl": seal_of(content)}
+    manifest = RepliesManifest(
+        fingerprint=fingerprint,
+        files={"replies.jsonl": seal_of(content)}
         | ({metrics.name: seal_of(metrics.read_bytes())} if metrics.is_file() else {}),
-        "n": {system: sum(task.system == system for task in tasks) for system in systems},
-        "n_empty": {
+        n={system: sum(task.system == system for task in tasks) for system in systems},
+        n_empty={
             system: sum(not reply.reply for reply in replies if reply.system == system) for system in systems
         },
-        "leaks": {
+        leaks={
             system: sum(stored[task.key].leaks for task in tasks if task.system == system)
             for system in systems
         },
-        "created_at": datetime.now(UTC).isoformat(),
-    }
-    write_json(folder / "replies.manifest.json", manifest)
+        created_at=datetime.now(UTC).isoformat(),
+    )
+    write_json(folder / "replies.manifest.json", manifest.model_dump(mode="json", exclude={"replies_sha256"}))
     write_bytes(folder / "replies.jsonl", content)  # last: make reads this file as "done"
     return manifest
 
@@ -228,7 +229,8 @@ def refuse_changed_log(
 ) -> None:
     """Raise UserError if a damaged replies.jsonl would be written again from a log that was changed as well.
 
-    before: the log when the step began. Nothing can be said where a reply was made since, or another set of replies is wanted.
+    before: the log when the step began. Nothing can be said where a reply was made since, or another set of
+    replies is wanted.
     """
     manifest, log = folder / "replies.manifest.json", folder / "work" / "replies.jsonl"
     known = seal_in(manifest, "replies.jsonl").get("sha256")
@@ -240,7 +242,8 @@ def refuse_changed_log(
         return
     if seal_of(jsonl_bytes(stored[task.key].reply for task in tasks))["sha256"] != known:
         raise UserError(
-            f"{log} was changed, and so was {folder / 'replies.jsonl'}: neither holds the replies that {manifest} was written for. "
-            f"Copy one of them back. Or delete {log} and run this again: all replies are generated anew, which costs time on the GPU, "
-            "and those that come out differently are judged again, which the judge step asks about before it costs anything."
+            f"{log} was changed, and so was {folder / 'replies.jsonl'}: neither holds the replies that "
+            f"{manifest} was written for. Copy one of them back. Or delete {log} and run this again: all "
+            "replies are generated anew, which costs time on the GPU, and those that come out differently "
+            "are judged again, which the judge step asks about before it costs anything."
         )

@@ -1,6 +1,7 @@
 """report.json of an evaluation as records: what the page, the card, compare and the list of runs read.
 
-A report of an earlier version has no `version` and may lack fields: what it does not say is None, never guessed.
+A report of an earlier version has no `version` and may lack fields: what it does not say is None, never
+guessed.
 """
 
 from pathlib import Path
@@ -22,6 +23,7 @@ from lib.evaluate.measures import (
     Position,
     Strength,
 )
+from lib.evaluate.people_records import People
 
 VERSION = 1  # of report.json; raise it when a field changes its meaning
 ADVICE = "`make eval` writes it again, for free where the verdicts are kept."
@@ -37,7 +39,7 @@ class Canaries(Record):
 
 
 class Account(Record):
-    """What a paid judge has cost so far, over all runs."""
+    """The bill of a paid judge so far, over all runs."""
 
     answers: int = 0
     batches: int = 0
@@ -105,79 +107,11 @@ class Gate(Record):
     biases: list[str] = []
 
 
-class Rater(Record):
-    """One person's answers, and the share of decisive ones that went to A: who always presses one key shows here."""
-
-    n: int = 0
-    ties: int = 0
-    first_chosen: float | None = None
-    first_ci95: Interval | None = None
-
-
-class Agreement(Record):
-    """The share of items on which two agree, and how far beyond chance."""
-
-    n: int = 0
-    n_raters: int | None = None
-    share: float | None = None
-    kappa: float | None = None
-    ci95: Interval | None = None
-
-
-class OfRaters(Agreement):
-    """The raters among themselves: pairs of raters, weighted by the items that both answered."""
-
-    n_pairs: int | None = None
-    raters: list[str] = []
-    pairs: list["OfRaters"] = []
-
-
-class OfJudge(Agreement):
-    """The people's majority and the judge; right: the share of the tweets on which both are decisive."""
-
-    n_decisive: int | None = None
-    right: float | None = None
-    right_ci95: Interval | None = None
-
-
-class Agreements(Record):
-    """Whom the raters agree with: each other, the judge. None where there is nothing to compare."""
-
-    raters: OfRaters | None = None
-    judge: OfJudge | None = None
-
-
-class Demo(Record):
-    """The demo's votes on this adapter: a hint, not evidence."""
-
-    n_votes: int = 0
-    n_other_adapters: int = 0
-    comparison: Compared | None = None
-
-
-class People(Record):
-    """What people said: human/report.json. outdated: about replies that have been generated anew since."""
-
-    run: str | None = None
-    eval: str | None = None
-    created_at: str | None = None
-    replies_sha256: str | None = None
-    n_items: int = 0
-    n_answered: int = 0
-    n_answers: int = 0
-    n_both_bad: int = 0
-    n_outdated: int = 0
-    n_rejected: int = 0
-    raters: dict[str, Rater] = {}
-    comparison: Compared | None = None
-    agreement: Agreements = Agreements()
-    demo: Demo | None = None
-    sentence: str | None = None
-    outdated: bool = False
-
-
 class Report(Record):
-    """report.json. The headline is tuned against base, tweet by tweet; the other pairs are under `comparisons`."""
+    """report.json.
+
+    The headline is tuned against base, tweet by tweet; the other pairs are under `comparisons`.
+    """
 
     version: Literal[1] | None = None
     run: str | None = None
@@ -237,8 +171,15 @@ def read_report(path: Path) -> Report:
 
 
 def _of_earlier(value: dict[str, Any]) -> dict[str, Any]:
-    """A report without a version: extra fields are dropped, the smallest effects were once a record of their own."""
-    known = {key: inner for key, inner in value.items() if key in Report.model_fields}
+    """A report without a version: extra fields are dropped, the smallest effects were once a record of their
+    own.
+    """
+    fields = Report.model_fields
+    known = {
+        key: inner
+        for key, inner in value.items()
+        if key in fields and (inner is not None or fields[key].default is None)
+    }
     if isinstance(known.get("mde"), dict):
         known["headline"] = {"mde": known["mde"]} | (known.get("headline") or {})
         known["mde"] = known["mde"].get("d")

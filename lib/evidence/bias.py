@@ -1,4 +1,6 @@
-"""What a judge may follow instead of quality: the length of the replies, and which of them it reads first."""
+"""The habits that a judge may follow instead of quality: the length of the replies, and which of them it
+reads first.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,11 @@ LENGTH_EXPLAINS = 0.9  # Somers' D of verdict and length difference: above it le
 
 @dataclass(frozen=True)
 class Positions:
-    """How the judge treated the reply shown first, counted in judged comparisons.
+    """The judge's treatment of the reply shown first, counted in judged comparisons.
 
-    decisive: comparisons that were not ties; first_wins: those that the reply shown first won. both_orders: pairs judged in both
-    orders; order_flips: those whose two verdicts contradict each other. one_order: comparisons whose swapped twin is missing.
+    decisive: comparisons that were not ties; first_wins: those that the reply shown first won. both_orders:
+    pairs judged in both orders; order_flips: those whose two verdicts contradict each other. one_order:
+    comparisons whose swapped twin is missing.
     """
 
     first_wins: int
@@ -32,14 +35,18 @@ class Positions:
 
 
 def length_control(sign: np.ndarray, longer: np.ndarray, author: np.ndarray) -> dict[str, Any]:
-    """Does the win remain at equal length? sign: (n,) of +1, 0, -1. longer: characters of a minus those of b. Shares are 0..1.
+    """Does the win remain at equal length? sign: (n,) of +1, 0, -1. longer: characters of a minus those of b.
+    Shares are 0..1.
 
-    win_rate, ci95: the regression's intercept (see _win_rate_at_equal_length). balanced_win_rate, balanced_ci95: the mean of the win
-    rates where a is the longer and where it is the shorter reply. A judge of length alone is at 0.5 in one of them: the first
-    follows a preference that grows with length, the second one that only asks which is longer.
-    correlation, correlation_p: Spearman, verdict with length difference. explained: length alone may have made the verdicts, because
-    Somers' D of the two is 0.9 or more or because length and system cannot be told apart.
-    low: what the gate reads, the smaller lower bound; at 99% where the verdicts follow length, for such a judge gets no free 2.5%.
+    win_rate, ci95: the regression's intercept (see _win_rate_at_equal_length). balanced_win_rate,
+    balanced_ci95: the mean of the win rates where a is the longer and where it is the shorter reply. A judge
+    of length alone is at 0.5 in one of them: the first follows a preference that grows with length, the
+    second one that only asks which is longer.
+    correlation, correlation_p: Spearman, verdict with length difference. explained: length alone may have
+    made the verdicts, because Somers' D of the two is 0.9 or more or because length and system cannot be told
+    apart.
+    low: what the gate reads, the smaller lower bound; at 99% where the verdicts follow length, for such a
+    judge gets no free 2.5%.
     """
     import numpy as np
     from scipy import stats
@@ -72,9 +79,11 @@ def length_control(sign: np.ndarray, longer: np.ndarray, author: np.ndarray) -> 
 def _win_rate_at_equal_length(
     won: np.ndarray, longer: np.ndarray, author: np.ndarray
 ) -> tuple[float | None, Interval, Interval, str]:
-    """Logistic regression of won (0, 0.5, 1) on tanh(length difference / its SD), not centred: the intercept is equal length.
+    """Logistic regression of won (0, 0.5, 1) on tanh(length difference / its SD), not centred: the intercept
+    is equal length.
 
-    Returns the win rate, its 95% and 99% intervals, and a note. Where length and system cannot be told apart: None, (0, 1), (0, 1).
+    Returns the win rate, its 95% and 99% intervals, and a note. Where length and system cannot be told apart:
+    None, (0, 1), (0, 1).
     """
     import numpy as np
     import statsmodels.api as sm
@@ -120,9 +129,11 @@ def _share_interval(won: np.ndarray, alpha: float) -> Interval:
 
 
 def _balanced_win_rate(won: np.ndarray, longer: np.ndarray) -> tuple[float | None, Interval, Interval]:
-    """Mean of the win rates where a is longer and where it is shorter, with 95% and 99% Newcombe intervals; equal lengths count half.
+    """Mean of the win rates where a is longer and where it is shorter, with 95% and 99% Newcombe intervals;
+    equal lengths count half.
 
-    Half the difference of a's wins when longer and b's wins when longer, plus a half. (0, 1) if one system is always the longer.
+    Half the difference of a's wins when longer and b's wins when longer, plus a half. (0, 1) if one system is
+    always the longer.
     """
     from statsmodels.stats.proportion import confint_proportions_2indep
 
@@ -140,9 +151,11 @@ def _balanced_win_rate(won: np.ndarray, longer: np.ndarray) -> tuple[float | Non
 
 
 def position_bias(positions: Positions | None) -> dict[str, Any] | None:
-    """P(first chosen) among decisive comparisons and the share of order flips, each with a Wilson interval. Shares are 0..1.
+    """P(first chosen) among decisive comparisons and the share of order flips, each with a Wilson interval.
+    Shares are 0..1.
 
-    harmless: every pair was judged in both orders (a flip is then a tie), or the interval of P(first chosen) includes 0.5.
+    harmless: every pair was judged in both orders (a flip is then a tie), or the interval of P(first chosen)
+    includes 0.5.
     """
     if positions is None:
         return None
@@ -154,7 +167,8 @@ def position_bias(positions: Positions | None) -> dict[str, Any] | None:
     )
     if not (0 <= first <= decisive and 0 <= flips <= both and positions.one_order >= 0):
         raise UserError(
-            f"Position counts contradict each other: {positions}. Count wins of the first reply among decisive comparisons."
+            f"Position counts contradict each other: {positions}. Count wins of the first reply among "
+            "decisive comparisons."
         )
     ci95 = wilson(first, decisive)
     one_order = max(positions.one_order, decisive if both == 0 else 0)
@@ -171,24 +185,28 @@ def position_bias(positions: Positions | None) -> dict[str, Any] | None:
 def named_biases(
     net_win_ci95: Interval, length: dict[str, Any], position: dict[str, Any] | None
 ) -> list[str]:
-    """What the judge follows besides the replies' quality, in words."""
+    """The habits that the judge follows besides the replies' quality, in words."""
     named = []
     if position and not position["ci95"][0] <= 0.5 <= position["ci95"][1]:
         low, high = position["ci95"]
         named.append(
-            f"position: the reply shown first won {position['first_chosen']:.0%} of {position['decisive']} decisive comparisons "
-            f"(95% CI {low:.0%} to {high:.0%}); {position['order_flips']} of {position['both_orders']} pairs changed with the order"
+            f"position: the reply shown first won {position['first_chosen']:.0%} of {position['decisive']} "
+            f"decisive comparisons (95% CI {low:.0%} to {high:.0%}); {position['order_flips']} of "
+            f"{position['both_orders']} pairs changed with the order"
         )
     if position and position["both_orders"] >= 30 and position["flip_ci95"][1] >= 0.5:
         named.append(
-            f"consistency: {position['flip_share']:.0%} of the verdicts changed with the order; a coin changes 50%"
+            f"consistency: {position['flip_share']:.0%} of the verdicts changed with the order; a coin "
+            "changes 50%"
         )
     if length["follows_length"]:
         named.append(
-            f"length: the longer reply won {length['longer_wins']:.0%} of decisive tweets (Spearman {length['correlation']:+.2f})"
+            f"length: the longer reply won {length['longer_wins']:.0%} of decisive tweets (Spearman "
+            f"{length['correlation']:+.2f})"
         )
     elif net_win_ci95[0] > 0 and (length["win_rate"] is None or length["balanced_win_rate"] is None):
         named.append(
-            f"length: the candidate is longer on {length['a_longer']:.0%} of the tweets; its win cannot be told from length"
+            f"length: the candidate is longer on {length['a_longer']:.0%} of the tweets; its win cannot be "
+            "told from length"
         )
     return named

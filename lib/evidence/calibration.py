@@ -1,4 +1,6 @@
-"""How often a judge agrees with real engagement, and what its verdicts can therefore show."""
+"""The share of real pairs on which a judge agrees with real engagement, and what its verdicts can therefore
+show.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,7 +12,8 @@ from lib.base.schema import Judgment, Preference
 from lib.evidence.intervals import wilson
 from lib.evidence.outcomes import combine, positions
 
-MIN_PAIRS = 85  # what a sign test needs to see a judge that is right 65% of the time (power 0.8); a 60% judge needs 194
+# what a sign test needs to see a judge that is right 65% of the time (power 0.8); a 60% judge needs 194
+MIN_PAIRS = 85
 MIN_TRAIN = 20  # fewer training preferences than this teach a text model nothing
 
 
@@ -19,11 +22,14 @@ def calibrate(
     verdicts: Sequence[float | None],
     train_preferences: Sequence[Preference],
 ) -> dict[str, Any]:
-    """Accuracy of a judge on real replies to one tweet, of which `chosen` was posted later and yet liked more (SHP's rule).
+    """Accuracy of a judge on real replies to one tweet, of which `chosen` was posted later and yet liked more
+    (SHP's rule).
 
-    verdicts: one per preference, > 0 where the judge prefers `chosen`; None where it gave none: counted apart, not as wrong.
-    accuracy: share right, a tie as half, with Wilson's 95% interval. baselines: the same number for rules that read no text, and for
-    a text model of the training preferences. A judge that does not beat them adds nothing.
+    verdicts: one per preference, > 0 where the judge prefers `chosen`; None where it gave none: counted
+    apart, not as wrong.
+    accuracy: share right, a tie as half, with Wilson's 95% interval. baselines: the same number for rules
+    that read no text, and for a text model of the training preferences. A judge that does not beat them adds
+    nothing.
     """
     given = [
         (pair, verdict) for pair, verdict in zip(preferences, verdicts, strict=True) if verdict is not None
@@ -45,7 +51,8 @@ def calibrate(
 def baselines(preferences: Sequence[Preference], train_preferences: Sequence[Preference]) -> dict[str, Any]:
     """name -> {accuracy, ci95, n}; the text model is None where it has too few training preferences.
 
-    "earlier" is near 0 by construction (the chosen reply was posted no earlier); it shows that the pairs are made as they should be.
+    "earlier" is near 0 by construction (the chosen reply was posted no earlier); it shows that the pairs are
+    made as they should be.
     """
     rules: dict[str, Callable[[Preference], float]] = {
         "longer": lambda pair: len(pair.chosen) - len(pair.rejected),
@@ -64,7 +71,9 @@ def baselines(preferences: Sequence[Preference], train_preferences: Sequence[Pre
 
 
 def verdicts_of(preferences: Iterable[Preference], judgments: Iterable[Judgment]) -> list[float | None]:
-    """One verdict per preference from its judgments (a = chosen_id, b = rejected_id), orders that contradict each other a tie."""
+    """One verdict per preference from its judgments (a = chosen_id, b = rejected_id), orders that contradict
+    each other a tie.
+    """
     steps = _steps(judgments)
     found: list[float | None] = []
     for pair in preferences:
@@ -74,7 +83,10 @@ def verdicts_of(preferences: Iterable[Preference], judgments: Iterable[Judgment]
 
 
 def consistency(judgments: Iterable[Judgment]) -> dict[str, Any]:
-    """How the judge treated the reply shown first, and how often repeats of one pair name the same side. None without repeats."""
+    """The judge's treatment of the reply shown first, and how often repeats of one pair name the same side.
+
+    None without repeats.
+    """
     steps = _steps(judgments)
     flat = {
         ("/".join(ids), repeat): by_order
@@ -91,7 +103,8 @@ def consistency(judgments: Iterable[Judgment]) -> dict[str, Any]:
 
 
 def true_win_rate(observed: float, accuracy: float | None) -> float | None:
-    """The win rate behind an observed one, both 0..1, if the judge errs at random: observed = p w + (1 - p)(1 - w).
+    """The win rate behind an observed one, both 0..1, if the judge errs at random: observed = p w + (1 - p)(1
+    - w).
 
     None for a judge that is no better than a coin: then no win rate means anything.
     """
@@ -125,11 +138,14 @@ def _status(result: Mapping[str, Any]) -> str:
 
 def _sentence(result: Mapping[str, Any]) -> str:
     if result["status"] == "not calibrated":
-        return f"not calibrated: {result['n']} pairs of real replies are too few to know the judge's accuracy ({MIN_PAIRS} are needed)"
+        return (
+            f"not calibrated: {result['n']} pairs of real replies are too few to know the judge's accuracy "
+            f"({MIN_PAIRS} are needed)"
+        )
     low, high = result["ci95"]
     return (
-        f"{result['status']}: agrees with real engagement in {result['accuracy']:.0%} of {result['n']} pairs of real replies "
-        f"(95% CI {low:.0%} to {high:.0%})"
+        f"{result['status']}: agrees with real engagement in {result['accuracy']:.0%} of {result['n']} "
+        f"pairs of real replies (95% CI {low:.0%} to {high:.0%})"
     )
 
 
@@ -142,7 +158,9 @@ def _can_learn(preferences: Sequence[Preference], train_preferences: Sequence[Pr
 
 
 def _tfidf(preferences: Sequence[Preference], train_preferences: Sequence[Preference]) -> list[float]:
-    """Preference of a logistic regression on TF-IDF differences (chosen minus rejected); each training pair counts both ways."""
+    """Preference of a logistic regression on TF-IDF differences (chosen minus rejected); each training pair
+    counts both ways.
+    """
     import numpy as np
     from scipy.sparse import vstack
     from sklearn.feature_extraction.text import TfidfVectorizer

@@ -1,7 +1,9 @@
-"""Does the tuned model pass? Every criterion must hold; a run too small to know says "underpowered", never "pass".
+"""Does the tuned model pass? Every criterion must hold; a run too small to know says "underpowered", never
+"pass".
 
-Mann-Whitney U, d > 0.3 and 15 points are the seed's gate; a Wilcoxon test joins because the tweets are pairs, and length and
-position because a judge can be wrong in ways that no p value sees. All criteria must hold together, so none needs a correction.
+Mann-Whitney U, d > 0.3 and 15 points are the seed's gate; a Wilcoxon test joins because the tweets are pairs,
+and length and position because a judge can be wrong in ways that no p value sees. All criteria must hold
+together, so none needs a correction.
 """
 
 from __future__ import annotations
@@ -12,20 +14,23 @@ from typing import Any, Protocol
 from lib.evidence.power import MIN_TWEETS, required_tweets
 from lib.evidence.stats import Comparison
 
-# A judge that flips a coin and never ties passes the other criteria in about 2% of runs with 200 tweets. The paired permutation
-# test, by author, holds at any correlation, share of ties and tweets per author: at this level at most 0.25% of such runs pass.
-# With 200 uncorrelated tweets it asks for d = 0.28, less than min_cohens_d does.
+# A judge that flips a coin and never ties passes the other criteria in about 2% of runs with 200 tweets. The
+# paired permutation test, by author, holds at any correlation, share of ties and tweets per author: at this
+# level at most 0.25% of such runs pass. With 200 uncorrelated tweets it asks for d = 0.28, less than
+# min_cohens_d does.
 MAX_FALSE_PASS_P = 0.005
 
 WHY_NET_WIN = (
-    "The net win rate, (wins - losses) / tweets, means the same on every scale; a relative mean changes with the scale's origin "
-    "(15% of a mean of 6 is 0.9 points, d = 0.6 at an SD of 1.5)."
+    "The net win rate, (wins - losses) / tweets, means the same on every scale; a relative mean changes "
+    "with the scale's origin (15% of a mean of 6 is 0.9 points, d = 0.6 at an SD of 1.5)."
 )
 NEXT_STEPS = {
     "perplexity": "train for fewer epochs or at a lower learning rate",
     "train_eval_gap": "stop training earlier or collect more pairs",
     "position": "judge every pair in both orders (judge.orders: both)",
-    "length_controlled": "make the systems write at similar length, or use a judge that does not follow length",
+    "length_controlled": (
+        "make the systems write at similar length, or use a judge that does not follow length"
+    ),
 }
 # More tweets do not mend these.
 NOT_ABOUT_TWEETS = ("perplexity", "train_eval_gap", "position")
@@ -51,11 +56,13 @@ def evaluate_gate(
 ) -> dict[str, Any]:
     """Judge the comparison of tuned (a) against base (b); fewshot is the same against the few-shot baseline.
 
-    perplexity: of the real replies under the tuned model. train_eval_gap: eval loss minus train loss, nats per token. None is
-    "not measured" and does not pass. Returns verdict (pass | fail | underpowered), sentence, criteria [{name, value, threshold,
-    pass, reason}], improvement (both kinds, and why the chosen one), fewshot and biases. A pass needs 100 tweets and every criterion;
-    beating few-shot is said, not required. "Underpowered": fewer than 100 tweets, or d = 0.3 would not have been seen, and
-    nothing shows that more tweets cannot help (an interval below the improvement asked for, a criterion that is not about tweets).
+    perplexity: of the real replies under the tuned model. train_eval_gap: eval loss minus train loss, nats
+    per token. None is "not measured" and does not pass. Returns verdict (pass | fail | underpowered),
+    sentence, criteria [{name, value, threshold, pass, reason}], improvement (both kinds, and why the chosen
+    one), fewshot and biases. A pass needs 100 tweets and every criterion; beating few-shot is said, not
+    required. "Underpowered": fewer than 100 tweets, or d = 0.3 would not have been seen, and nothing shows
+    that more tweets cannot help (an interval below the improvement asked for, a criterion that is not about
+    tweets).
     """
     criteria = _evidence(comparison, config) + _trust(comparison) + _model(perplexity, train_eval_gap, config)
     failed = [criterion for criterion in criteria if not criterion["pass"]]
@@ -181,7 +188,10 @@ def _against_fewshot(fewshot: Comparison | None) -> dict[str, Any]:
     beats = fewshot.ci95[0] > 0
     verb = "it beats" if beats else "it does not beat"
     low, high = fewshot.ci95
-    sentence = f"{verb} the few-shot baseline ({fewshot.net_win:+.1f} points, 95% CI {low:+.1f} to {high:+.1f}, n = {fewshot.n})"
+    sentence = (
+        f"{verb} the few-shot baseline ({fewshot.net_win:+.1f} points, 95% CI {low:+.1f} to {high:+.1f}, n "
+        f"= {fewshot.n})"
+    )
     return {"beats": beats, "net_win": fewshot.net_win, "ci95": list(fewshot.ci95), "sentence": sentence}
 
 
@@ -191,8 +201,9 @@ def _sentence(
     """The verdict with its evidence and the next step, as one sentence."""
     d, seen = (f"{x:.2f}" if x is not None else "undefined" for x in (c.cohens_d, c.mde["d"]))
     evidence = (
-        f"on {c.n} tweets {c.a} against {c.b} has {c.net_win:+.1f} net win points (95% CI {c.ci95[0]:+.1f} to {c.ci95[1]:+.1f}; "
-        f"Wilcoxon p = {c.wilcoxon_p:.2g}, d = {d}; smallest d that could have been seen {seen})"
+        f"on {c.n} tweets {c.a} against {c.b} has {c.net_win:+.1f} net win points (95% CI {c.ci95[0]:+.1f} "
+        f"to {c.ci95[1]:+.1f}; Wilcoxon p = {c.wilcoxon_p:.2g}, d = {d}; smallest d that could have been "
+        f"seen {seen})"
     )
     parts = [f"{verdict.capitalize()}: {evidence}"]
     if verdict == "fail" and c.underpowered:
@@ -209,7 +220,10 @@ def _next_step(verdict: str, c: Comparison, failed: list[dict[str, Any]], config
     if verdict == "underpowered":
         r = min(c.r or 0.0, 0.99)
         needed = math.ceil(required_tweets(config.min_cohens_d, r=r)["tweets"] * c.n / c.mde["n_effective"])
-        return f"judge about {max(needed - c.n, MIN_TWEETS - c.n, 1)} more tweets ({needed} show d = {config.min_cohens_d:g})"
+        return (
+            f"judge about {max(needed - c.n, MIN_TWEETS - c.n, 1)} more tweets ({needed} show d = "
+            f"{config.min_cohens_d:g})"
+        )
     measured = [criterion["name"] for criterion in failed if criterion["value"] is not None]
     known = [name for name in measured if name in NOT_ABOUT_TWEETS]
     missing = [

@@ -1,4 +1,6 @@
-"""Confidence intervals of a share, of the net win rate and of a mean; tweets of one author are resampled together."""
+"""Confidence intervals of a share, of the net win rate and of a mean; tweets of one author are resampled
+together.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,11 @@ def wilson(k: float, n: float) -> Interval:
 def net_win_interval(
     sign: np.ndarray, author: np.ndarray, seed: int = 17, n_resamples: int = N_RESAMPLES
 ) -> tuple[Interval, str]:
-    """95% interval of the net win rate in points, and how it was made. sign: (n,) of +1, 0, -1. author: (n,) int from 0.
+    """95% interval of the net win rate in points, and how it was made. sign: (n,) of +1, 0, -1. author: (n,)
+    int from 0.
 
-    Where a bootstrap cannot know (few authors, all verdicts the same) it is Wilson's, of the win rate with ties as half and one
+    Where a bootstrap cannot know (few authors, all verdicts the same) it is Wilson's, of the win rate with
+    ties as half and one
     vote per author: wider than needed, never zero wide.
     """
     import numpy as np
@@ -47,7 +51,9 @@ def net_win_interval(
 def mean_interval(
     difference: np.ndarray, author: np.ndarray, seed: int = 17, n_resamples: int = N_RESAMPLES
 ) -> Interval | None:
-    """95% interval of the mean score difference: BCa, Student's t for 2 to 9 authors, None without any spread."""
+    """95% interval of the mean score difference: BCa, Student's t for 2 to 9 authors, None without any
+    spread.
+    """
     import numpy as np
     from scipy import stats
 
@@ -60,7 +66,10 @@ def mean_interval(
 
 
 def _bca(values: np.ndarray, author: np.ndarray, seed: int, n_resamples: int) -> Interval | None:
-    """95% BCa interval of the mean over tweets; authors are resampled, whole, where they repeat. None where BCa is undefined."""
+    """95% BCa interval of the mean over tweets; authors are resampled, whole, where they repeat.
+
+    None where BCa is undefined.
+    """
     import numpy as np
     from scipy import stats
 
@@ -83,7 +92,8 @@ def _mean_over_tweets(sums: np.ndarray, sizes: np.ndarray, axis: int = -1) -> np
 
 
 def design_effect(values: np.ndarray, author: np.ndarray) -> float:
-    """How much tweets of one author repeat each other: the variance of the mean by author over that by tweet, at least 1.
+    """The repetition among tweets of one author: the variance of the mean by author over that by tweet,
+    at least 1.
 
     n / design effect is the number of independent tweets. A single author gives n: one independent tweet.
     """

@@ -18,10 +18,11 @@ def outcomes(
     a: str,
     b: str,
 ) -> tuple[Outcomes, list[str]]:
-    """Gather what was judged of a against b, and the ids of the tweets behind the rows, in the order of the rows.
+    """Gather what was judged of a against b, and the ids of the tweets behind the rows, in the order of the
+    rows.
 
-    replies: (tweet_id, system) -> text. authors: tweet_id -> author. A judgment without a verdict counts nowhere; a tweet
-    whose judgments all failed has no row.
+    replies: (tweet_id, system) -> text. authors: tweet_id -> author. A judgment without a verdict counts
+    nowhere; a tweet whose judgments all failed has no row.
     """
     steps: Steps = defaultdict(dict)
     scores: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -52,7 +53,10 @@ def outcomes(
 
 
 def combine(by_order: Mapping[str, float]) -> float:
-    """The step of one repeat. Two orders that name different winners are a tie: the judge followed the position, not the text."""
+    """The step of one repeat.
+
+    Two orders that name different winners are a tie: the judge followed the position, not the text.
+    """
     values = list(by_order.values())
     if len(values) == 2 and values[0] * values[1] < 0:
         return 0.0
@@ -60,7 +64,7 @@ def combine(by_order: Mapping[str, float]) -> float:
 
 
 def positions(steps: Steps) -> Positions:
-    """How often the reply shown first won, and how often the two orders contradict each other."""
+    """Counts of how often the reply shown first won, and how often the two orders contradict each other."""
     verdicts = [(order, step) for by_order in steps.values() for order, step in by_order.items() if step]
     both = [by_order for by_order in steps.values() if len(by_order) == 2]
     return Positions(

@@ -1,8 +1,9 @@
-"""How many tweets an evaluation needs, and the smallest effect that a number of tweets can show.
+"""The tweets that an evaluation needs, and the smallest effect that a number of tweets can show.
 
-Every number is a two-sided test at alpha 0.05. Rank tests get the t-test's sample size divided by 0.955, their asymptotic
-relative efficiency under normality. d is Cohen's d (pooled SD), d_z the mean difference over the SD of the differences;
-d_z = d / sqrt(2 (1 - r)) with r the correlation of the two systems' scores over tweets (Miller 2024, arXiv:2411.00640).
+Every number is a two-sided test at alpha 0.05. Rank tests get the t-test's sample size divided by 0.955,
+their asymptotic relative efficiency under normality. d is Cohen's d (pooled SD), d_z the mean difference over
+the SD of the differences; d_z = d / sqrt(2 (1 - r)) with r the correlation of the two systems' scores over
+tweets (Miller 2024, arXiv:2411.00640).
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ def _number(solved: Any) -> float:
 
 @lru_cache(maxsize=256)
 def _standard_effects(n: float) -> tuple[float, float, float]:
-    """Effects that n tweets show: d_z (Wilcoxon), d of two samples (Mann-Whitney), effect of a one-sample z test. n >= 3."""
+    """Effects that n tweets show: d_z (Wilcoxon), d of two samples (Mann-Whitney), effect of a one-sample z
+    test. n >= 3.
+    """
     from statsmodels.stats.power import NormalIndPower, TTestIndPower, TTestPower
 
     d_z = _number(TTestPower().solve_power(nobs=n * RANK_EFFICIENCY, alpha=ALPHA, power=POWER))
@@ -43,9 +46,9 @@ def smallest_effects(
 ) -> dict[str, float | None]:
     """The smallest true effects that n tweets show with power 0.8.
 
-    r: correlation of the systems' scores over tweets. ties: share of tied tweets, 0..1. sd_difference: SD of the score differences.
-    Returns d (Wilcoxon, pooled SD, at r), d_mannwhitney, d_z (Wilcoxon), net_win (points), score (score points; needs sd_difference).
-    All are None where n < 3: no test exists there.
+    r: correlation of the systems' scores over tweets. ties: share of tied tweets, 0..1. sd_difference: SD of
+    the score differences. Returns d (Wilcoxon, pooled SD, at r), d_mannwhitney, d_z (Wilcoxon), net_win
+    (points), score (score points; needs sd_difference). All are None where n < 3: no test exists there.
     """
     if n < 3:
         return dict.fromkeys(("d", "d_mannwhitney", "d_z", "net_win", "score"))
@@ -67,8 +70,8 @@ def required_tweets(
 
     r: correlation of the systems' scores over tweets, -1 < r < 1. ties: share of tied tweets, 0..1.
     Returns mannwhitney, wilcoxon, net_win (tweets each), and tweets: what the gate's two rank tests need.
-    Seeing an effect is not passing: the gate also asks for an *observed* d above its threshold, which a true d of
-    exactly that threshold reaches half the time whatever n is.
+    Seeing an effect is not passing: the gate also asks for an *observed* d above its threshold, which a true
+    d of exactly that threshold reaches half the time whatever n is.
     """
     from statsmodels.stats.power import NormalIndPower, TTestIndPower, TTestPower
 
@@ -89,7 +92,10 @@ def required_tweets(
 
 
 def required_decisive(win_rate: float, power: float = POWER) -> int:
-    """Decisive pairs that a sign test needs to tell a true win rate (0..1, not 0.5) from a coin, e.g. in calibration."""
+    """Decisive pairs that a sign test needs to tell a true win rate (0..1, not 0.5) from a coin, e.g.
+
+    in calibration.
+    """
     from statsmodels.stats.power import normal_sample_size_one_tail
 
     sd = math.sqrt(win_rate * (1 - win_rate))
@@ -99,10 +105,11 @@ def required_decisive(win_rate: float, power: float = POWER) -> int:
 
 
 def power_table(n: int) -> dict[str, Any]:
-    """What n test prompts can show: rows over the correlation r (d units) and over the share of ties (net win points).
+    """The effects that n test prompts can show: rows over the correlation r (d units) and over the share of
+    ties (net win points).
 
-    `enough` is whether n reaches both MIN_TWEETS and a smallest visible d of TARGET_D or less at r = 0.5. power_at_target is the
-    chance that the Wilcoxon test sees d = TARGET_D.
+    `enough` is whether n reaches both MIN_TWEETS and a smallest visible d of TARGET_D or less at r = 0.5.
+    power_at_target is the chance that the Wilcoxon test sees d = TARGET_D.
     """
     from statsmodels.stats.power import TTestPower
 

@@ -24,9 +24,10 @@ def bradley_terry(
 ) -> dict[str, dict[str, Any]]:
     """Strengths of more than two systems on one scale, as a logistic regression clustered by tweet.
 
-    judgments: (system a, system b, step of a over b in [-1, 1], tweet id). Returns, per system, strength (log odds against the
-    reference), ci95, win_rate against the reference and its win_rate_ci95; None for a system that always or never wins.
-    Raises UserError if the reference is unknown, the tweets are not more than the systems, or the systems are not all connected.
+    judgments: (system a, system b, step of a over b in [-1, 1], tweet id). Returns, per system, strength (log
+    odds against the reference), ci95, win_rate against the reference and its win_rate_ci95; None for a system
+    that always or never wins. Raises UserError if the reference is unknown, the tweets are not more than the
+    systems, or the systems are not all connected.
     """
     import numpy as np
     import statsmodels.api as sm
@@ -43,17 +44,20 @@ def bradley_terry(
     )
     if np.linalg.matrix_rank(design) < len(others):
         raise UserError(
-            f"The systems {', '.join(systems)} are not all connected by judgments. Judge each against {reference}."
+            f"The systems {', '.join(systems)} are not all connected by judgments. Judge each against "
+            f"{reference}."
         )
     won = (np.sign([step for _, _, step, _ in judgments]) + 1) / 2
     tweet = np.unique([tweet for *_, tweet in judgments], return_inverse=True)[1]
     if tweet.max() + 1 <= len(systems):
         raise UserError(
-            f"{len(systems)} systems need judgments on more than {len(systems)} tweets to be ranked, not {tweet.max() + 1}."
+            f"{len(systems)} systems need judgments on more than {len(systems)} tweets to be ranked, not "
+            f"{tweet.max() + 1}."
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # separation is read from the result
-        # A system that always wins has no finite strength; 20 steps find the others and stop before the numbers overflow.
+        # A system that always wins has no finite strength; 20 steps find the others and stop before the
+        # numbers overflow.
         fit = sm.GLM(won, design, family=sm.families.Binomial()).fit(
             maxiter=20, cov_type="cluster", cov_kwds={"groups": tweet}
         )
@@ -71,9 +75,11 @@ def bradley_terry(
 
 
 def equivalence(a: Sequence[float], b: Sequence[float], margin: float) -> dict[str, Any]:
-    """Is the mean of a - b inside -margin..margin? Two one-sided paired t tests, for forgetting; margin in the unit of a and b.
+    """Is the mean of a - b inside -margin..margin? Two one-sided paired t tests, for forgetting; margin in
+    the unit of a and b.
 
-    Returns n, mean_diff, ci90 (inside the margin exactly when p < 0.05), margin, p, equivalent. Raises UserError below two pairs.
+    Returns n, mean_diff, ci90 (inside the margin exactly when p < 0.05), margin, p, equivalent. Raises
+    UserError below two pairs.
     """
     import numpy as np
     from scipy import stats
@@ -101,8 +107,10 @@ def equivalence(a: Sequence[float], b: Sequence[float], margin: float) -> dict[s
 def agreement(ratings: Sequence[Sequence[Any]]) -> dict[str, Any]:
     """Agreement beyond chance: Cohen's kappa for two raters (people and judge), Fleiss' for more.
 
-    ratings: one row per item, one label per rater. Returns n, n_raters, share (items on which all agree), kappa, ci95 (two raters only).
-    kappa is None where every label is the same: chance agreement is then complete. Raises UserError on no items or ragged rows.
+    ratings: one row per item, one label per rater. Returns n, n_raters, share (items on which all agree),
+    kappa, ci95 (two raters only).
+    kappa is None where every label is the same: chance agreement is then complete. Raises UserError on no
+    items or ragged rows.
     """
     import numpy as np
     from statsmodels.stats.inter_rater import aggregate_raters, cohens_kappa, fleiss_kappa, to_table

@@ -1,26 +1,26 @@
-"""Compare two systems on the same tweets. The unit is the tweet; every statistic is a call to scipy or statsmodels.
+"""Compare two systems on the same tweets. The unit is the tweet; every statistic is a call to scipy or
+statsmodels.
 
-Pre-registered primary outcome: the net win rate, (wins - losses) / tweets in points of -100..100; ties and order disagreements
-count 0. Everything else is a check on it. Sources: Miller 2024, arXiv:2411.00640 (paired, clustered);
-Dubois et al. 2024, arXiv:2404.04475 (length control).
+Pre-registered primary outcome: the net win rate, (wins - losses) / tweets in points of -100..100; ties and
+order disagreements count 0. Everything else is a check on it. Sources: Miller 2024, arXiv:2411.00640 (paired,
+clustered); Dubois et al. 2024, arXiv:2404.04475 (length control).
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from lib.base.errors import UserError
 from lib.evidence.bias import Positions, length_control, named_biases, position_bias
+from lib.evidence.effects import effect_sizes, permutation_test, score_tests, verdict_tests, wilcoxon
 from lib.evidence.intervals import (
     N_RESAMPLES,
     Interval,
     design_effect,
     mean_interval,
     net_win_interval,
-    wilson,
 )
 from lib.evidence.power import MIN_TWEETS, TARGET_D, smallest_effects
 
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 class Outcomes:
     """One row per tweet: system a (the candidate) against system b.
 
-    step: mean verdict in [-1, 1] over both orders and repeats (+1 a much better, +0.5 a better, 0 tie or the orders disagree).
-    score_*: mean criterion score of the tweet's replies (1-10, or the offline judge's scale). chars_*: reply length, characters.
+    step: mean verdict in [-1, 1] over both orders and repeats (+1 a much better, +0.5 a better, 0 tie or the
+    orders disagree).
+    score_*: mean criterion score of the tweet's replies (1-10, or the offline judge's scale). chars_*: reply
+    length, characters.
     cluster: author of the tweet; an empty string is an unknown author and stands alone.
     positions: None only for a judge that scores each reply alone and so has no position to prefer.
     """
@@ -51,14 +53,16 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is known about a against b. None means that the number does not exist for these outcomes; `notes` says why.
+    """All that is known of a against b. None means that the number does not exist for these outcomes; `notes`
+    says why.
 
-    win_rate counts a tie as half (0..1). net_win, ci95: points, -100..100. relative_mean: % of mean_b, changes with the scale's origin.
-    mannwhitney_p, wilcoxon_p, permutation_p, cohens_d (pooled SD), hedges_g, d_z, cliffs_delta, r: scores.
+    win_rate counts a tie as half (0..1). net_win, ci95: points, -100..100. relative_mean: % of mean_b,
+    changes with the scale's origin. mannwhitney_p, wilcoxon_p, permutation_p, cohens_d (pooled SD), hedges_g,
+    d_z, cliffs_delta, r: scores.
     step_wilcoxon_p: verdict steps. sign_test_p, cluster_p: net win.
     length, position, mde: see length_control, position_bias, smallest_effects.
-    underpowered: fewer than 100 tweets, or the smallest Cohen's d that they show with power 0.8 is above 0.3 (at the observed
-    correlation, tweets of one author counted for what they are worth).
+    underpowered: fewer than 100 tweets, or the smallest Cohen's d that they show with power 0.8 is above 0.3
+    (at the observed correlation, tweets of one author counted for what they are worth).
     """
 
     a: str
@@ -107,29 +111,18 @@ class Comparison:
 def compare(outcomes: Outcomes, seed: int = 17, n_resamples: int = N_RESAMPLES) -> Comparison:
     """Test a against b, tweet by tweet. The same outcomes and seed give the same answer.
 
-    n_resamples: of the bootstrap and the permutation test. Raises UserError on no tweets, unequal lengths or values that are not numbers.
+    n_resamples: of the bootstrap and the permutation test. Raises UserError on no tweets, unequal lengths or
+    values that are not numbers.
     """
     import numpy as np
 
     step, score_a, score_b, longer, author = _checked(outcomes)
     sign, difference, n = np.sign(step), score_a - score_b, len(step)
     wins, losses = int((sign > 0).sum()), int((sign < 0).sum())
-    notes: list[str] = []
     ci95, ci_method = net_win_interval(sign, author, seed, n_resamples)
     effects = effect_sizes(score_a, score_b)
-    notes += [
-        f"{name} does not exist: the scores do not vary"
-        for name in ("cohens_d", "d_z", "r")
-        if effects[name] is None
-    ]
     mean_diff_ci95 = mean_interval(difference, author, seed, n_resamples)
-    if mean_diff_ci95 is None:
-        notes.append(
-            "the mean difference has no interval: fewer than two authors, or all differences are the same"
-        )
     mean_a, mean_b = float(score_a.mean()), float(score_b.mean())
-    if mean_b <= 0:
-        notes.append("the relative mean does not exist: the mean score of the baseline is not above 0")
     n_effective = n / max(design_effect(sign, author), design_effect(difference, author))
     sd = float(difference.std(ddof=1)) if n > 1 else None
     mde = smallest_effects(n_effective, effects["r"] or 0.0, 1 - (wins + losses) / n, sd) | {
@@ -155,7 +148,7 @@ def compare(outcomes: Outcomes, seed: int = 17, n_resamples: int = N_RESAMPLES) 
         mean_diff_ci95=mean_diff_ci95,
         relative_mean=100 * (mean_a - mean_b) / mean_b if mean_b > 0 else None,
         **score_tests(score_a, score_b),
-        step_wilcoxon_p=_wilcoxon(step, np.zeros(n)),
+        step_wilcoxon_p=wilcoxon(step, np.zeros(n)),
         permutation_p=permutation_test(difference, author, seed, n_resamples),
         **verdict_tests(sign, author),
         **effects,
@@ -164,12 +157,30 @@ def compare(outcomes: Outcomes, seed: int = 17, n_resamples: int = N_RESAMPLES) 
         biases=named_biases(ci95, length, position),
         mde=mde,
         underpowered=n < MIN_TWEETS or mde["d"] is None or mde["d"] > TARGET_D,
-        notes=notes + length["notes"],
+        notes=_missing(effects, mean_diff_ci95, mean_b) + length["notes"],
     )
 
 
+def _missing(effects: dict[str, float | None], mean_diff_ci95: Interval | None, mean_b: float) -> list[str]:
+    """Reasons for the numbers that do not exist."""
+    notes = [
+        f"{name} does not exist: the scores do not vary"
+        for name in ("cohens_d", "d_z", "r")
+        if effects[name] is None
+    ]
+    if mean_diff_ci95 is None:
+        notes.append(
+            "the mean difference has no interval: fewer than two authors, or all differences are the same"
+        )
+    if mean_b <= 0:
+        notes.append("the relative mean does not exist: the mean score of the baseline is not above 0")
+    return notes
+
+
 def _checked(outcomes: Outcomes) -> tuple[np.ndarray, ...]:
-    """step, score_a, score_b, length difference (characters) and author number, (n,) each; UserError if they cannot be compared."""
+    """step, score_a, score_b, length difference (characters) and author number, (n,) each; UserError if they
+    cannot be compared.
+    """
     import numpy as np
 
     columns = ("step", "score_a", "score_b", "chars_a", "chars_b")
@@ -177,11 +188,13 @@ def _checked(outcomes: Outcomes) -> tuple[np.ndarray, ...]:
     sizes = {name: len(column) for name, column in values.items()} | {"cluster": len(outcomes.cluster)}
     if sizes["step"] == 0:
         raise UserError(
-            f"No tweet has a verdict for {outcomes.a} against {outcomes.b}. Run the judge first, or look at its failures."
+            f"No tweet has a verdict for {outcomes.a} against {outcomes.b}. Run the judge first, or look at "
+            "its failures."
         )
     if len(set(sizes.values())) > 1:
         raise UserError(
-            f"The columns of {outcomes.a} against {outcomes.b} differ in length ({sizes}). Give one row per tweet."
+            f"The columns of {outcomes.a} against {outcomes.b} differ in length ({sizes}). Give one row per "
+            "tweet."
         )
     for name, column in values.items():
         if not np.isfinite(column).all():
@@ -194,103 +207,3 @@ def _checked(outcomes: Outcomes) -> tuple[np.ndarray, ...]:
     names = [name or f"\0{row}" for row, name in enumerate(outcomes.cluster)]
     author = np.unique(names, return_inverse=True)[1]
     return values["step"], values["score_a"], values["score_b"], values["chars_a"] - values["chars_b"], author
-
-
-def score_tests(score_a: np.ndarray, score_b: np.ndarray) -> dict[str, float]:
-    """Mann-Whitney U (the seed's gate: safe but weak on pairs), Wilcoxon signed-rank on the same scores, Cliff's delta = 2U/n^2 - 1."""
-    from scipy import stats
-
-    u, p = stats.mannwhitneyu(score_a, score_b, alternative="two-sided")
-    return {
-        "mannwhitney_p": float(p),
-        "wilcoxon_p": _wilcoxon(score_a, score_b),
-        "cliffs_delta": float(2 * u / len(score_a) ** 2 - 1),
-    }
-
-
-def _wilcoxon(a: np.ndarray, b: np.ndarray) -> float:
-    """Two-sided p with Pratt zeros (scipy's default drops ties); 1 where no pair differs."""
-    from scipy import stats
-
-    return 1.0 if (a == b).all() else float(stats.wilcoxon(a, b, zero_method="pratt").pvalue)
-
-
-def permutation_test(
-    difference: np.ndarray, author: np.ndarray, seed: int = 17, n_resamples: int = N_RESAMPLES
-) -> float:
-    """Two-sided p of no mean difference: the two systems swap places at random, all tweets of an author together.
-
-    The only test here that holds at any n, correlation, share of ties and number of tweets per author.
-    """
-    import numpy as np
-    from scipy import stats
-
-    sums = np.bincount(author, weights=difference)
-    rng = np.random.default_rng(seed)
-
-    def swapped(size: tuple[int, ...]) -> np.ndarray:
-        return sums * rng.choice([-1.0, 1.0], size=size)
-
-    # Swapping a pair flips the sign of its difference; permutation_test does the same 20 times slower.
-    return float(
-        stats.monte_carlo_test(sums, swapped, np.mean, vectorized=True, n_resamples=n_resamples).pvalue
-    )
-
-
-def verdict_tests(sign: np.ndarray, author: np.ndarray) -> dict[str, Any]:
-    """Tests of no net win. sign: (n,) of +1, 0, -1.
-
-    sign_test_p (the exact paired permutation test of the net win) and the Wilson interval: decisive tweets.
-    cluster_p: OLS with author-robust errors; None where the verdicts do not vary, or not from author to author.
-    """
-    import numpy as np
-    import statsmodels.api as sm
-    from scipy import stats
-
-    wins, losses = int((sign > 0).sum()), int((sign < 0).sum())
-    cluster_p = None
-    if np.ptp(sign) > 0 and author.max() > 0:
-        fit = sm.OLS(sign, np.ones(len(sign))).fit(
-            cov_type="cluster", cov_kwds={"groups": author}, use_t=True
-        )
-        cluster_p = float(fit.pvalues[0]) if fit.bse[0] > 1e-12 else None
-    return {
-        "sign_test_p": float(stats.binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0,
-        "cluster_p": cluster_p,
-        "decisive_win_rate": wins / (wins + losses) if wins + losses else None,
-        "decisive_ci95": wilson(wins, wins + losses),
-    }
-
-
-def effect_sizes(score_a: np.ndarray, score_b: np.ndarray) -> dict[str, float | None]:
-    """cohens_d (pooled SD: the t statistic times sqrt(2/n)), hedges_g (the same, small-sample corrected), d_z and r over tweets.
-
-    None where there is no spread to divide by; 0 where the systems are equal on every tweet.
-    """
-    import numpy as np
-    from scipy import stats
-    from statsmodels.stats.meta_analysis import effectsize_smd
-
-    n, sizes = len(score_a), dict.fromkeys(("cohens_d", "hedges_g", "d_z", "r"))
-    if (score_a == score_b).all():
-        sizes |= {"cohens_d": 0.0, "hedges_g": 0.0, "d_z": 0.0}
-    if n < 2:
-        return sizes
-    varies = {
-        "a": np.ptp(score_a) > 1e-12,
-        "b": np.ptp(score_b) > 1e-12,
-        "difference": np.ptp(score_a - score_b) > 1e-12,
-    }
-    if varies["a"] or varies["b"]:
-        g, _ = effectsize_smd(score_a.mean(), score_a.std(ddof=1), n, score_b.mean(), score_b.std(ddof=1), n)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # one of the two may be constant; the pooled SD is not
-            sizes |= {
-                "cohens_d": float(stats.ttest_ind(score_a, score_b).statistic * np.sqrt(2 / n)),
-                "hedges_g": float(g),
-            }
-    if varies["difference"]:
-        sizes["d_z"] = float(stats.ttest_rel(score_a, score_b).statistic / np.sqrt(n))
-    if varies["a"] and varies["b"]:
-        sizes["r"] = float(stats.pearsonr(score_a, score_b).statistic)
-    return sizes

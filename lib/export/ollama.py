@@ -6,7 +6,7 @@ Ollama reads no adapter of Qwen3 in safetensors files (ollama/ollama issue 11376
 from typing import Any
 
 from lib.base.settings import SamplingConfig
-from lib.model.chat import CHAT_KWARGS
+from lib.model.chat import rendered
 
 TAGS = {"Qwen/Qwen3-8B": "qwen3:8b"}  # base model -> Ollama's name of the same weights
 TURN = "<|im_start|>{role}\n{content}<|im_end|>\n"
@@ -36,6 +36,6 @@ def answer_begins(tokenizer: Any) -> str | None:
         {"role": role, "content": content}
         for role, content in (("user", "one"), ("assistant", "two"), ("user", "three"))
     ]
-    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **CHAT_KWARGS)
+    text = rendered(tokenizer, turns, is_prompt=True)
     expected = "".join(TURN.format(**turn) for turn in turns) + "<|im_start|>assistant\n"
     return text.removeprefix(expected) if text.startswith(expected) else None

@@ -14,7 +14,7 @@ from lib.base.settings import ArmConfig, SamplingConfig
 from lib.export.base_weights import n_bytes, weights_here
 from lib.export.lora import Lora
 from lib.model.openai_engine import first_candidates, refuse_equal_arms
-from lib.model.served_arm import Arm
+from lib.model.openai_server import Arm
 
 # Largest difference of a logprob that is rounding, by how the weights are held. Measured on SmolLM2-135M:
 # bf16 0.018, Q4_1 0.22; on a model of 1 M parameters in f32 7e-4.

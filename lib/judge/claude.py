@@ -1,34 +1,66 @@
-"""Claude as the judge: every comparison is asked once, live or in batches, and never again once an answer is stored.
-
-Order of what happens to an answer: intent in the ledger, request, raw answer on disk, cost in the ledger, and only then is it read.
+"""Claude as the judge: every comparison is asked once, live or in batches, and never again once an answer is
+stored.
 """
 
-import os
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lib.base.console import confirm, printable
-from lib.base.costs import budget_usd
-from lib.base.errors import UserError
-from lib.base.files import append_line, read_dicts
 from lib.base.ledger import Ledger
 from lib.base.settings import JudgeConfig
-from lib.judge.claude_batches import DONE_WITH, MAX_REQUESTS, Batches
-from lib.judge.claude_books import MAX_LOST, Books
-from lib.judge.claude_client import API_VERSION, Claude
-from lib.judge.claude_estimate import OUTPUT_TOKENS, Sizes, question
-from lib.judge.claude_failures import Rejections
-from lib.judge.claude_live import Live
-from lib.judge.comparisons import Comparison, comparison_key, judgment_of, read_judgments
+from lib.judge.canaries import canaries
+from lib.judge.claude_books import Books
+from lib.judge.claude_client import API_VERSION
+from lib.judge.claude_estimate import OUTPUT_TOKENS, TOKENS_IN
+from lib.judge.claude_round import Round
+from lib.judge.comparisons import Comparison, comparison_key
 from lib.judge.prices import price_of
-from lib.judge.rubric import SCHEMA, SYSTEM, TEMPLATE, VERSION, UnusableAnswerError, prompt, read_answer
+from lib.judge.rubric import SCHEMA, SYSTEM, TEMPLATE, VERSION
 
-BATCH_FROM = 200  # more open requests than this are worth the wait (batch: auto)
-GIVEN_UP = ("answer_lost", "rejected")  # reasons that AGAIN=1 puts aside
-MIN_BATCH = 10  # the last few that fit under the budget are asked live
+
+@dataclass(frozen=True)
+class ClaudeJudge:
+    """Claude under the judge: keys of an eval config."""
+
+    config: JudgeConfig
+    is_stand_in = False
+    is_free = False
+
+    @property
+    def title(self) -> str:
+        return self.config.model
+
+    @property
+    def name(self) -> str:
+        return self.config.model
+
+    @property
+    def identity(self) -> list[Any]:
+        return claude_identity(self.config)
+
+    @property
+    def canaries(self) -> list[Comparison]:
+        return canaries()
+
+    def ask(
+        self,
+        questions: Sequence[Comparison],
+        work: Path,
+        ledger: Ledger,
+        say: Callable[[str], None],
+        again: bool = False,
+    ) -> None:
+        judge_with_claude(questions, self.config, work, ledger, say, again=again)
+
+    def account(self, work: Path, ledger: Ledger, keys: Container[str]) -> dict[str, Any]:
+        return claude_account(work, ledger, keys)
+
+    def estimate(self, n_verdicts: int) -> dict[str, float]:
+        usage = {"input_tokens": TOKENS_IN, "output_tokens": OUTPUT_TOKENS["low"]}
+        price = price_of(self.config.model)
+        usd = {way: price.usd(usage, batch=way == "batch") for way in ("live", "batch")}
+        return {way: n_verdicts * each for way, each in usd.items()}
 
 
 def claude_identity(config: JudgeConfig) -> list[Any]:
@@ -55,14 +87,16 @@ def judge_with_claude(
     sleep: Callable[[float], None] | None = None,
     again: bool = False,
 ) -> None:
-    """Append a judgment or a failure {key, reason, detail} for every comparison to folder/judgments.jsonl and judgments.failed.jsonl.
+    """Append a judgment or a failure {key, reason, detail} for every comparison to folder/judgments.jsonl and
+    judgments.failed.jsonl.
 
-    What the budget (judge.max_usd, lowered by MAX_USD; over all runs) leaves out gets neither: the next run asks it. Raises UserError,
-    with all answers kept, where the API refuses or cannot be reached. Costs no request where everything has been answered.
+    What the budget (judge.max_usd, lowered by MAX_USD; over all runs) leaves out gets neither: the next run
+    asks it. Raises UserError, with all answers kept, where the API refuses or cannot be reached. Costs no
+    request where everything has been answered.
     again: ask once more for what was given up.
     """
     identity = claude_identity(config)
-    job = _Job(
+    job = Round(
         {comparison_key(one, identity): one for one in comparisons},
         config,
         Books(folder, ledger),
@@ -73,7 +107,8 @@ def judge_with_claude(
     )
     if n_lost := job.books.settle():
         say(
-            f"{n_lost} requests were under way when the last run ended: booked as possibly paid, each is asked once more at most"
+            f"{n_lost} requests were under way when the last run ended: booked as possibly paid, each is "
+            "asked once more at most"
         )
     try:
         job.ask()
@@ -81,242 +116,9 @@ def judge_with_claude(
         job.read()
 
 
-def failures(folder: Path) -> dict[str, str]:
-    """key -> reason, of the questions that got no verdict. The newest line of a key counts."""
-    path = folder / "judgments.failed.jsonl"
-    return {row["key"]: row["reason"] for row in read_dicts(path, torn_tail=True)} if path.exists() else {}
-
-
-@dataclass
-class _Job:
-    """One call of judge_with_claude. questions: key -> comparison, in the order in which they are asked."""
-
-    questions: dict[str, Comparison]
-    config: JudgeConfig
-    books: Books
-    folder: Path
-    say: Callable[[str], None]
-    sleep: Callable[[float], None] | None
-    again: bool = False
-
-    def __post_init__(self) -> None:
-        self.judged = set(
-            read_judgments(self.folder / "judgments.jsonl")
-        )  # answered, even where answers.jsonl was cut since
-        self.max_lost: dict[str, int] = {}  # of the questions that are asked again
-        self.failed = failures(self.folder)
-        if self.again:
-            lost = self.books.n_lost()
-            self.max_lost = {key: lost[key] + 1 for key in self.questions if self._is_given_up(key)}
-            for key in self.max_lost:
-                self.failed.pop(key, None)
-
-    # --- what there is ---------------------------------------------------------------------------------
-
-    def open(self) -> list[str]:
-        """Keys without an answer that may be asked for."""
-        lost = self.books.n_lost()
-        closed = self.books.answers.keys() | self.failed.keys() | self.judged | self._held()
-        return [
-            key
-            for key in self.questions
-            if key not in closed and lost[key] < self.max_lost.get(key, MAX_LOST)
-        ]
-
-    def _held(self) -> set[str]:
-        """Questions of which nobody knows whether they were asked: a line of the ledger is beyond reading."""
-        return (
-            set()
-            if self.again or not self.books.has_gaps()
-            else set(self.questions) - self.books.known_keys()
-        )
-
-    def _is_given_up(self, key: str) -> bool:
-        """Asked, perhaps paid for, without an answer; or refused."""
-        is_failed = self.failed.get(key) in GIVEN_UP or self.books.n_lost()[key] >= MAX_LOST
-        return is_failed and key not in self.books.answers and key not in self.judged
-
-    def params(self, key: str) -> dict[str, Any]:
-        return {
-            "model": self.config.model,
-            "max_tokens": self.config.max_tokens,
-            "system": SYSTEM,
-            "messages": [{"role": "user", "content": prompt(self.questions[key])}],
-            "output_config": {
-                "format": {"type": "json_schema", "schema": SCHEMA},
-                "effort": self.config.effort,
-            },
-        }
-
-    def read(self) -> None:
-        """Turn the stored answers into judgments and failures, in the order of the questions, each once."""
-        log, lost = self.folder / "judgments.jsonl", self.books.n_lost()
-        known = read_judgments(log)
-        for key, comparison in self.questions.items():
-            if key in known or (
-                key in self.failed and not (key in self.books.answers and self.failed[key] in GIVEN_UP)
-            ):
-                continue
-            if key in self.books.answers:
-                try:
-                    verdict = read_answer(comparison, self.books.answers[key]["raw"])
-                except UnusableAnswerError as problem:
-                    self.fail(key, problem.reason, problem.detail)
-                else:
-                    append_line(log, judgment_of(comparison, verdict, self.config.model, key))
-            elif lost[key] >= self.max_lost.get(key, MAX_LOST):
-                self.fail(key, "answer_lost", f"asked {lost[key]} times, no answer came back; possibly paid")
-
-    def fail(self, key: str, reason: str, detail: str) -> None:
-        if key not in self.failed:
-            append_line(
-                self.folder / "judgments.failed.jsonl", {"key": key, "reason": reason, "detail": detail}
-            )
-            self.failed[key] = reason
-
-    # --- what is missing -------------------------------------------------------------------------------
-
-    def ask(self) -> None:
-        if held := self._held() - self.books.answers.keys():
-            self.say(
-                f"the ledger was damaged: nobody knows whether {len(held):,} questions were paid for; they are asked only with AGAIN=1"
-            )
-        if not self.open() and not self.books.open_batches():
-            return
-        self.price = price_of(self.config.model)
-        self.cap_usd = budget_usd(self.config.max_usd, os.environ.get("MAX_USD"))
-        self.claude = Claude(self.sleep or time.sleep)
-        tweets = {key: comparison.tweet for key, comparison in self.questions.items()}
-        self.rejections = Rejections(
-            tweets, self._has_answer, lambda key, detail: self.fail(key, "rejected", detail)
-        )
-        self.batches = Batches(self.books, self.claude, self.price, self.say, self.rejections)
-        self.batches.settle(set(self.questions))
-        if not (keys := self._left()):
-            self.rejections.answered(self.rejections.waiting())
-            return
-        if warning := self.claude.check_model(self.config.model):
-            self.say(warning)
-        by_length = sorted(keys, key=lambda key: len(prompt(self.questions[key])))
-        example = self.params(by_length[len(by_length) // 2])
-        self.sizes = Sizes(self.claude.n_tokens(example), example)
-        batch = self.config.batch == "always" or (self.config.batch == "auto" and len(keys) > BATCH_FROM)
-        if self.books.spent_usd() + self._worst_usd(keys[:1], batch=False) > self.cap_usd:
-            self._say_stopped()
-            return
-        confirm(printable(self._question(keys, batch)))
-        in_budget = self._probe(keys) and (self._in_batches() if batch else self._live(self._left()))
-        self.rejections.answered(self.rejections.waiting())  # nothing spoke against it
-        if not in_budget:
-            self._say_stopped()
-
-    def _question(self, keys: Sequence[str], batch: bool) -> str:
-        n_output = self.books.mean_output_tokens(self.questions) or OUTPUT_TOKENS[self.config.effort]
-        requests = [self.params(key) for key in keys]
-        asked = question(
-            self.config.model,
-            self.price,
-            self.sizes,
-            requests,
-            n_output,
-            batch,
-            self.books.spent_usd(),
-            self.cap_usd,
-        )
-        if not (at_risk := [key for key in keys if key in self.max_lost]):
-            return asked
-        risk_usd = self._worst_usd(at_risk, batch=False)
-        return f"{len(at_risk):,} were given up before and may have been paid for already, up to ${risk_usd:.2f}.\n{asked}"
-
-    def _say_stopped(self) -> None:
-        self.say(
-            f"stopped at the budget: ${self.books.spent_usd():.2f} of ${self.cap_usd:.2f} is spent and the next request may not fit. "
-            f"{len(self.open()):,} are not judged: raise judge.max_usd (or MAX_USD) and run the same command again"
-        )
-
-    def _worst_usd(self, keys: Sequence[str], batch: bool) -> float:
-        return sum(
-            self.price.worst_usd(self.sizes.worst(self.params(key)), self.config.max_tokens, batch)
-            for key in keys
-        )
-
-    # --- in batches ------------------------------------------------------------------------------------
-
-    def _left(self) -> list[str]:
-        """Open keys without those that this process has seen end for good; those that were lost before come last.
-
-        If something keeps killing the process, no question is lost twice while another has not been asked once.
-        """
-        lost = self.books.n_lost()
-        return sorted(
-            (key for key in self.open() if self.batches.ended.get(key) not in DONE_WITH),
-            key=lambda key: lost[key],
-        )
-
-    def _probe(self, keys: Sequence[str]) -> bool:
-        """One request alone, before the first of its kind are sent by the dozen. False: it does not fit under the budget.
-
-        A batch says only at its end that the API does not take requests of this shape.
-        """
-        return self._has_answer() or self._live(keys[:1])
-
-    def _has_answer(self) -> bool:
-        return any(key in self.books.answers for key in self.questions)
-
-    def _in_batches(self) -> bool:
-        """Batch after batch until nothing is left; each as large as the budget allows in the worst case. False: it allows no more."""
-        tried: dict[str, int] = {}
-        n_before = len(self.books.answers)
-        while keys := [key for key in self._left() if tried.get(key, 0) < 2]:
-            chunk = self._chunk(keys)
-            if len(chunk) < min(MIN_BATCH, len(keys)):
-                return self._live(keys)
-            if not self.batches.run(
-                {key: self.params(key) for key in chunk}, self._worst_usd(chunk, batch=True), self.cap_usd
-            ):
-                return False
-            tried |= {key: tried.get(key, 0) + 1 for key in chunk}
-        if left := len(self._left()):
-            if len(self.books.answers) == n_before:
-                raise UserError(
-                    f"No request of two batches was answered. Run the same command again later: {left:,} are not judged yet."
-                )
-            self.say(f"{left:,} requests failed in two batches: run the same command again later")
-        return True
-
-    def _chunk(self, keys: Sequence[str]) -> list[str]:
-        """The first keys whose worst case fits under the budget together."""
-        room, chunk = self.cap_usd - self.books.spent_usd(), []
-        for key in keys[:MAX_REQUESTS]:
-            room -= self._worst_usd([key], batch=True)
-            if room < 0:
-                break
-            chunk.append(key)
-        return chunk
-
-    def _live(self, keys: Sequence[str]) -> bool:
-        def is_given_up(key: str) -> bool:
-            return self.books.n_lost()[key] >= self.max_lost.get(key, MAX_LOST)
-
-        live = Live(
-            self.books,
-            self.claude,
-            self.price,
-            self.cap_usd,
-            self.say,
-            self.rejections,
-            is_given_up,
-            self.sleep,
-        )
-        return live.ask(
-            {key: self.params(key) for key in keys},
-            {key: self._worst_usd([key], batch=False) for key in keys},
-        )
-
-
-def claude_account(folder: Path, ledger: Ledger, questions: Mapping[str, Comparison]) -> dict[str, Any]:
-    """What the judge of an evaluation has cost so far, and how many of these questions were asked twice because an answer was lost."""
+def claude_account(folder: Path, ledger: Ledger, keys: Container[str]) -> dict[str, Any]:
+    """The bill: what the judge of an evaluation has cost so far, and how many of these questions were asked
+    twice because an answer was lost.
+    """
     books = Books(folder, ledger)
-    return books.account() | {
-        "asked_again": sum(n > 0 for key, n in books.n_lost().items() if key in questions)
-    }
+    return books.account() | {"asked_again": sum(n > 0 for key, n in books.n_lost().items() if key in keys)}

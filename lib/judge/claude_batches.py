@@ -1,8 +1,9 @@
 """Message Batches: half the price, done within a day. Never two batches for the same requests.
 
-The requests are on disk before the batch is created, its id before it is waited for. Where the answer to the creation was lost, the
-provider's list is searched for a batch that was not there before and holds as many requests; its results must then carry our custom_ids.
-(The API does not tell a batch's custom_ids before it has ended.)
+The requests are on disk before the batch is created, its id before it is waited for. Where the answer to the
+creation was lost, the provider's list is searched for a batch that was not there before and holds as many
+requests; its results must then carry our custom_ids. (The API does not tell a batch's custom_ids before it
+has ended.)
 """
 
 from collections import Counter
@@ -48,13 +49,19 @@ class Batches:
         ] = {}  # key -> how its request last ended in this process, where it gave no answer
 
     def settle(self, wanted: set[str]) -> None:
-        """Finish what an earlier process left open. A batch for other questions is booked if it has ended and left alone if not."""
+        """Finish what an earlier process left open.
+
+        A batch for other questions is booked if it has ended and left alone if not.
+        """
         self._wanted = wanted
         for batch in self.books.open_batches():
             self._finish(batch, wait=bool(wanted & set(batch.keys)) or batch.n_requests != len(batch.keys))
 
     def run(self, requests: Mapping[str, Mapping[str, Any]], worst_usd: float, cap_usd: float) -> bool:
-        """Create one batch (key -> params) and wait for its results. worst_usd: of all of it. False: it does not fit under the cap."""
+        """Create one batch (key -> params) and wait for its results. worst_usd: of all of it.
+
+        False: it does not fit under the cap.
+        """
         unit = self.books.name_batch(list(requests), [batch.id for batch in self.claude.batches()])
         body = [{"custom_id": custom_id(key), "params": params} for key, params in requests.items()]
         for attempt in range(IN_A_ROW):
@@ -70,7 +77,8 @@ class Batches:
                 break
             self.claude.sleep(wait_s(attempt, problem))
         raise UserError(
-            f"The batch could not be created ({problem}). Run the same command again later: what has been judged is kept."
+            f"The batch could not be created ({problem}). Run the same command again later: what has been "
+            "judged is kept."
         )
 
     def _create(self, unit: str, body: Sequence[Mapping[str, Any]]) -> Exception | None:
@@ -81,11 +89,13 @@ class Batches:
             self.books.refused(unit, str(problem))
             if isinstance(problem, RejectedError):
                 raise UserError(
-                    f"{problem} If it is one request's fault, set judge.batch: never: that one is then left out."
+                    f"{problem} If it is one request's fault, set judge.batch: never: that one is then left "
+                    "out."
                 ) from problem
             raise
         except (NotTakenError, AnswerLostError) as problem:
-            # Unlike a message, a batch goes on without its creator: whoever said 500 may have created it before.
+            # Unlike a message, a batch goes on without its creator: whoever said 500 may have created it
+            # before.
             never_arrived = isinstance(problem, NotTakenError) and problem.status in (None, 429)
             found = None if never_arrived else self._look_for(unit, problem)
             if found is None:
@@ -114,7 +124,7 @@ class Batches:
         return None
 
     def _holds(self, batch_id: str, batch: OpenBatch) -> bool:
-        """Whether an ended batch answers our requests."""
+        """True if an ended batch answers our requests."""
         expected = self._key_of(batch)
         return self.claude.free(
             lambda: any(name in expected for name, _, _ in self.claude.results(batch_id)), wait_for_it=True
@@ -141,7 +151,8 @@ class Batches:
             )
         elif getattr(state, "archived_at", None):
             self._say(
-                f"warning: the results of batch {batch.id} are no longer available; its requests count as paid"
+                f"warning: the results of batch {batch.id} are no longer available; its requests count as "
+                "paid"
             )
             self.books.lost(batch.unit, "results archived")
         elif batch.adopted and not self._holds(str(batch.id), batch):
@@ -165,17 +176,22 @@ class Batches:
                 return None
             if waited >= LONGEST_WAIT_S:
                 raise UserError(
-                    f"Batch {batch.id} has not ended after a day. Run the same command again later: it goes on waiting for it."
+                    f"Batch {batch.id} has not ended after a day. Run the same command again later: it goes "
+                    "on waiting for it."
                 )
             if not waited:
                 self._say(
-                    f"batch {batch.id} of {batch.n_requests:,} requests is in progress; Ctrl-C is safe, the same command waits on"
+                    f"batch {batch.id} of {batch.n_requests:,} requests is in progress; Ctrl-C is safe, the "
+                    "same command waits on"
                 )
             self.claude.sleep(pause)
             waited, pause = waited + pause, min(pause * 1.5, LONGEST_POLL_S)
 
     def _collect(self, batch: OpenBatch) -> None:
-        """Store every answer, then book the batch with what they cost. Read again after a crash, it adds only what is missing."""
+        """Store every answer, then book the batch with what they cost.
+
+        Read again after a crash, it adds only what is missing.
+        """
         key_of = self._key_of(batch)
         ended: dict[str, str] = {}
         rejected: dict[str, str] = {}
@@ -221,7 +237,9 @@ class Batches:
 
 
 def custom_id(key: str) -> str:
-    """What the provider knows a request by: found again from the content of the question (at most 64 characters)."""
+    """The name by which the provider knows a request: found again from the content of the question (at most
+    64 characters).
+    """
     return f"judge-{key[:48]}"
 
 

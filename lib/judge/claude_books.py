@@ -1,7 +1,10 @@
-"""What was asked of Claude, what came back and what it cost: the ledger and the stored answers, always in step.
+"""The books on Claude: what was asked, what came back and what it cost: the ledger and the stored answers,
+always in step.
 
-A live request is one unit of the ledger: intent, then its answer is stored, then done(usd). A batch is one unit, started(id) between.
-An intent without an answer may have been paid for: it is booked with the most it can have cost, and counted as lost.
+A live request is one unit of the ledger: intent, then its answer is stored, then done(usd). A batch is one
+unit, started(id) between.
+An intent without an answer may have been paid for: it is booked with the most it can have cost, and counted
+as lost.
 """
 
 import json
@@ -15,8 +18,9 @@ from typing import Any
 
 from lib.base.errors import UserError
 from lib.base.files import append_line, read_dicts
-from lib.base.ledger import BATCH, JUDGE, Entry, Ledger, State
+from lib.base.ledger import BATCH, Entry, Ledger, State
 from lib.base.strict_json import repair_advice
+from lib.judge.claude_units import Units
 from lib.judge.prices import Price, is_usage, n_input_tokens
 
 NEW = timedelta(hours=1)
@@ -25,6 +29,8 @@ MAX_LOST = 2  # an answer that was lost is asked for once more, ever
 
 @dataclass(frozen=True)
 class OpenBatch:
+    """A batch that was begun and is not booked yet."""
+
     unit: str
     id: str | None  # None: created or not, its answer was lost
     keys: list[str]
@@ -36,7 +42,10 @@ class OpenBatch:
 
 
 class Books:
-    """One evaluation's answers (folder/answers.jsonl), batches (folder/batches.jsonl) and ledger. Safe for many threads of one process."""
+    """One evaluation's answers (folder/answers.jsonl), batches (folder/batches.jsonl) and ledger.
+
+    Safe for many threads of one process.
+    """
 
     def __init__(self, folder: Path, ledger: Ledger) -> None:
         self.folder, self.ledger = folder, ledger
@@ -44,13 +53,14 @@ class Books:
         self.answers = {row["key"]: row for row in _rows(folder / "answers.jsonl")}
         self._sets = {row["unit"]: row for row in _rows(folder / "batches.jsonl")}
         self._in_flight: set[str] = set()
-        entries = [entry for entry in ledger.entries() if entry.kind == JUDGE]
-        self._latest = {entry.key: entry for entry in entries}
-        self._intents = {entry.key: entry for entry in entries if entry.state == "intent"}
-        self._spent_usd = sum(map(self._usd_of, self._latest.values()))
+        self._units = Units(ledger)
+        self._latest = self._units.latest
 
     def settle(self) -> int:
-        """Close what a killed process left open, from what is on disk. Returns how many live answers were lost."""
+        """Close what a killed process left open, from what is on disk.
+
+        Returns how many live answers were lost.
+        """
         n_lost = 0
         by_unit = {row["unit"]: row for row in self.answers.values()}
         for unit, entry in list(self._latest.items()):
@@ -67,10 +77,13 @@ class Books:
 
     def spent_usd(self) -> float:
         """Dollars of finished units, and the worst case of the others."""
-        return self._spent_usd
+        return self._units.spent_usd
 
     def begin(self, unit: str, worst_usd: float, cap_usd: float, **note: Any) -> bool:
-        """Write the intent, once its worst case fits under the cap beside what is spent and under way. False: it cannot fit."""
+        """Write the intent, once its worst case fits under the cap beside what is spent and under way.
+
+        False: it cannot fit.
+        """
         with self._room:
             while self.spent_usd() + worst_usd > cap_usd + 1e-9:
                 if not self._in_flight:
@@ -86,11 +99,13 @@ class Books:
 
     def lost(self, unit: str, reason: str, **note: Any) -> None:
         """Perhaps paid: booked with the worst case."""
-        worst_usd = self._intent(unit).note["worst_usd"]
+        worst_usd = self._units.intent(unit).note["worst_usd"]
         self._close("done", unit, usd=worst_usd, note={"possibly_paid": True, "reason": reason[:300], **note})
 
     def n_lost(self) -> Counter[str]:
-        """key -> answers that were lost on their way, live ones and those of batches that can no longer be read."""
+        """key -> answers that were lost on their way, live ones and those of batches that can no longer be
+        read.
+        """
         counts: Counter[str] = Counter()
         for unit, entry in self._latest.items():
             if entry.note.get("possibly_paid"):
@@ -105,11 +120,11 @@ class Books:
         return in_batches | {_key_of(unit) for unit in self._latest if not unit.startswith(BATCH)}
 
     def has_gaps(self) -> bool:
-        """Whether `make repair` found lines in the ledger that nothing else explains."""
+        """True where `make repair` found lines in the ledger that nothing else explains."""
         return any(entry.note.get("unknown") for entry in self._latest.values())
 
     def new_unit(self, key: str) -> str:
-        """The ledger's name of the next live request for key: a unit that was paid for is never written over."""
+        """The name of the next live request for key: a unit that was paid for is never written over."""
         n = 1
         while (entry := self._latest.get(f"{key}-{n}")) and entry.state == "done":
             n += 1
@@ -121,7 +136,10 @@ class Books:
         self._close("done", unit, usd=usd)
 
     def store(self, key: str, unit: str, raw: str, price: Price, worst_usd: float, batch: bool) -> float:
-        """Store an answer once, before anybody reads it. Returns its dollars; the worst case where it does not say what was billed."""
+        """Store an answer once, before anybody reads it.
+
+        Returns its dollars; the worst case where it does not say what was billed.
+        """
         message = json.loads(raw)
         usage = message.get("usage")
         usd = price.usd(usage, batch) if is_usage(usage) else worst_usd
@@ -154,13 +172,14 @@ class Books:
                 if unit not in self._sets:
                     path = self.folder / "batches.jsonl"
                     raise UserError(
-                        f"{path} does not name {unit}, which {self.ledger.path} says is under way. {repair_advice(path)}"
+                        f"{path} does not name {unit}, which {self.ledger.path} says is under way. "
+                        f"{repair_advice(path)}"
                     )
                 found.append(self._open_batch(unit, entry))
         return found
 
     def _open_batch(self, unit: str, entry: Entry) -> OpenBatch:
-        row, note = self._sets[unit], self._intent(unit).note
+        row, note = self._sets[unit], self._units.intent(unit).note
         return OpenBatch(
             unit,
             entry.id,
@@ -174,9 +193,8 @@ class Books:
 
     def name_batch(self, keys: list[str], others: list[str]) -> str:
         """A new unit for these requests; which they are is on disk before anything is sent."""
-        unit = (
-            f"{BATCH}{len(self._sets.keys() | {unit for unit in self._latest if unit.startswith(BATCH)}) + 1}"
-        )
+        known = self._sets.keys() | {unit for unit in self._latest if unit.startswith(BATCH)}
+        unit = f"{BATCH}{len(known) + 1}"
         row = {"unit": unit, "keys": keys, "others": others}
         append_line(self.folder / "batches.jsonl", row)
         self._sets[unit] = row
@@ -190,7 +208,7 @@ class Books:
 
     def not_ours(self, batch: OpenBatch) -> None:
         """An adopted batch turned out to hold other requests: look for the right one again."""
-        intent = self._intent(batch.unit).note
+        intent = self._units.intent(batch.unit).note
         note = {**intent, "not_ours": [*intent.get("not_ours", []), batch.id]}
         self._book("intent", batch.unit, note=note)
 
@@ -201,7 +219,7 @@ class Books:
     # --- the account -----------------------------------------------------------------------------------
 
     def account(self) -> dict[str, Any]:
-        """What this evaluation's judge has cost so far, over all runs and judges."""
+        """The bill: what this evaluation's judge has cost so far, over all runs and judges."""
         doubtful = [entry for entry in self._latest.values() if entry.note.get("possibly_paid")]
         usages = [row["usage"] for row in self.answers.values() if is_usage(row["usage"])]
         return {
@@ -231,27 +249,7 @@ class Books:
 
     def _book(self, state: State, unit: str, **fields: Any) -> None:
         with self._room:
-            self._learn(self.ledger.append(state, unit, JUDGE, **fields))
-
-    def _learn(self, entry: Entry) -> None:
-        self._spent_usd -= self._usd_of(self._latest.get(entry.key))
-        self._latest[entry.key] = entry
-        if entry.state == "intent":
-            self._intents[entry.key] = entry
-        self._spent_usd += self._usd_of(entry)
-
-    def _usd_of(self, entry: Entry | None) -> float:
-        """What a unit has cost, or may cost at most while it is open."""
-        if entry is None or entry.state in ("done", "failed"):
-            return (entry and entry.usd) or 0.0
-        return float(self._intent(entry.key).note["worst_usd"])
-
-    def _intent(self, unit: str) -> Entry:
-        if unit not in self._intents:
-            raise UserError(
-                f"{self.ledger.path} does not say how {unit} began. {repair_advice(self.ledger.path)}"
-            )
-        return self._intents[unit]
+            self._units.book(state, unit, **fields)
 
 
 def _key_of(unit: str) -> str:

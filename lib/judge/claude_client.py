@@ -1,6 +1,7 @@
 """The Messages API: one POST for one call, and what every failure means for the bill.
 
-The SDK's own retries are off: the API has no idempotency key, so a second POST may be a second answer to pay for.
+The SDK's own retries are off: the API has no idempotency key, so a second POST may be a second answer to pay
+for.
 """
 
 import json
@@ -30,13 +31,15 @@ class Claude:
         key = os.environ.get("ANTHROPIC_API_KEY", "").strip()
         if not key:
             raise UserError(
-                "ANTHROPIC_API_KEY is not set. Copy .env.example to .env and paste the key from platform.claude.com."
+                "ANTHROPIC_API_KEY is not set. Copy .env.example to .env and paste the key from "
+                "platform.claude.com."
             )
         if not key.isascii() or not key.isprintable():
             raise UserError("ANTHROPIC_API_KEY holds characters that no key has. Paste it again.")
         import anthropic
 
-        # Two attempts of one call must never happen behind our back; the version is part of the judge's identity.
+        # Two attempts of one call must never happen behind our back; the version is part of the judge's
+        # identity.
         headers = {"anthropic-version": API_VERSION}
         http = anthropic.DefaultHttpxClient(timeout=TIMEOUT_S, event_hooks={"response": [_bound_reading]})
         self._client = anthropic.Anthropic(
@@ -62,7 +65,10 @@ class Claude:
         return n if isinstance(n, int) and n > 0 else None
 
     def check_model(self, model: str) -> str | None:
-        """A warning, or None. Raises UserError for a model that is unknown or retired, with those that can be had."""
+        """A warning, or None.
+
+        Raises UserError for a model that is unknown or retired, with those that can be had.
+        """
         found = self._free_or_none(lambda: self._client.models.retrieve(model), tolerated=(404,))
         if found is None:
             raise UserError(f"judge.model: the API does not know {model}. {self._alternatives()}")
@@ -71,7 +77,10 @@ class Claude:
         if lifecycle == "retired":
             raise UserError(f"judge.model: {model} is retired. {self._alternatives()}")
         if lifecycle == "deprecated":
-            return f"warning: {model} is deprecated{when}: a later evaluation will need another judge and cannot be compared with this one"
+            return (
+                f"warning: {model} is deprecated{when}: a later evaluation will need another judge and "
+                "cannot be compared with this one"
+            )
         return None
 
     def _alternatives(self) -> str:
@@ -88,7 +97,10 @@ class Claude:
     # --- batches ---------------------------------------------------------------------------------------
 
     def create_batch(self, requests: Sequence[Mapping[str, Any]]) -> str:
-        """The id of a new batch. Raises NotTakenError, AnswerLostError (it may exist: look for it) or UserError."""
+        """The id of a new batch.
+
+        Raises NotTakenError, AnswerLostError (it may exist: look for it) or UserError.
+        """
         batch = self._call(lambda: self._client.messages.batches.create(requests=list(requests)))
         _refuse_page(batch)
         if not isinstance(getattr(batch, "id", None), str):
@@ -96,7 +108,10 @@ class Claude:
         return batch.id
 
     def batch(self, batch_id: str, is_new: bool) -> Any:
-        """Its state; one that was just created may not be known everywhere yet. Raises UserError where it cannot be read."""
+        """Its state; one that was just created may not be known everywhere yet.
+
+        Raises UserError where it cannot be read.
+        """
 
         def read() -> Any:
             state = self._client.messages.batches.retrieve(batch_id)
@@ -121,11 +136,13 @@ class Claude:
         return sorted(found, key=lambda batch: str(batch.created_at))
 
     def results(self, batch_id: str) -> Iterator[tuple[str, str, str]]:
-        """(custom_id, type, text): text is the answer of a succeeded request as it came, else what went wrong. Any order.
+        """(custom_id, type, text): text is the answer of a succeeded request as it came, else what went
+        wrong. Any order.
 
         One reading; raises NotTakenError or AnswerLostError where it breaks off: read it again, it is free.
         """
-        # Not at the batch's results_url: that names the provider's own host, whatever address this key is meant for.
+        # Not at the batch's results_url: that names the provider's own host, whatever address this key is
+        # meant for.
         path = f"/v1/messages/batches/{quote(batch_id, safe='')}/results"
         text = self._call(lambda: self._client.get(path, cast_to=str))
         for line in filter(str.strip, text.split("\n")):
@@ -150,7 +167,8 @@ class Claude:
             if attempt + 1 < ATTEMPTS:
                 self.sleep(wait_s(attempt, problem))
         raise UserError(
-            f"The Messages API could not be reached ({problem}). Nothing is lost: run the same command again later."
+            f"The Messages API could not be reached ({problem}). Nothing is lost: run the same command "
+            "again later."
         )
 
     def _free_or_none(self, call: Callable[[], T], tolerated: Sequence[int]) -> T | None:
@@ -190,7 +208,9 @@ def _bound_reading(response: Any) -> None:
 
 
 def _refuse_page(answer: Any) -> None:
-    """Raises NotTakenError for a web page or an error object under status 200: a proxy answered, the API has not seen the request."""
+    """Raises NotTakenError for a web page or an error object under status 200: a proxy answered, the API has
+    not seen the request.
+    """
     if (isinstance(answer, str) and answer.lstrip().startswith("<")) or getattr(
         answer, "type", None
     ) == "error":

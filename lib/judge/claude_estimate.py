@@ -1,4 +1,4 @@
-"""What a judging job will cost, in words, before it starts."""
+"""The estimate of what a judging job will cost, in words, before it starts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Any
 from lib.base.files import to_json
 from lib.judge.prices import CHECKED_ON, Price
 
+TOKENS_IN = 1100  # of one question, for a plan: the judge step counts before it asks
 OUTPUT_TOKENS = {
     "low": 500,
     "medium": 1000,
@@ -30,11 +31,14 @@ class Sizes:
         )
 
     def worst(self, params: Mapping[str, Any]) -> float:
-        """A token is at least one byte: the counted example holds the fixed part, the bytes of the question bound the rest."""
+        """A token is at least one byte: the counted example holds the fixed part, the bytes of the question
+        bound the rest.
+        """
         return self.counted + n_bytes(params["messages"][0]) if self.counted else 500 + n_bytes(params)
 
 
 def n_bytes(value: Mapping[str, Any]) -> int:
+    """Of its JSON."""
     return len(to_json(dict(value)).encode())
 
 
@@ -48,7 +52,7 @@ def question(
     spent_usd: float,
     cap_usd: float,
 ) -> str:
-    """What is left to ask, its tokens, its price and the budget, as a question."""
+    """The rest of the questions, their tokens, its price and the budget, as a question."""
     n_input = [sizes.expected(params) for params in requests]
     expected = sum(price.usd({"input_tokens": n, "output_tokens": n_output}, batch) for n in n_input)
     worst = sum(price.worst_usd(sizes.worst(params), params["max_tokens"], batch) for params in requests)
@@ -63,8 +67,14 @@ def question(
     return "\n".join(
         [
             f"{model}: {len(requests):,} requests {'in batches at half price' if batch else 'live'}",
-            f"  price     ${price.input * factor:g} in, ${price.output * factor:g} out per million tokens (checked on {CHECKED_ON})",
-            f"  tokens    about {sum(n_input) / len(n_input):,.0f} in ({source}), {n_output:,.0f} out each (estimate)",
+            (
+                f"  price     ${price.input * factor:g} in, ${price.output * factor:g} out per million "
+                f"tokens (checked on {CHECKED_ON})"
+            ),
+            (
+                f"  tokens    about {sum(n_input) / len(n_input):,.0f} in ({source}), {n_output:,.0f} out "
+                "each (estimate)"
+            ),
             f"  expected  ${expected:.2f}, at most ${min(worst, left):.2f}{stops}",
             f"  spent     ${spent_usd:.2f} of the ${cap_usd:.2f} that judging this evaluation may cost",
             "Start?",

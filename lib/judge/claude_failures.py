@@ -1,6 +1,8 @@
-"""What a failed call of the Messages API means for the bill: not taken, perhaps paid for, or a mistake that a person can mend.
+"""Failed calls of the Messages API, and what each means for the bill: not taken, perhaps paid for, or a
+mistake that a person can mend.
 
-An error that came back whole is an answer: nothing is billed for it. Only where the connection broke does nobody know.
+An error that came back whole is an answer: nothing is billed for it. Only where the connection broke does
+nobody know.
 """
 
 import email.utils
@@ -42,9 +44,11 @@ class RejectedError(UserError):
 
 
 class Rejections:
-    """Requests that are refused one by one, held back until a later request is answered: an account without credit refuses all.
+    """Requests that are refused one by one, held back until a later request is answered: an account without
+    credit refuses all.
 
-    tweet_of: key -> tweet; one hostile tweet is in many requests. record: (key, detail) of a request that will never be taken.
+    tweet_of: key -> tweet; one hostile tweet is in many requests. record: (key, detail) of a request that
+    will never be taken.
     """
 
     def __init__(
@@ -55,7 +59,9 @@ class Rejections:
         self._lock = threading.Lock()
 
     def add(self, key: str, problem: RejectedError) -> None:
-        """Raises the problem where no request of this shape has ever been taken, or too many are refused in a row."""
+        """Raises the problem where no request of this shape has ever been taken, or too many are refused in a
+        row.
+        """
         with self._lock:
             self._waiting[key] = str(problem)
             if (
@@ -66,12 +72,16 @@ class Rejections:
                 raise problem
 
     def waiting(self) -> list[str]:
-        """The keys that are refused so far: to be taken before a request is sent, and given back once it is answered."""
+        """The keys that are refused so far: to be taken before a request is sent, and given back once it is
+        answered.
+        """
         with self._lock:
             return list(self._waiting)
 
     def answered(self, before: Iterable[str]) -> None:
-        """Another request was sent after these were refused, and was taken: they are refused for what is in them."""
+        """Another request was sent after these were refused, and was taken: they are refused for what is in
+        them.
+        """
         with self._lock:
             for key in before:
                 if key in self._waiting:
@@ -117,8 +127,14 @@ def _status_problem(error: Any, key: str) -> Exception:
         400: "The request was refused. Check judge.model, judge.effort and judge.max_tokens.",
         401: "Check ANTHROPIC_API_KEY in .env: it is wrong, or was revoked.",
         402: "Add credit at platform.claude.com, then run the same command again.",
-        403: "This ANTHROPIC_API_KEY may not do that: check its workspace and permissions at platform.claude.com.",
-        404: "Check judge.model and ANTHROPIC_BASE_URL; a batch can only be read with a key of the workspace that created it.",
+        403: (
+            "This ANTHROPIC_API_KEY may not do that: check its workspace and permissions at "
+            "platform.claude.com."
+        ),
+        404: (
+            "Check judge.model and ANTHROPIC_BASE_URL; a batch can only be read with a key of the "
+            "workspace that created it."
+        ),
     }.get(status, "Check the judge's settings in the eval config.")
     kind = RejectedError if status in OF_ONE_REQUEST else UserError
     return kind(
@@ -127,7 +143,9 @@ def _status_problem(error: Any, key: str) -> Exception:
 
 
 def wait_s(attempt: int, problem: Exception | None = None) -> float:
-    """Seconds before attempt + 2: what the server asked for, else 1, 2, 4 ...; up to a quarter more, so that not all come at once."""
+    """Seconds before attempt + 2: what the server asked for, else 1, 2, 4 ...; up to a quarter more, so that
+    not all come at once.
+    """
     asked = getattr(problem, "retry_after", None)
     return min(2.0**attempt if asked is None else asked, MAX_WAIT_S) * (1 + random.random() / 4)
 

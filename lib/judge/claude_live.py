@@ -1,4 +1,6 @@
-"""Live requests, a few at a time, each under the budget before it is sent; one at a time while the API takes none."""
+"""Live requests, a few at a time, each under the budget before it is sent; one at a time while the API takes
+none.
+"""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -25,7 +27,8 @@ PROGRESS_EVERY = 50
 class Live:
     """Live requests under one cap.
 
-    is_given_up: key -> lost so often that it is not asked again. sleep: None for a wait that a stop cuts short.
+    is_given_up: key -> lost so often that it is not asked again. sleep: None for a wait that a stop cuts
+    short.
     """
 
     def __init__(
@@ -53,9 +56,11 @@ class Live:
         self._failing: set[str] = set()  # keys that were not taken since the last answer
 
     def ask(self, requests: Mapping[str, Mapping[str, Any]], worst_usd: Mapping[str, float]) -> bool:
-        """Ask for all (key -> params), WORKERS at a time; for what was lost on its way once more at the end. False: stopped at the budget.
+        """Ask for all (key -> params), WORKERS at a time; for what was lost on its way once more at the end.
+        False: stopped at the budget.
 
-        The first failure that is not one request's own stops all and is raised; answers under way are waited for and kept.
+        The first failure that is not one request's own stops all and is raised; answers under way are waited
+        for and kept.
         """
         self._lost.clear()
         in_budget = self._ask(requests, worst_usd)
@@ -94,7 +99,10 @@ class Live:
         return in_budget
 
     def _one(self, key: str, params: Mapping[str, Any], worst_usd: float) -> bool:
-        """Ask for one answer until it is stored, given up or put off. False: it does not fit under the budget."""
+        """Ask for one answer until it is stored, given up or put off.
+
+        False: it does not fit under the budget.
+        """
         n_tries = 0
         while n_tries < IN_A_ROW:
             with self._alone:
@@ -118,7 +126,10 @@ class Live:
         return True
 
     def _try(self, key: str, params: Mapping[str, Any], worst_usd: float) -> bool | Exception:
-        """One request. True: nothing is left to do for it. False: it does not fit under the budget. Else why it may be asked again."""
+        """One request. True: nothing is left to do for it. False: it does not fit under the budget.
+
+        Else why it may be asked again.
+        """
         unit = self.books.new_unit(key)
         if not self.books.begin(unit, worst_usd, self.cap_usd):
             return False
@@ -133,7 +144,8 @@ class Live:
         except AnswerLostError as error:
             self.books.lost(unit, str(error))
             self._count_lost(key, error)
-            return True  # once more, but not before the others were asked: in an outage it would only be lost twice
+            # once more, but not before the others were asked: in an outage it would only be lost twice
+            return True
         except UserError as error:
             self.books.refused(unit, str(error))
             if not isinstance(error, RejectedError):
@@ -148,7 +160,9 @@ class Live:
         return True
 
     def _count_lost(self, key: str, problem: Exception) -> None:
-        """Every lost answer may have been paid for, so those of requests that ran side by side count one by one."""
+        """Every lost answer may have been paid for, so those of requests that ran side by side count one by
+        one.
+        """
         self.say(f"an answer was lost ({problem}): booked as possibly paid, asked once more at most")
         with self._guard:
             self._lost.add(key)
@@ -157,12 +171,15 @@ class Live:
                 return
             self._stop.set()
         raise UserError(
-            f"{IN_A_ROW} answers in a row were lost on their way ({problem}) and may have been paid for. Check the network, then run "
-            "the same command again: what has been judged is kept."
+            f"{IN_A_ROW} answers in a row were lost on their way ({problem}) and may have been paid for. "
+            "Check the network, then run the same command again: what has been judged is kept."
         )
 
     def _put_off(self, problem: Exception) -> None:
-        """One request fails again and again. Raises UserError unless others are answered: then it waits for the next run."""
+        """One request fails again and again.
+
+        Raises UserError unless others are answered: then it waits for the next run.
+        """
         if self._n_answered and len(self._failing) <= 1:
             self._n_put_off += 1
             self.say(
@@ -171,6 +188,6 @@ class Live:
             return
         self._stop.set()
         raise UserError(
-            f"The Messages API took no request in {IN_A_ROW} attempts ({problem}). Nothing was paid for them, and what has been judged "
-            "is kept: run the same command again later."
+            f"The Messages API took no request in {IN_A_ROW} attempts ({problem}). Nothing was paid for "
+            "them, and what has been judged is kept: run the same command again later."
         )

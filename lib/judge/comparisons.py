@@ -1,27 +1,30 @@
-"""The judge's seam: what is compared, what a verdict is, the key it is kept under, and the offline stand-in.
+"""The judge's seam: what is compared, what a verdict is, the key it is kept under, and what every kind of
+judge offers.
 
-A judge is a function from a Comparison to a Verdict. Answers are appended to a log one by one and found again by their key.
+Answers are appended to a log one by one and found again by their key.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from lib.base.errors import UserError
 from lib.base.files import append_line, content_hash, read_jsonl
-from lib.base.schema import Judgment, Pair, Preference, Reply
+from lib.base.ledger import Ledger
+from lib.base.schema import Judgment, Preference, Reply
 from lib.base.settings import JudgeConfig
-from lib.judge.ranker import Ranker, fit_ranker
 
 Order = Literal["ab", "ba"]
 BOTH: tuple[Order, ...] = ("ab", "ba")
-VERSION = 1  # of the offline judge: its steps and its ranker
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two replies to one tweet, shown in one order. Systems are never shown: a judge sees the tweet, `first` and `second`."""
+    """Two replies to one tweet, shown in one order.
+
+    Systems are never shown: a judge sees the tweet, `first` and `second`.
+    """
 
     tweet_id: str
     tweet: str
@@ -43,7 +46,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verdict:
-    """verdict: 5 steps from the point of view of a: 1, 0.5, 0, -0.5, -1. scores: {system: {criterion: 1..10}}."""
+    """verdict: 5 steps from the point of view of a: 1, 0.5, 0, -0.5, -1.
+
+    scores: {system: {criterion: 1..10}}.
+    """
 
     verdict: float
     scores: dict[str, dict[str, float]]
@@ -52,11 +58,61 @@ class Verdict:
     raw: str = ""
 
 
-Judge = Callable[[Comparison], Verdict]
+Decide = Callable[[Comparison], Verdict]
+
+
+class Judge(Protocol):
+    """One kind of judge, as an eval config asks for it.
+
+    lib.judge.judges makes it; nothing else asks for its kind.
+    """
+
+    title: str  # for a plan: known before anything was read
+    is_stand_in: bool  # no evidence of quality: the report says so
+    is_free: bool  # may be asked again at any time
+    canaries: Sequence[Comparison]  # injected orders, for a judge that reads
+
+    @property
+    def name(self) -> str:
+        """The model that stands in every judgment."""
+        ...
+
+    @property
+    def identity(self) -> list[Any]:
+        """All of the judge that its verdict depends on."""
+        ...
+
+    def ask(
+        self,
+        questions: Sequence[Comparison],
+        work: Path,
+        ledger: Ledger,
+        say: Callable[[str], None],
+        again: bool = False,
+    ) -> None:
+        """Append a judgment of every question that work/judgments.jsonl lacks.
+
+        A question without a verdict is a line of judgments.failed.jsonl. again: also what was given up
+        before.
+        """
+        ...
+
+    def account(self, work: Path, ledger: Ledger, keys: Container[str]) -> dict[str, Any] | None:
+        """The bill so far, with how many of these questions were asked twice; None for a judge that costs
+        nothing.
+        """
+        ...
+
+    def estimate(self, n_verdicts: int) -> dict[str, float] | None:
+        """{live, batch}: dollars expected, before tokens are counted; None for a judge that costs nothing."""
+        ...
 
 
 def comparison_key(comparison: Comparison, identity: Any) -> str:
-    """Content hash of all that the verdict depends on. identity: the judge's side of it (model, rubric, schema, effort ...)."""
+    """Content hash of all that the verdict depends on.
+
+    identity: the judge's side of it (model, rubric, schema, effort ...).
+    """
     shown = [
         getattr(comparison, name)
         for name in ("tweet_id", "tweet", "a", "b", "reply_a", "reply_b", "order", "repeat")
@@ -65,7 +121,9 @@ def comparison_key(comparison: Comparison, identity: Any) -> str:
 
 
 def system_pairs(systems: Sequence[str]) -> list[tuple[str, str]]:
-    """(a, b) to compare, the headline first: tuned against base, then tuned against the rest, then the rest against base."""
+    """(a, b) to compare, the headline first: tuned against base, then tuned against the rest, then the rest
+    against base.
+    """
     rest = [system for system in systems if system not in ("base", "tuned")]
     return [
         ("tuned", "base"),
@@ -77,14 +135,17 @@ def system_pairs(systems: Sequence[str]) -> list[tuple[str, str]]:
 def comparisons(
     tweets: Mapping[str, str], replies: Iterable[Reply], systems: Sequence[str], config: JudgeConfig
 ) -> tuple[list[Comparison], list[dict[str, Any]]]:
-    """All comparisons, and one failure for each pair that cannot be judged: a reply that is missing or empty is never a score of 0.
+    """All comparisons, and one failure for each pair that cannot be judged: a reply that is missing or empty
+    is never a score of 0.
 
-    tweets: tweet_id -> text. A tweet without a human reply is no failure. Raises UserError for replies to tweets that are not there.
+    tweets: tweet_id -> text. A tweet without a human reply is no failure. Raises UserError for replies to
+    tweets that are not there.
     """
     texts = {(reply.tweet_id, reply.system): reply.reply for reply in replies}
     if strangers := {tweet_id for tweet_id, _ in texts} - set(tweets):
         raise UserError(
-            f"replies.jsonl answers tweets that are not in test_prompts.jsonl ({min(strangers)}). Run the generate step again."
+            f"replies.jsonl answers tweets that are not in test_prompts.jsonl ({min(strangers)}). Run the "
+            "generate step again."
         )
     shown = [tweet_id for tweet_id in tweets if any((tweet_id, system) in texts for system in systems)]
     found: list[Comparison] = []
@@ -136,6 +197,7 @@ def read_judgments(log: Path) -> dict[str, Judgment]:
 
 
 def judgment_of(comparison: Comparison, verdict: Verdict, model: str, key: str) -> Judgment:
+    """The verdict as the line of the log."""
     return Judgment(
         tweet_id=comparison.tweet_id,
         a=comparison.a,
@@ -152,49 +214,11 @@ def judgment_of(comparison: Comparison, verdict: Verdict, model: str, key: str) 
     )
 
 
-def judge_all(found: Iterable[Comparison], judge: Judge, model: str, identity: Any, log: Path) -> None:
-    """Judge what the log does not hold yet, one durable line each."""
+def judge_all(found: Iterable[Comparison], decide: Decide, model: str, identity: Any, log: Path) -> None:
+    """Decide what the log does not hold yet, one durable line each."""
     known = read_judgments(log)
     for comparison in found:
         key = comparison_key(comparison, identity)
         if key not in known:
-            known[key] = judgment_of(comparison, judge(comparison), model, key)
+            known[key] = judgment_of(comparison, decide(comparison), model, key)
             append_line(log, known[key])
-
-
-# --- the offline stand-in ------------------------------------------------------------------------------
-
-
-def offline_identity(train: Sequence[Pair]) -> list[Any]:
-    rows = sorted(
-        (p.reply_id, p.reply, p.reply_likes, p.tweet_id, p.tweet_likes, p.reply_author_followers)
-        for p in train
-    )
-    return ["offline", VERSION, content_hash(rows)]
-
-
-def offline_name(train: Sequence[Pair]) -> str:
-    return f"offline engagement ranker (stand-in, n={len(train)})"
-
-
-def offline_judge(train: Sequence[Pair]) -> Judge:
-    """Ranks replies by a small model of the training pairs' likes. It scores each reply alone, so the order cannot matter to it."""
-    return judge_from(fit_ranker(train))
-
-
-def judge_from(ranker: Ranker) -> Judge:
-    """The verdict is the score difference in 5 steps: below half a point a tie, from 2 points on "much better"."""
-
-    def judge(comparison: Comparison) -> Verdict:
-        score_a, score_b = (
-            ranker(comparison.tweet, comparison.reply_a),
-            ranker(comparison.tweet, comparison.reply_b),
-        )
-        gap = score_a - score_b
-        step = 0.0 if abs(gap) < 0.5 else 0.5 if abs(gap) < 2 else 1.0
-        scores = {comparison.a: {"engagement": score_a}, comparison.b: {"engagement": score_b}}
-        return Verdict(
-            step if gap > 0 else 0.0 - step, scores, "score difference of a stand-in, not a judgement"
-        )
-
-    return judge

@@ -1,7 +1,7 @@
-"""What Claude costs: the one table of prices, and dollars from a usage record.
+"""The one table of Claude's prices, and dollars from a usage record.
 
-Source: platform.claude.com, overview and pricing pages, September to November 2026. A model that is not listed is refused:
-nothing is bought at a price that nobody knows.
+Source: platform.claude.com, overview and pricing pages, September to November 2026. A model that is not
+listed is refused: nothing is bought at a price that nobody knows.
 """
 
 import re
@@ -18,7 +18,10 @@ LONG_PROMPT = 100_000  # tokens; above them some models cost more
 
 @dataclass(frozen=True)
 class Price:
-    """USD per million tokens. Message Batches cost half of everything. long: (input, output) of prompts above LONG_PROMPT."""
+    """USD per million tokens. Message Batches cost half of everything.
+
+    long: (input, output) of prompts above LONG_PROMPT.
+    """
 
     input: float
     output: float
@@ -59,18 +62,22 @@ PRICES = {
 
 
 def price_of(model: str) -> Price:
-    """The price of a model id, with or without its date. Raises UserError for one that is not in the table."""
+    """The price of a model id, with or without its date.
+
+    Raises UserError for one that is not in the table.
+    """
     price = PRICES.get(re.sub(r"-\d{8}$", "", model))
     if price is None:
         raise UserError(
-            f"judge.model: the price of {model} is not known. Choose one of {', '.join(PRICES)}, or add its price to PRICES in "
-            f"lib/judge/prices.py (checked on {CHECKED_ON}; platform.claude.com lists them)."
+            f"judge.model: the price of {model} is not known. Choose one of {', '.join(PRICES)}, or add its "
+            f"price to PRICES in lib/judge/prices.py (checked on {CHECKED_ON}; platform.claude.com lists "
+            "them)."
         )
     return price
 
 
 def is_usage(usage: Any) -> bool:
-    """Whether a usage record says what was billed."""
+    """True if a usage record says what was billed."""
     return isinstance(usage, Mapping) and all(
         type(usage.get(name)) is int and usage[name] >= 0 for name in ("input_tokens", "output_tokens")
     )

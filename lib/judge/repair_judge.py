@@ -1,7 +1,8 @@
-"""Mends the judge's books of an evaluation: ledger, stored answers, batches, judgments. Asks nobody for anything, so it costs nothing.
+"""Mends the judge's books of an evaluation: ledger, stored answers, batches, judgments. Asks nobody for
+anything, so it costs nothing.
 
-What was paid for and is gone is read from what lies beside it, or by the next `make eval` from the provider, for free. What stays
-unknown counts as possibly paid and is asked for again only with AGAIN=1.
+What was paid for and is gone is read from what lies beside it, or by the next `make eval` from the provider,
+for free. What stays unknown counts as possibly paid and is asked for again only with AGAIN=1.
 """
 
 import json
@@ -50,7 +51,8 @@ def repair_judge(folder: Path, say: Say) -> None:
     doubtful, _ = book.doubt()
     if n := _take_back_errors(book):
         say(
-            f"{n} error messages of the API were booked as possibly paid: they cost nothing and are taken out of the account"
+            f"{n} error messages of the API were booked as possibly paid: they cost nothing and are taken "
+            "out of the account"
         )
     given_up = {_key(unit) for unit in [*gone, *open_ones, *doubtful] if not unit.startswith(BATCH)} - {
         row["key"] for row in answers
@@ -68,11 +70,13 @@ def repair_judge(folder: Path, say: Say) -> None:
         write_rows(salvaged, kept, say)
     if rows:
         say(
-            f"{len(rows)} comparisons may have been paid for without an answer: they are given up (AGAIN=1 make eval asks once more)"
+            f"{len(rows)} comparisons may have been paid for without an answer: they are given up (AGAIN=1 "
+            "make eval asks once more)"
         )
     if n := len(book.salvaged.lost):
         say(
-            f"{n} lines of the ledger cannot be read: what is not judged yet and may have been asked is asked only with AGAIN=1 make eval"
+            f"{n} lines of the ledger cannot be read: what is not judged yet and may have been asked is "
+            "asked only with AGAIN=1 make eval"
         )
     write_book(book, say)
 
@@ -80,7 +84,9 @@ def repair_judge(folder: Path, say: Say) -> None:
 def _answers_again(
     judged: Iterable[Row], stored: Iterable[Row], sets: Iterable[Row], book: Book
 ) -> list[Row]:
-    """Stored answers that are gone, from the judgments that were read from them: they hold the answer as it came."""
+    """Stored answers that are gone, from the judgments that were read from them: they hold the answer as it
+    came.
+    """
     there = {row["key"] for row in stored}
     batch_of = {key: row["unit"] for row in sets for key in row["keys"]}
     found = []
@@ -128,7 +134,9 @@ def _take_back_errors(book: Book) -> int:
 
 
 def _close_open_units(book: Book) -> list[str]:
-    """Live requests without an end: it may have been written in the line that cannot be read, with an answer that is gone."""
+    """Live requests without an end: it may have been written in the line that cannot be read, with an answer
+    that is gone.
+    """
     units = [
         unit for unit, entry in book.latest.items() if entry.state == "intent" and not unit.startswith(BATCH)
     ]
@@ -138,7 +146,10 @@ def _close_open_units(book: Book) -> list[str]:
 
 
 def _batches_again(book: Book, sets: Sequence[Row], answers: Sequence[Row], say: Say) -> list[Row]:
-    """Reopen batches of which something is missing: reading their results is free. Returns rows for batches.jsonl that are gone."""
+    """Reopen batches of which something is missing: reading their results is free.
+
+    Returns rows for batches.jsonl that are gone.
+    """
     of_unit: dict[str, list[Row]] = defaultdict(list)
     for row in answers:
         of_unit[row["unit"]].append(row)
@@ -181,7 +192,8 @@ def _batches_again(book: Book, sets: Sequence[Row], answers: Sequence[Row], say:
         if ids:
             book.add("started", unit, id=ids[-1], note={"adopted": False})
         say(
-            f"{unit} is open again: make eval reads its results, or looks for it in the provider's list, for free"
+            f"{unit} is open again: make eval reads its results, or looks for it in the provider's list, "
+            "for free"
         )
     return rows
 

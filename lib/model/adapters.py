@@ -39,12 +39,16 @@ def tensor_shapes(path: Path) -> dict[str, list[int]]:
         return {name: tensor["shape"] for name, tensor in header.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
-            f"{path} is damaged ({error}). Train the run again, or copy the file again from where it was trained."
+            f"{path} is damaged ({error}). Train the run again, or copy the file again from where it was "
+            "trained."
         ) from error
 
 
 def safetensors_header(path: Path) -> bytes:
-    """The JSON header of a safetensors file: 8 bytes say its length, behind it lie the numbers. Raises ValueError."""
+    """The JSON header of a safetensors file: 8 bytes say its length, behind it lie the numbers.
+
+    Raises ValueError.
+    """
     size = path.stat().st_size
     with path.open("rb") as handle:
         n_header = int.from_bytes(handle.read(8), "little")
@@ -69,7 +73,8 @@ def check_adapter(folder: Path, config: TrainConfig, shape: Any) -> None:
     base = _field(folder / "adapter_config.json", "base_model_name_or_path")
     if base != config.model:
         raise UserError(
-            f"{folder} was trained on {base}, and the config says model: {config.model}. Use the config it was trained with."
+            f"{folder} was trained on {base}, and the config says model: {config.model}. Use the config it "
+            "was trained with."
         )
     inputs = {
         dims[-1] for name, dims in shapes.items() if ".q_proj.lora_A." in name or ".gate_proj.lora_A." in name
@@ -77,19 +82,27 @@ def check_adapter(folder: Path, config: TrainConfig, shape: Any) -> None:
     layers = {name.split(".layers.")[1].split(".")[0] for name in shapes if ".layers." in name}
     if (inputs and inputs != {shape.hidden_size}) or len(layers) != shape.num_hidden_layers:
         raise UserError(
-            f"{weights} does not fit {config.model}: it was trained on a model of width {sorted(inputs)} with {len(layers)} layers, "
-            f"this one has {shape.hidden_size} and {shape.num_hidden_layers}. Use the model it was trained on."
+            f"{weights} does not fit {config.model}: it was trained on a model of width {sorted(inputs)} "
+            f"with {len(layers)} layers, "
+            f"this one has {shape.hidden_size} and {shape.num_hidden_layers}. Use the model it was trained "
+            "on."
         )
 
 
 def whole_adapter(manifest: Path) -> str:
-    """sha256 of the weights beside a run's manifest. Raises UserError unless they are the ones that it was written for."""
+    """sha256 of the weights beside a run's manifest.
+
+    Raises UserError unless they are the ones that it was written for.
+    """
     run, weights = manifest.parent, manifest.parent / ADAPTER_FILE
     sha256 = sha256_of(weights) if weights.is_file() else None
     if sha256 is None or _field(manifest, "adapter_sha256") != sha256:
-        wrong = f"is not the file that {manifest} was written for (another sha256)" if sha256 else "is missing"
+        wrong = (
+            f"is not the file that {manifest} was written for (another sha256)" if sha256 else "is missing"
+        )
         raise UserError(
-            f"{weights} {wrong}. Copy it again from where it was trained, for free. Without a copy, delete {run} "
+            f"{weights} {wrong}. Copy it again from where it was trained, for free. Without a copy, delete "
+            f"{run} "
             f"and train again: `make plan RUN={run.name}` says what that costs."
         )
     return sha256
@@ -103,7 +116,8 @@ def _field(path: Path, name: str) -> Any:
 
 
 def name_base(model: Any, config: TrainConfig) -> None:
-    """Write the base model's public name and revision into the adapter's config, never the path it was loaded from.
+    """Write the base model's public name and revision into the adapter's config, never the path it was loaded
+    from.
 
     Two runs of one config write the same adapter_config.json.
     """
@@ -115,21 +129,27 @@ def name_base(model: Any, config: TrainConfig) -> None:
                 adapter.target_modules
             )  # PEFT's set is written in another order by every process
     # The embeddings are not trained. "auto" would ask the Hub at every save whether they were resized.
-    # One adapter: preference tuning holds a frozen copy as well, and the Trainer resumes from a checkpoint of two with only the copy.
+    # One adapter: preference tuning holds a frozen copy as well, and the Trainer resumes from a checkpoint of
+    # two with only the copy.
     model.save_pretrained = functools.partial(
         model.save_pretrained, save_embedding_layers=False, selected_adapters=[ADAPTER]
     )
 
 
 def adapter_to_fp32(model: Any) -> None:
-    """Hold the trained weights in fp32, as Unsloth and PEFT do; TRL makes them bf16, where the last small updates round away."""
+    """Hold the trained weights in fp32, as Unsloth and PEFT do; TRL makes them bf16, where the last small
+    updates round away.
+    """
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
 
 
 def fill_adapter(model: Any, weights: Path) -> None:
-    """Give the model's adapter the weights of a file. Raises RuntimeError unless the two hold exactly the same tensors."""
+    """Give the model's adapter the weights of a file.
+
+    Raises RuntimeError unless the two hold exactly the same tensors.
+    """
     from peft import set_peft_model_state_dict
     from safetensors.torch import load_file
 
@@ -137,18 +157,22 @@ def fill_adapter(model: Any, weights: Path) -> None:
     missing = [name for name in missed.missing_keys if f".{ADAPTER}." in name]
     if missing or missed.unexpected_keys:
         raise RuntimeError(
-            f"{weights} does not fit the adapter: {missing[:3]} missing, {missed.unexpected_keys[:3]} too many"
+            f"{weights} does not fit the adapter: {missing[:3]} missing, {missed.unexpected_keys[:3]} too "
+            "many"
         )
 
 
 def assert_only_adapter_trains(model: Any, config: TrainConfig) -> None:
-    """Raise RuntimeError unless exactly the LoRA tensors of all targets are trainable (a patched trainer has trained everything)."""
+    """Raise RuntimeError unless exactly the LoRA tensors of all targets are trainable (a patched trainer has
+    trained everything).
+    """
     trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     lora = {name for name, _ in model.named_parameters() if ".lora_A." in name or ".lora_B." in name}
     adapter = {name for name in lora if f".{REFERENCE}." not in name}
     n_expected = 2 * len(config.lora.target_modules) * model.config.num_hidden_layers
     if trainable != adapter or len(adapter) != n_expected:
         raise RuntimeError(
-            f"{len(trainable)} tensors are trainable, {len(adapter)} belong to the adapter, {n_expected} were expected: "
+            f"{len(trainable)} tensors are trainable, {len(adapter)} belong to the adapter, {n_expected} "
+            "were expected: "
             "the backend did not attach the adapter as configured."
         )

@@ -1,4 +1,6 @@
-"""The base model: which commit of it, on which device, how precisely held; its tokenizer and its sizes, without its weights."""
+"""The base model: which commit of it, on which device, how precisely held; its tokenizer and its sizes,
+without its weights.
+"""
 
 import contextlib
 import os
@@ -9,7 +11,8 @@ from typing import Any
 from lib.base.errors import UserError
 from lib.base.files import read_json
 from lib.base.settings import TrainConfig
-from lib.model.tiny import ensure_tiny
+from lib.model.chat import with_padding
+from lib.model.tiny import ensure_tiny, tiny_folder
 
 TINY = "tiny"
 
@@ -35,7 +38,29 @@ def load_tokenizer(config: TrainConfig) -> Any:
     from transformers import AutoTokenizer
 
     with missing_model(config):
-        return AutoTokenizer.from_pretrained(source_of(config), revision=config.revision)
+        return with_padding(AutoTokenizer.from_pretrained(source_of(config), revision=config.revision))
+
+
+def local_tokenizer(config: TrainConfig) -> Any | None:
+    """The same tokenizer if it is on this machine, else None. `tiny` is not built for it."""
+    folder = local_folder(config, "tokenizer.json", "tokenizer_config.json")
+    if folder is None:
+        return None
+    from transformers import AutoTokenizer
+
+    with missing_model(config):
+        return with_padding(AutoTokenizer.from_pretrained(folder))
+
+
+def local_folder(config: TrainConfig, *names: str) -> Path | None:
+    """The folder on this machine in which the model's files of these names lie; None unless all are there."""
+    if config.model == TINY or Path(config.model).is_dir():
+        folder = tiny_folder() if config.model == TINY else Path(config.model)
+        return folder if all((folder / name).is_file() for name in names) else None
+    from huggingface_hub import try_to_load_from_cache
+
+    found = [try_to_load_from_cache(config.model, name, revision=config.revision) for name in names]
+    return Path(found[0]).parent if all(isinstance(path, str) for path in found) else None
 
 
 def load_shape(config: TrainConfig) -> Any:
@@ -47,19 +72,23 @@ def load_shape(config: TrainConfig) -> Any:
 
 
 def commit_of(config: TrainConfig) -> str | None:
-    """The commit of the base model that is loaded for config, also where it names none; None for a folder on this machine."""
+    """The commit of the base model that is loaded for config, also where it names none; None for a folder on
+    this machine.
+    """
     return config.revision or getattr(load_shape(config), "_commit_hash", None)
 
 
 def pinned(config: TrainConfig, *records: Path) -> TrainConfig:
-    """config with the base model's commit that it or the first of the records (a run's manifest.json or started.json) names."""
+    """config with the base model's commit that it or the first of the records (a run's manifest.json or
+    started.json) names.
+    """
     known = [read_json(record) for record in records if config.revision is None and record.is_file()]
     named = [one["revision"] for one in known if isinstance(one, dict) and one.get("revision")]
     return config.model_copy(update={"revision": named[0]}) if named else config
 
 
 def source_of(config: TrainConfig) -> str:
-    """Where the base model is loaded from: its name, or the folder in which `tiny` was built."""
+    """The name or folder that the base model is loaded from; for `tiny` the folder in which it was built."""
     return str(ensure_tiny()) if config.model == TINY else config.model
 
 

@@ -1,6 +1,8 @@
-"""Loading models: the base in the wanted precision, with a fresh adapter to train or a trained one to answer with.
+"""Loading models: the base in the wanted precision, with a fresh adapter to train or a trained one to answer
+with.
 
-The only module that knows Unsloth, which patches what it finds imported and so has to come before trl, transformers and peft.
+The only module that knows Unsloth, which patches what it finds imported and so has to come before trl,
+transformers and peft.
 """
 
 import contextlib
@@ -51,7 +53,10 @@ class Loaded:
 
 
 def resolve_backend(config: TrainConfig) -> tuple[str, str]:
-    """("unsloth" | "peft", why). Raises UserError if the config insists on Unsloth and this machine cannot run it."""
+    """("unsloth" | "peft", why).
+
+    Raises UserError if the config insists on Unsloth and this machine cannot run it.
+    """
     import torch
 
     has_gpu = torch.cuda.is_available()
@@ -74,7 +79,8 @@ def resolve_backend(config: TrainConfig) -> tuple[str, str]:
         )
     if config.backend == "unsloth":
         raise UserError(
-            f"backend: unsloth cannot run here: {missing}. Set backend: auto, or train on an NVIDIA machine (docs/runpod.md)."
+            f"backend: unsloth cannot run here: {missing}. Set backend: auto, or train on an NVIDIA machine "
+            "(docs/runpod.md)."
         )
     return "peft", f"plain TRL and PEFT: {missing}"
 
@@ -97,7 +103,8 @@ def prepare_libraries(backend: str) -> None:
 
 
 def load_model_for_training(config: TrainConfig, checkpointing: bool = False) -> tuple[Any, Any]:
-    """(model with an adapter in fp32 on all targets, tokenizer): a fresh one, or for dpo and kto the init_adapter's weights.
+    """(model with an adapter in fp32 on all targets, tokenizer): a fresh one, or for dpo and kto the
+    init_adapter's weights.
 
     Nothing but the adapter is trainable, and the base is held as the config says; both are checked.
     """
@@ -118,7 +125,9 @@ def load_model_for_training(config: TrainConfig, checkpointing: bool = False) ->
 
 
 def _hold_in_four_bits(model: Any) -> None:
-    """Raise UserError unless every target is NF4, double quantised: where bitsandbytes does not work, Unsloth goes on in 16 bits."""
+    """Raise UserError unless every target is NF4, double quantised: where bitsandbytes does not work, Unsloth
+    goes on in 16 bits.
+    """
     targets = [
         module.base_layer
         for module in model.modules()
@@ -127,12 +136,13 @@ def _hold_in_four_bits(model: Any) -> None:
     states = [getattr(target.weight, "quant_state", None) for target in targets]
     if not all(state is not None and state.quant_type == "nf4" and state.nested for state in states):
         raise UserError(
-            "quantization: nf4 did not take effect: bitsandbytes does not work on this machine (`python -m bitsandbytes` says why). "
+            "quantization: nf4 did not take effect: bitsandbytes does not work on this machine (`python -m "
+            "bitsandbytes` says why). "
             "Mend it (make setup-runpod), or set quantization: none on a GPU with 48 GB or more."
         )
     for target in targets:
-        # On a CPU with AVX512-BF16 bitsandbytes 0.50 repacks the weights at the first evaluation, for a product that has no gradient:
-        # from then on nothing would flow back through the base layers.
+        # On a CPU with AVX512-BF16 bitsandbytes 0.50 repacks the weights at the first evaluation, for a
+        # product that has no gradient: from then on nothing would flow back through the base layers.
         target.support_avx512bf16_for_cpu = False
 
 
@@ -165,7 +175,8 @@ def _unsloth(config: TrainConfig, checkpointing: bool) -> tuple[Any, Any]:
             max_seq_length=config.max_length,
             dtype=torch.bfloat16,
             load_in_4bit=config.quantization == "nf4",
-            use_gradient_checkpointing=recompute,  # its default sets aside memory for it on GPU and host, used or not
+            # its default sets aside memory for it on GPU and host, used or not
+            use_gradient_checkpointing=recompute,
             random_state=config.seed,
         )
     model = FastLanguageModel.get_peft_model(
@@ -225,7 +236,8 @@ def load_for_inference(run_folder: Path, config: TrainConfig) -> Loaded:
 
 @contextlib.contextmanager
 def answering(model: Any, checkpointing: bool = False) -> Iterator[None]:
-    """The model being trained, for a moment as it answers: no dropout, no gradient, and the random numbers as they were.
+    """The model being trained, for a moment as it answers: no dropout, no gradient, and the random numbers as
+    they were.
 
     checkpointing: whether training uses gradient checkpointing, which Unsloth has to be told again.
     """

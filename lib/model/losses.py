@@ -1,4 +1,4 @@
-"""What the weights say about given texts: perplexity of the real replies, and whether general English got harder."""
+"""Losses of given texts: perplexity of the real replies, and whether general English got harder."""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.base.schema import Pair
-from lib.model.chat import CHAT_KWARGS, messages, without_control_tokens
+from lib.model.chat import Chat, chat_of, halves, messages
 from lib.model.generate import ADAPTER, arm
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ Row = tuple[list[int], int]  # token ids, how many of them are given (no loss fa
 
 
 def model_metrics(loaded: "Loaded", pairs: Sequence[Pair], prompt: str) -> dict[str, Any]:
-    """Perplexity of the held-out human replies and mean token loss of each general text (nats), base and tuned."""
+    """Perplexity of the held-out human replies and mean token loss of each general text (nats), base and
+    tuned.
+    """
     texts = general_texts()
     return {
         "engine": loaded.engine,
@@ -43,20 +45,27 @@ def model_metrics(loaded: "Loaded", pairs: Sequence[Pair], prompt: str) -> dict[
 def perplexity(
     loaded: "Loaded", pairs: Sequence[Pair], prompt: str, tuned: bool, adapter: str = ADAPTER
 ) -> float | None:
-    """exp of the mean loss over all tokens of all replies, the tokens that training fell on. None for no pairs."""
-    losses = token_losses(loaded, [_completion_row(loaded, pair, prompt) for pair in pairs], tuned, adapter)
+    """exp of the mean loss over all tokens of all replies, the tokens that training fell on.
+
+    None for no pairs.
+    """
+    chat = chat_of(loaded.tokenizer)
+    losses = token_losses(loaded, [_completion_row(chat, pair, prompt) for pair in pairs], tuned, adapter)
     n_tokens = sum(n for _, n in losses)
     return math.exp(min(sum(total for total, _ in losses) / n_tokens, 700)) if n_tokens else None
 
 
 def mean_losses(loaded: "Loaded", texts: Sequence[str], tuned: bool, adapter: str = ADAPTER) -> list[float]:
-    """Mean loss per token of each text, nats; the first token is given. A text of one token has no loss and is left out."""
+    """Mean loss per token of each text, nats; the first token is given.
+
+    A text of one token has no loss and is left out.
+    """
     rows = [(loaded.tokenizer(text, add_special_tokens=False)["input_ids"][:MAX_TOKENS], 1) for text in texts]
     return [total / n for total, n in token_losses(loaded, rows, tuned, adapter) if n]
 
 
 def general_texts() -> list[str]:
-    """Short paragraphs of plain English that have nothing to do with tweets, one per block of GENERAL_TEXTS."""
+    """Short paragraphs of plain English, nothing to do with tweets, one per block of GENERAL_TEXTS."""
     return [
         " ".join(block.split())
         for block in GENERAL_TEXTS.read_text(encoding="utf-8").split("\n\n")
@@ -64,19 +73,10 @@ def general_texts() -> list[str]:
     ]
 
 
-def _completion_row(loaded: "Loaded", pair: Pair, prompt: str) -> Row:
-    """Prompt and reply as the template writes them for training: the empty think block is prompt, reply and end token are not."""
-    turns = messages(prompt, without_control_tokens(pair.tweet))
-    answer = {"role": "assistant", "content": without_control_tokens(pair.reply)}
-    given = loaded.tokenizer.apply_chat_template(
-        turns, add_generation_prompt=True, tokenize=False, **CHAT_KWARGS
-    )
-    whole = loaded.tokenizer.apply_chat_template([*turns, answer], tokenize=False, **CHAT_KWARGS)
-    if not whole.startswith(given):
-        raise ValueError("the chat template renders an answered prompt differently from an unanswered one")
-    given_ids = loaded.tokenizer(given, add_special_tokens=False)["input_ids"]
-    reply_ids = loaded.tokenizer(whole[len(given) :], add_special_tokens=False)["input_ids"]
-    return given_ids + reply_ids, len(given_ids)
+def _completion_row(chat: Chat, pair: Pair, prompt: str) -> Row:
+    """The row that training would read."""
+    row = chat.row(messages(prompt, chat.plain(pair.tweet)), chat.plain(pair.reply))
+    return row["input_ids"], len(halves(row)[0])
 
 
 def token_losses(
@@ -92,7 +92,8 @@ def token_losses(
 
 
 def certainty(model: Any, rows: Sequence[Row]) -> dict[str, float]:
-    """{eval_entropy (nats), eval_mean_token_accuracy} over the tokens of the rows that are not given, as TRL logs them.
+    """{eval_entropy (nats), eval_mean_token_accuracy} over the tokens of the rows that are not given, as TRL
+    logs them.
 
     model: in evaluation mode. rows: fewer than it takes to be noticed beside an evaluation.
     """
@@ -112,7 +113,10 @@ def certainty(model: Any, rows: Sequence[Row]) -> dict[str, float]:
 
 
 def _logits(model: Any, rows: Sequence[Row], device: Any) -> tuple[Any, Any]:
-    """(token ids, logits) of a padded batch. Without a gradient, but not in inference mode: a model that trains may come to keep them."""
+    """(token ids, logits) of a padded batch.
+
+    Without a gradient, but not in inference mode: a model that trains may come to keep them.
+    """
     import torch
 
     width = max(len(ids) for ids, _ in rows)

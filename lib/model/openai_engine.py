@@ -1,19 +1,19 @@
-"""Replies from any OpenAI-compatible server: vLLM with a LoRA, llama-server, Ollama, mlx_lm.server."""
+"""Replies from any OpenAI-compatible server: vLLM with a LoRA, llama-server, Ollama, mlx_lm.server.
+
+One arm is one address and model.
+"""
 
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lib.base.errors import UserError
 from lib.base.settings import ArmConfig, SamplingConfig
 from lib.model.chat import Messages
 from lib.model.generate import FIXED_PROMPT, Answers, Engine, Generated
-from lib.model.served_arm import Arm, content_of
-
-if TYPE_CHECKING:
-    pass
+from lib.model.openai_server import Arm, content_of
 
 WORKERS = 8
 TIMEOUT_S = 300.0
@@ -23,7 +23,10 @@ PROBE_TOKENS = 32
 def openai_engine(
     arms: Mapping[str, ArmConfig], sampling: SamplingConfig, sleep: Callable[[float], None] = time.sleep
 ) -> Engine:
-    """Both servers checked: there, of one quantization, answering differently. Raises UserError."""
+    """Both servers checked: there, of one quantization, and answering a fixed prompt differently.
+
+    Raises UserError otherwise.
+    """
     import httpx
 
     if missing := {"base", "tuned"} - set(arms):
@@ -49,13 +52,16 @@ def refuse_unlike_quantization(arms: Mapping[str, ArmConfig]) -> None:
     if len({config.quantization for config in arms.values()}) > 1:
         found = ", ".join(f"{name} {config.quantization}" for name, config in sorted(arms.items()))
         raise UserError(
-            f"engine.openai: the arms differ in quantization ({found}): that would be measured too. "
-            "Serve both alike."
+            f"engine.openai: the arms differ in quantization ({found}): that would be measured too. Serve "
+            "both alike."
         )
 
 
 def _concurrently(arm: Arm, conversations: Sequence[Messages], sampling: SamplingConfig) -> Answers:
-    """Replies as they come, at most WORKERS asked at a time. What is under way comes before a failure."""
+    """Replies as they come, at most WORKERS asked at a time.
+
+    After a failure what is under way is still handed over, then it is raised.
+    """
     failed = threading.Event()
 
     def ask(conversation: Messages) -> Generated | None:
@@ -85,24 +91,25 @@ def _concurrently(arm: Arm, conversations: Sequence[Messages], sampling: Samplin
 
 
 def refuse_equal_arms(base: Arm, tuned: Arm, sampling: SamplingConfig) -> None:
-    """Raise UserError if both arms answer alike: a LoRA that is not applied, two names of one model."""
+    """Raise UserError if both arms answer a fixed prompt alike: a LoRA that is not applied, or two names for
+    one model.
+    """
     first, again, other = (_top_logprobs(arm, sampling) for arm in (base, base, tuned))
     if first and again and other:
-        alike = _distance(first, other) <= max(
-            1e-4, 2 * _distance(first, again)
-        )  # a busy server's kernels are not exact
+        # a busy server's kernels are not exact
+        alike = _distance(first, other) <= max(1e-4, 2 * _distance(first, again))
     else:
         alike = _greedy(base, sampling) == _greedy(tuned, sampling)
     if alike:
         raise UserError(
-            "Base and tuned answer a fixed prompt alike: the adapter is not active. Check that the "
-            "server of arm tuned has loaded it "
+            "Base and tuned answer a fixed prompt alike: the adapter is not active. Check that the server of "
+            "arm tuned has loaded it "
             "(vLLM: --lora-modules and its name as `model`; llama-server: `lora` in extra_body of both arms)."
         )
 
 
 def _greedy(arm: Arm, sampling: SamplingConfig) -> list[str]:
-    """What the arm says to three fixed prompts at temperature 0: for servers that give no logprobs."""
+    """The arm's replies to three fixed prompts at temperature 0: for servers that give no logprobs."""
     plain = sampling.model_copy(update={"temperature": 0.0, "max_new_tokens": PROBE_TOKENS})
     tweets = (
         "I finally fixed my bike.",
@@ -113,6 +120,10 @@ def _greedy(arm: Arm, sampling: SamplingConfig) -> list[str]:
         content_of(arm.chat([{"role": "user", "content": f"Reply to this tweet: {tweet}"}], plain))
         for tweet in tweets
     ]
+
+
+def _top_logprobs(arm: Arm, sampling: SamplingConfig) -> dict[str, float]:
+    return {entry["token"]: entry["logprob"] for entry in first_candidates(arm, sampling)}
 
 
 def first_candidates(arm: Arm, sampling: SamplingConfig) -> list[dict[str, Any]]:
@@ -130,11 +141,10 @@ def first_candidates(arm: Arm, sampling: SamplingConfig) -> list[dict[str, Any]]
         return []
 
 
-def _top_logprobs(arm: Arm, sampling: SamplingConfig) -> dict[str, float]:
-    return {entry["token"]: entry["logprob"] for entry in first_candidates(arm, sampling)}
-
-
 def _distance(one: dict[str, float], other: dict[str, float]) -> float:
-    """Largest difference of a logprob. What only one side lists is at most as likely as the other's last."""
+    """Largest difference of a logprob.
+
+    A candidate that only one side lists is at most as likely on the other as the last one there.
+    """
     floor_one, floor_other = min(one.values()), min(other.values())
     return max(abs(one.get(token, floor_one) - other.get(token, floor_other)) for token in one | other)

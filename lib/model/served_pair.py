@@ -10,7 +10,7 @@ from lib.base.errors import UserError
 from lib.base.settings import ArmConfig, SamplingConfig
 from lib.model.chat import Messages
 from lib.model.generate import clean_reply
-from lib.model.served_arm import Arm
+from lib.model.openai_server import Arm
 
 if TYPE_CHECKING:
     import httpx

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from lib.base.errors import UserError
 from lib.base.settings import SamplingConfig
-from lib.model.chat import CHAT_KWARGS, Messages, without_control_tokens
+from lib.model.chat import Chat, Messages, chat_of
+from lib.model.generate import clean_reply
+from lib.model.sampling import end_ids, generation_config, row_seed, sampler
 
 if TYPE_CHECKING:
     from lib.model.loading import Loaded
@@ -16,57 +18,46 @@ if TYPE_CHECKING:
 # PEFT gives every row of a batch its own adapter; "__base__" is its name for none.
 ROWS = ["__base__", "default"]
 
-# PEFT hangs its per-row hooks on the shared modules: a second generation at the same time would run through them too.
+# PEFT hangs its per-row hooks on the shared modules: a second generation at the same time would run through
+# them too.
 _one_at_a_time = threading.Lock()
 
 
 def stream_pair(
     loaded: "Loaded", conversation: Messages, sampling: SamplingConfig
 ) -> Iterator[tuple[str, str]]:
-    """Yield (base reply so far, tuned reply so far) after every token; the last pair is the two whole replies.
+    """Yield (base reply so far, tuned reply so far) after every token; the last pair is the two whole
+    replies.
 
-    Both rows go through the model in one batch, so they start together and share the weights. Closing the iterator
-    stops the generation at its next token. Raises UserError if the prompt does not fit or holds control tokens,
-    and whatever the generating thread raised.
+    Both rows go through the model in one batch, so they start together and share the weights. Closing the
+    iterator stops the generation at its next token. Raises UserError if the prompt does not fit or holds
+    control tokens, and whatever the generating thread raised.
     """
-    ids = encode(loaded.tokenizer, conversation)
+    chat = chat_of(loaded.tokenizer)
+    ids = chat.prompt(conversation)
     longest = getattr(loaded.model.config, "max_position_embeddings", None)
     if longest and len(ids) + sampling.max_new_tokens > longest:
         raise UserError(
             f"The tweet is too long for this model ({len(ids)} tokens, it reads {longest}). Shorten it."
         )
-    rows = _Rows(loaded)
-    with _generation(loaded, conversation, ids, sampling) as steps:
+    rows = _Rows(loaded, chat)
+    seed = row_seed(sampling.seed, conversation)  # both rows draw the numbers that an evaluation would draw
+    drawn = {
+        "generation_config": generation_config(loaded.model, chat, sampling),
+        "logits_processor": sampler(sampling, [seed] * len(ROWS), len(ids)),
+    }
+    with _generation(loaded, ids, drawn) as steps:
         for tokens in steps:
             rows.add(tokens)
             yield rows.texts()
     yield rows.texts(whole=True)
 
 
-def encode(tokenizer: Any, conversation: Messages) -> list[int]:
-    """Token ids of the conversation and the start of the answer; texts cannot open or close a turn.
-
-    Raises UserError if a text still encodes to a control token after the known ones have been taken out.
-    """
-    clean = [{**turn, "content": without_control_tokens(turn["content"])} for turn in conversation]
-    added = set(tokenizer.get_added_vocab().values())
-    for turn in clean:
-        if added.intersection(tokenizer(turn["content"], add_special_tokens=False)["input_ids"]):
-            raise UserError("The text contains a control token of the model. Remove it and send again.")
-    encoded = tokenizer.apply_chat_template(
-        clean, add_generation_prompt=True, return_dict=True, **CHAT_KWARGS
-    )
-    return list(encoded["input_ids"])
-
-
 class _Rows:
     """The tokens of both rows; a row is over at its first end token, what follows is padding."""
 
-    def __init__(self, loaded: "Loaded") -> None:
-        from lib.model.generate import clean_reply, end_ids  # lib.model.generate imports encode from here
-
-        self.tokenizer, self.clean = loaded.tokenizer, clean_reply
-        self.end_ids = end_ids(loaded)
+    def __init__(self, loaded: "Loaded", chat: Chat) -> None:
+        self.chat, self.end_ids = chat, end_ids(loaded.model, chat)
         self.ids: tuple[list[int], list[int]] = ([], [])
         self.over = [False, False]
 
@@ -77,9 +68,8 @@ class _Rows:
                 self.ids[row].append(token)
 
     def texts(self, whole: bool = False) -> tuple[str, str]:
-        base, tuned = (
-            self.clean(self.tokenizer.decode(ids, skip_special_tokens=False))[0] for ids in self.ids
-        )
+        decode = self.chat.tokenizer.decode
+        base, tuned = (clean_reply(decode(ids, skip_special_tokens=False), self.chat)[0] for ids in self.ids)
         if whole:
             return base, tuned
         # An emoji can take several tokens; until the last one is there it decodes to U+FFFD.
@@ -87,10 +77,10 @@ class _Rows:
 
 
 @contextlib.contextmanager
-def _generation(
-    loaded: "Loaded", conversation: Messages, ids: list[int], sampling: SamplingConfig
-) -> Iterator[Iterator[list[int]]]:
-    """Run model.generate in a thread; the body gets an iterator over its steps, and leaving the body ends the thread."""
+def _generation(loaded: "Loaded", ids: list[int], drawn: dict[str, Any]) -> Iterator[Iterator[list[int]]]:
+    """model.generate in a thread: the body gets an iterator over its steps, and leaving the body ends the
+    thread.
+    """
     steps: queue.Queue[list[int] | BaseException | None] = queue.Queue()
     stop = threading.Event()
 
@@ -99,7 +89,7 @@ def _generation(
             with (
                 _one_at_a_time
             ):  # held by this thread, which always ends, not by a consumer who may wander off
-                _generate(loaded, conversation, ids, sampling, steps, stop)
+                _generate(loaded, ids, drawn, steps, stop)
         except BaseException as error:  # handed to the consumer, who raises it
             steps.put(error)
         else:
@@ -121,18 +111,11 @@ def _generation(
 
 
 def _generate(
-    loaded: "Loaded",
-    conversation: Messages,
-    ids: list[int],
-    sampling: SamplingConfig,
-    steps: queue.Queue,
-    stop: threading.Event,
+    loaded: "Loaded", ids: list[int], drawn: dict[str, Any], steps: queue.Queue, stop: threading.Event
 ) -> None:
     import torch
     from transformers import StoppingCriteria
     from transformers.generation.streamers import BaseStreamer
-
-    from lib.model.generate import _generation_config, _sampler, row_seed
 
     class Steps(BaseStreamer):
         prompt_seen = False
@@ -150,17 +133,13 @@ def _generate(
             return torch.full((input_ids.shape[0],), stop.is_set(), device=input_ids.device, dtype=torch.bool)
 
     batch = torch.tensor([ids, ids], device=loaded.device)
-    seeds = [row_seed(sampling.seed, conversation)] * len(
-        ROWS
-    )  # both rows draw the numbers that an evaluation would draw
     loaded.model.eval()
     with torch.inference_mode():
         loaded.model.generate(
             input_ids=batch,
             attention_mask=torch.ones_like(batch),
             adapter_names=list(ROWS),
-            generation_config=_generation_config(loaded, sampling),
-            logits_processor=_sampler(sampling, seeds, len(ids)),
+            **drawn,
             stopping_criteria=[Stopped()],
             streamer=Steps(),
         )

@@ -1,11 +1,11 @@
-"""The model `tiny`: a Qwen3 of about a million parameters, built on the spot from the bundled sample, for people without a GPU.
+"""The model `tiny`: a Qwen3 of about a million parameters, built from the bundled sample.
 
-It is real in everything but size: Qwen3's architecture, control tokens and chat template, a tokenizer trained here, weights
-pre-trained here for about a minute, so that "base" answers in words. Kept under data/cache/ by the hash of all it is made of.
+It is real in everything but size: Qwen3's architecture, control tokens and chat template, a tokenizer trained
+here, weights pre-trained here for about a minute, so that "base" answers in words. Kept under data/cache/ by
+the hash of all it is made of.
 """
 
 import contextlib
-import importlib.util
 import json
 import shutil
 import sys
@@ -17,9 +17,11 @@ from typing import Any
 from lib.base.errors import UserError
 from lib.base.files import content_hash, lock, sync_folder, write_json
 from lib.base.settings import SplitConfig, TrainConfig
+from lib.data.control_tokens import without_control_tokens
 from lib.data.splits import split_of
 from lib.data.text import clean_tweet
-from lib.model.chat import CHAT_KWARGS, messages, without_control_tokens
+from lib.model.chat import messages, rendered
+from lib.model.qwen3 import ADDED_TOKENS, PRE_TOKEN, as_qwen3, qwen3_template
 
 CORPUS = Path("data/sample/raw/items.jsonl")
 VERSION = 1  # goes up when the recipe below changes in a way that SETTINGS does not show
@@ -39,50 +41,22 @@ SETTINGS: dict[str, Any] = {
     "weight_decay": 0.1,
     "seed": 17,
 }
-# As in configs/data-sample.yaml: what the sample holds out for validation and test, the base model must not have read either.
+# As in configs/data-sample.yaml: what the sample holds out for validation and test, the base model must not
+# have read either.
 HELD_OUT = SplitConfig(val=0.15, test=0.35, seed=17)
-
-# Qwen3's own added tokens, in its order; True: special (skipped when text is decoded for people).
-ADDED_TOKENS = {
-    **dict.fromkeys(
-        ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>"], True
-    ),
-    **dict.fromkeys(
-        [
-            "<|box_start|>",
-            "<|box_end|>",
-            "<|quad_start|>",
-            "<|quad_end|>",
-            "<|vision_start|>",
-            "<|vision_end|>",
-        ],
-        True,
-    ),
-    **dict.fromkeys(["<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"], True),
-    **dict.fromkeys(
-        ["<tool_call>", "</tool_call>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>"],
-        False,
-    ),
-    **dict.fromkeys(
-        ["<|repo_name|>", "<|file_sep|>", "<tool_response>", "</tool_response>", "<think>", "</think>"], False
-    ),
-}
-# How Qwen3 cuts text before it merges bytes (tokenizer.json of Qwen/Qwen3-8B).
-PRE_TOKEN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
 def ensure_tiny() -> Path:
-    """The folder of model, tokenizer and chat template, built if it is not there; safe to call from several processes at once.
+    """The folder of the whole model, built if it is not there; several processes may ask at once.
 
     Raises UserError if the bundled sample is missing.
     """
-    root = _root()
-    folder = root / "data" / "cache" / f"tiny-{tiny_hash()[:16]}"
+    folder = tiny_folder()
     while not (folder / "manifest.json").is_file():
         try:
             with lock(folder.with_name(folder.name + ".lock")):
                 if not (folder / "manifest.json").is_file():
-                    _build(root / CORPUS, folder)
+                    _build(_root() / CORPUS, folder)
         except UserError as error:
             if "in use by another run" not in str(error):
                 raise
@@ -90,35 +64,34 @@ def ensure_tiny() -> Path:
     return folder
 
 
+def tiny_folder() -> Path:
+    """The folder in which ensure_tiny builds it, there or not."""
+    return _root() / "data" / "cache" / f"tiny-{tiny_hash()[:16]}"
+
+
 def tiny_hash() -> str:
-    """What the model is made of: corpus, settings, chat template, recipe. Needs no torch."""
+    """Hash of what the model is made of: corpus, settings, chat template, recipe. Needs no torch."""
     return content_hash(_root() / CORPUS, SETTINGS, VERSION, HELD_OUT, list(ADDED_TOKENS), qwen3_template())
 
 
 def _root() -> Path:
-    """The folder that holds the sample: here, or where the project's code lies (a workspace with processed data only)."""
+    """The folder that holds the sample: here, or where the project's code lies (a workspace with processed
+    data only).
+    """
     for root in (Path(), Path(__file__).resolve().parents[2]):
         if (root / CORPUS).is_file():
             return root
     raise UserError(
-        f"{CORPUS} does not exist, and the model `tiny` is built from it. Restore it: `git checkout -- {CORPUS}`."
-    )
-
-
-def qwen3_template() -> str:
-    """Qwen3's chat template, as TRL ships it."""
-    spec = importlib.util.find_spec("trl")
-    if spec is None or not spec.submodule_search_locations:
-        raise UserError("The package trl is not installed. Run `make setup`.")
-    return (Path(spec.submodule_search_locations[0]) / "chat_templates" / "qwen3.jinja").read_text(
-        encoding="utf-8"
+        f"{CORPUS} does not exist, and the model `tiny` is built from it. Restore it: `git checkout -- "
+        f"{CORPUS}`."
     )
 
 
 def _texts(corpus: Path) -> list[str]:
     """The sample's tweets, in the file's order, each once, without those of held-out authors.
 
-    Without the replies too: a base model that knows them by heart could not learn anything from them afterwards.
+    Without the replies too: a base model that knows them by heart could not learn anything from them
+    afterwards.
     """
     items = []
     for line in corpus.read_bytes().splitlines():
@@ -158,17 +131,7 @@ def _build(corpus: Path, folder: Path) -> None:
 
 
 def _train_tokenizer(texts: list[str]) -> Any:
-    from tokenizers import (
-        AddedToken,
-        Regex,
-        Tokenizer,
-        decoders,
-        models,
-        normalizers,
-        pre_tokenizers,
-        trainers,
-    )
-    from transformers import PreTrainedTokenizerFast
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
     raw = Tokenizer(models.BPE())
     raw.normalizer = normalizers.NFC()
@@ -185,17 +148,7 @@ def _train_tokenizer(texts: list[str]) -> Any:
         show_progress=False,
     )
     raw.train_from_iterator([*texts, TrainConfig(data="sample").prompt], trainer)
-    raw.add_tokens(
-        [AddedToken(token, special=special, normalized=False) for token, special in ADDED_TOKENS.items()]
-    )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=raw,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        model_max_length=SETTINGS["positions"],
-    )
-    tokenizer.chat_template = qwen3_template()
-    return tokenizer
+    return as_qwen3(raw, model_max_length=SETTINGS["positions"])
 
 
 def _pretrain(tokenizer: Any, texts: list[str], folder: Path) -> float:
@@ -229,7 +182,8 @@ def _pretrain(tokenizer: Any, texts: list[str], folder: Path) -> float:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch on one thread: on matrices this small a second one waits more than it works (20x slower on a busy machine),
+    """Torch on one thread: on matrices this small a second one waits more than it works (20x slower on a busy
+    machine),
     and sums come out the same whatever the number of cores."""
     import torch
 
@@ -273,15 +227,15 @@ def _fresh_model(tokenizer: Any) -> Any:
 
 
 def _documents(tokenizer: Any, texts: list[str]) -> list[list[int]]:
-    """Each tweet alone, and as the answer in a chat about another tweet: it learns that an answer is words and has an end."""
+    """Each tweet alone, and as the answer in a chat about another tweet: it learns that an answer is words
+    and has an end.
+    """
     prompt = TrainConfig(data="sample").prompt
     documents = [tokenizer(text + "<|endoftext|>")["input_ids"] for text in texts]
     for number, text in enumerate(texts):
         other = texts[(number + len(texts) // 2) % len(texts)]
         chat = [*messages(prompt, other), {"role": "assistant", "content": text}]
-        documents.append(
-            tokenizer(tokenizer.apply_chat_template(chat, tokenize=False, **CHAT_KWARGS))["input_ids"]
-        )
+        documents.append(tokenizer(rendered(tokenizer, chat))["input_ids"])
     return documents
 
 

@@ -1,4 +1,7 @@
-"""adapters/<run>/dist: the one folder that is ever uploaded. Built afresh from an allow-list, checked, then moved into place."""
+"""adapters/<run>/dist: the one folder that is ever uploaded.
+
+Built afresh from an allow-list, checked, then moved into place.
+"""
 
 import re
 import shutil
@@ -11,7 +14,8 @@ from lib.base.settings import SamplingConfig, TrainConfig
 from lib.evaluate.report import Report, read_report
 from lib.model.adapters import ADAPTER_FILE, sha256_of
 from lib.publish.card import TINY, model_card
-from lib.publish.dist_leaks import known_of, refuse_leaks, refuse_link
+from lib.publish.dist_leaks import refuse_leaks, refuse_link
+from lib.publish.known import known_of
 from lib.publish.weights_file import check_weights
 from lib.train.manifest import Manifest, read_manifest
 
@@ -46,7 +50,10 @@ SUMMARY += ["judge", "metrics", "gate"]
 
 
 def build_dist(run: Path, config: TrainConfig, repo: str, sampling: SamplingConfig | None) -> Path:
-    """Write run/dist and return it. Raises UserError naming file (and line) for whatever may not or cannot be published."""
+    """Write run/dist and return it.
+
+    Raises UserError naming file (and line) for whatever may not or cannot be published.
+    """
     manifest = _manifest(run, config)
     refuse_local_base(config.model)
     report = _report(run, config, manifest)
@@ -67,11 +74,12 @@ def build_dist(run: Path, config: TrainConfig, repo: str, sampling: SamplingConf
 
 
 def refuse_local_base(model: str) -> None:
-    """Raises UserError unless the base model's name means something to others: a name on the Hub, or the tiny model."""
+    """Raises UserError unless others know the base model by its name: one of the Hub's, or the tiny one."""
     if model != TINY and (not HUB_ID.fullmatch(model) or ".." in model or Path(model).exists()):
         raise UserError(
-            f"model: {model} is no model on the Hub but a folder of this machine, and card and adapter would name it. Set `model:` in the "
-            "run's config to the name that others know it by (such as Qwen/Qwen3-8B), and train on that."
+            f"model: {model} is no model on the Hub but a folder of this machine, and card and adapter would "
+            "name it. Set `model:` in the run's config to the name that others know it by (such as "
+            "Qwen/Qwen3-8B), and train on that."
         )
 
 
@@ -108,7 +116,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _refuse_link(path: Path) -> None:
-    """What is published is built here and replaced as a whole: through a link that would write and delete elsewhere."""
+    """Raises UserError for a link or a file: dist is replaced as a whole, through a link elsewhere."""
     if path.is_symlink():
         raise UserError(
             f"{path} is a link to {path.readlink()}. Delete the link, then publish again; it is built here."
@@ -118,7 +126,10 @@ def _refuse_link(path: Path) -> None:
 
 
 def dist_files(dist: Path) -> dict[str, dict[str, Any]]:
-    """{path in the repository: {bytes, sha256}}. Raises UserError for a file that is not on the allow-list."""
+    """{path in the repository: {bytes, sha256}}.
+
+    Raises UserError for a file that is not on the allow-list.
+    """
     paths = sorted(path for path in dist.rglob("*") if path.is_symlink() or not path.is_dir())
     files = {}
     for path in paths:
@@ -141,7 +152,8 @@ def _manifest(run: Path, config: TrainConfig) -> Manifest:
     manifest = read_manifest(run / "manifest.json")
     if manifest.model not in (None, config.model):
         raise UserError(
-            f"{run} was trained on {manifest.model}, its config now says {config.model}. Restore it, or train again."
+            f"{run} was trained on {manifest.model}, its config now says {config.model}. Restore it, or "
+            "train again."
         )
     return manifest
 
@@ -153,13 +165,14 @@ def _report(run: Path, config: TrainConfig, manifest: Manifest) -> Report | None
     report = read_report(path)
     if (report.hashes.get("adapter") or manifest.adapter_sha256) != manifest.adapter_sha256:
         raise UserError(
-            f"{path} is about an older adapter than {run / ADAPTER_FILE}. Run `make eval RUN={run.name}`, or delete the report."
+            f"{path} is about an older adapter than {run / ADAPTER_FILE}. Run `make eval RUN={run.name}`, or "
+            "delete the report."
         )
     return report
 
 
 def _adapter_config(path: Path, config: TrainConfig, manifest: Manifest) -> dict[str, Any]:
-    """PEFT's own, with the base model's public name and revision instead of whatever folder it was loaded from."""
+    """PEFT's own, with the base model's public name and revision instead of a folder of this machine."""
     values = read_json(path)
     odd = [
         key
@@ -187,7 +200,8 @@ def _copy_tokenizer(run: Path, dist: Path) -> None:
     for name in TOKENIZER:
         if not (run / name).is_file():
             raise UserError(
-                f"{run / name} does not exist. Copy it back from where the training ran, or run `make train RUN={run.name}`."
+                f"{run / name} does not exist. Copy it back from where the training ran, or run `make train "
+                f"RUN={run.name}`."
             )
         _copy(run / name, dist / name)
     settings = read_json(dist / "tokenizer_config.json")

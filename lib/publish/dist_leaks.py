@@ -1,21 +1,15 @@
-"""The last look at dist/ before it leaves: every file is read, whatever its encoding, or refused; nothing found may stay in it."""
+"""The last look at dist/ before it leaves: every file is read, whatever its encoding, or refused."""
 
 import codecs
-import functools
 import json
 import re
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from lib.base.credentials import known_secrets
 from lib.base.errors import UserError
-from lib.base.files import read_dicts
-from lib.base.seals import checked
-from lib.model.tiny import qwen3_template
-from lib.publish.leaks import HEADER, MIN_HANDLE_CHARS, Known, Leak, scan, word_runs
+from lib.publish.known import Known
+from lib.publish.leaks import HEADER, Leak, scan
 from lib.publish.weights_file import texts_in_weights
 
 MAX_TEXT_BYTES = 64_000_000  # the largest tokenizer.json of a known model has 34 MB
@@ -29,11 +23,11 @@ BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
 }
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")  # in no text; archives and pictures are full of them
-TEXT_FIELDS = ("tweet", "reply", "human_reply", "chosen", "rejected")
 # What to do about a finding, by the file it is in.
 SOURCES = {
     "README.md": "The card is made of the run's config, manifest and report: take it out there.",
-    "eval/summary.json": "It is made of the evaluation's report.json: evaluate again with names that tell nothing.",
+    "eval/summary.json": "It is made of the evaluation's report.json: evaluate again with names that "
+    "tell nothing.",
     "LICENSE": "Restore the project's own LICENSE.",
     "generation_config.json": "It is made of the eval config: take it out there.",
 }
@@ -41,7 +35,7 @@ COPIED = "It is a copy of the run's own file: restore that from the base model, 
 
 
 def refuse_leaks(folder: Path, known: Known) -> None:
-    """Raises UserError naming file, line and kind of everything in the folder that must not be published, or that cannot be read."""
+    """Raises UserError naming file, line and kind of all in the folder that is secret or cannot be read."""
     leaks: list[Leak] = []
     for path in sorted(folder.rglob("*")):
         refuse_link(path)
@@ -60,7 +54,10 @@ def refuse_leaks(folder: Path, known: Known) -> None:
         raise UserError(
             "\n".join(
                 [
-                    f"Not published: these must not leave this machine. Remove them from {folder.parent} first.",
+                    (
+                        f"Not published: these must not leave this machine. Remove them from {folder.parent} "
+                        "first."
+                    ),
                     *shown,
                     *more,
                     *advice,
@@ -70,7 +67,7 @@ def refuse_leaks(folder: Path, known: Known) -> None:
 
 
 def weights_leaks(name: str, path: Path, known: Known) -> list[Leak]:
-    """What the header of a safetensors file says (metadata, names of tensors), and what can be read among its numbers."""
+    """Leaks in a safetensors file: in its header (metadata, names of tensors), legible among its numbers."""
     header, *runs = texts_in_weights(path)
     numbers = [leak for run in runs for leak in scan(f"{name} (numbers)", run, known, noise=True)]
     return [*scan(f"{name} {HEADER}", header, known), *numbers]
@@ -82,73 +79,15 @@ def refuse_link(path: Path) -> None:
         raise UserError(f"{path} is a link. Only files of its own are published: put a copy in its place.")
 
 
-def known_of(data: Path, repo: str) -> Known:
-    """What is secret about this machine and the data set in folder `data`. repo: its words are public by the person's own choice."""
-    folder = data / "processed"
-    rows = [row for path in sorted(folder.glob("*.jsonl")) for row in read_dicts(checked(path))]
-    texts = {str(row[key]) for row in rows for key in TEXT_FIELDS if row.get(key)}
-    if not texts:
-        raise UserError(
-            f"{folder} holds no texts, so nobody can tell whether the adapter's files repeat any. "
-            f"Copy the folder back, or run `make data DATA={data.name}`."
-        )
-    rows += [row for path in sorted((data / "interim").glob("*.jsonl")) for row in read_dicts(checked(path))]
-    named = list(_named(rows))
-    handles = {
-        str(value).strip().lstrip("@").casefold().strip("_")
-        for key, value in named
-        if key.endswith("_author")
-    }
-    ordinary = {word.casefold().strip("_") for word in [*_public_words(), *re.findall(r"\w+", repo)]}
-    here = {str(Path.cwd()), str(Path.home())} - {"/"}
-    return Known(
-        runs=word_runs(texts),
-        secrets=known_secrets() | here,
-        handles=frozenset(
-            name
-            for name in handles - ordinary
-            if len(name) >= MIN_HANDLE_CHARS and not re.fullmatch(r"\d{1,7}", name)
-        ),
-        ids=frozenset(str(value) for key, value in named if key == "id" or key.endswith("_id")),
-    )
-
-
-def _named(rows: Iterable[Any]) -> Iterator[tuple[str, Any]]:
-    """Every (key, value) of the rows and of what they hold: a rejection holds its pair."""
-    for row in rows:
-        for key, value in row.items():
-            yield key, value
-            if isinstance(value, dict):
-                yield from _named([value])
-
-
-@functools.cache
-def _public_words() -> frozenset[str]:
-    """Words that this project, its licence and Qwen3's template use: in a file they are words, even where an author bears one as a name."""
-    from jinja2 import defaults
-
-    own = [path.read_text(encoding="utf-8") for path in Path(__file__).parents[1].rglob("*.py")]
-    licence = Path(__file__).parents[2] / "LICENSE"
-    texts = [*own, licence.read_text(encoding="utf-8") if licence.is_file() else "", qwen3_template()]
-    jinja = [
-        defaults.DEFAULT_FILTERS,
-        defaults.DEFAULT_TESTS,
-        defaults.DEFAULT_NAMESPACE,
-        dir(str),
-        dir(list),
-        dir(dict),
-    ]
-    return frozenset(
-        [word for text in texts for word in re.findall(r"\w+", text)]
-        + [word for words in jinja for word in words]
-    )
-
-
 def _texts(path: Path) -> list[str]:
-    """The text of a file, and of the YAML values in it. Raises UserError for what cannot be read as what its name says."""
+    """The text of a file, and of the YAML values in it.
+
+    Raises UserError for what cannot be read as what its name says.
+    """
     if not path.name.endswith(TEXTS):
         raise UserError(
-            f"{path} is of a kind that cannot be checked. Only {', '.join(TEXTS)} and the weights are published."
+            f"{path} is of a kind that cannot be checked. Only {', '.join(TEXTS)} and the weights are "
+            "published."
         )
     content = path.read_bytes()
     if len(content) > MAX_TEXT_BYTES:
@@ -160,11 +99,13 @@ def _texts(path: Path) -> list[str]:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{path} is not text ({error.reason} at byte {error.start}), so it cannot be checked. Copy it again."
+            f"{path} is not text ({error.reason} at byte {error.start}), so it cannot be checked. Copy it "
+            "again."
         ) from error
     if control := CONTROL.search(text):
         raise UserError(
-            f"{path} holds the control character {control.group()!r}, so it is not the text it should be. Copy it again."
+            f"{path} holds the control character {control.group()!r}, so it is not the text it should be. "
+            "Copy it again."
         )
     if path.suffix == ".json":
         _check_json(path, text)

@@ -1,15 +1,14 @@
-"""The Hugging Face Hub: one private model repository that holds exactly the files of dist/, and a receipt that says so."""
+"""The Hugging Face Hub: one private repository with exactly the files of dist/, and a receipt for it."""
 
-import contextlib
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from lib.base.errors import UserError
+from lib.publish.hub_answers import in_sentences
 
 Files = dict[str, dict[str, Any]]  # path in the repository -> {bytes, sha256}
 MADE_BY_THE_HUB = {".gitattributes"}
@@ -18,7 +17,7 @@ MAX_TRIES = 5
 
 @dataclass(frozen=True)
 class Remote:
-    """What the repository is now. commit: of its main branch. sizes, hashes: of the files for which the Hub says them."""
+    """The repository now. commit: of its main branch. sizes, hashes: where the Hub says them."""
 
     private: bool
     commit: str | None
@@ -38,7 +37,8 @@ def check_repo_name(repo: str) -> None:
         or repo.endswith(".git")
     ):
         raise UserError(
-            f"--repo {repo}: expected <user>/<name> of letters, digits, `-`, `_` and `.`, such as ann/reply-8b."
+            f"--repo {repo}: expected <user>/<name> of letters, digits, `-`, `_` and `.`, such as "
+            "ann/reply-8b."
         )
 
 
@@ -47,8 +47,8 @@ def hub_token() -> str:
     token = os.environ.get("HF_TOKEN", "").strip()
     if not token:
         raise UserError(
-            "HF_TOKEN is not set. Make a fine-grained token with write access at huggingface.co/settings/tokens and put it into .env "
-            "(copy .env.example)."
+            "HF_TOKEN is not set. Make a fine-grained token with write access at "
+            "huggingface.co/settings/tokens and put it into .env (copy .env.example)."
         )
     return token
 
@@ -60,15 +60,16 @@ def endpoint() -> str:
 def publish(
     dist: Path, files: Files, repo: str, public: bool, receipt: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """Make the repository hold files, tag it, read it back. Returns the new receipt; receipt: the last one, if any.
+    """Make the repository hold files, tag it, read it back. receipt: the last one. Returns the new one.
 
-    The receipt's `uploaded` is False if nothing had changed. Raises UserError, which says whether anything was sent.
+    The receipt's `uploaded` is False if nothing had changed. Raises UserError, which says whether anything
+    was sent.
     """
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     from huggingface_hub import HfApi
 
     api = HfApi(endpoint=endpoint(), token=hub_token())
-    with _sentences(repo):
+    with in_sentences(repo, endpoint()):
         api.create_repo(repo, visibility="public" if public else "private", exist_ok=True)
         before = _remote(api, repo)
         _refuse_unfit(before, repo, public, files)
@@ -79,7 +80,8 @@ def publish(
             repo_id=repo,
             folder_path=dist,
             allow_patterns=sorted(files),  # and dist holds nothing else; upload_folder would take a .env too
-            parent_commit=before.commit,  # a commit made in between, or ours sent twice, is refused instead of overwritten
+            # a commit made in between, or ours sent twice, is refused instead of overwritten
+            parent_commit=before.commit,
             commit_message="Publish adapter",
         )
         uploaded = info.oid != before.commit  # the Hub makes no commit of what it holds already
@@ -124,7 +126,8 @@ def _remote(api: Any, repo: str) -> Remote:
 def _refuse_unfit(remote: Remote, repo: str, public: bool, files: Files) -> None:
     if not remote.private and not public:
         raise UserError(
-            f"{repo} is public. Pass --public to publish there, or choose another --repo. Nothing was uploaded."
+            f"{repo} is public. Pass --public to publish there, or choose another --repo. Nothing was "
+            "uploaded."
         )
     foreign = sorted(remote.files - set(files) - MADE_BY_THE_HUB)
     if foreign:
@@ -135,7 +138,7 @@ def _refuse_unfit(remote: Remote, repo: str, public: bool, files: Files) -> None
 
 
 def _tag(api: Any, repo: str, commit: str, receipt: dict[str, Any] | None) -> str:
-    """v1, v2, ...: the one that the commit has already, else the next. A tag never moves, and no commit gets a second one.
+    """v1, v2, ...: the one that the commit has already, else the next. Tags never move; a commit gets one.
 
     Without a receipt (the answer got lost, another machine published) the Hub's own list tells.
     """
@@ -161,7 +164,8 @@ def _tag(api: Any, repo: str, commit: str, receipt: dict[str, Any] | None) -> st
         else:
             return tag
     raise UserError(
-        f"{repo}: somebody else tags it at the same time. The files are there. Run the same command again for their tag."
+        f"{repo}: somebody else tags it at the same time. The files are there. Run the same command again "
+        "for their tag."
     )
 
 
@@ -172,7 +176,8 @@ def _number(tag: str) -> int:
 def _check_read_back(remote: Remote, repo: str, public: bool, files: Files) -> None:
     if not remote.private and not public:
         raise UserError(
-            f"{repo} is public although a private one was asked for. Make it private at {endpoint()}/{repo}/settings at once."
+            f"{repo} is public although a private one was asked for. Make it private at "
+            f"{endpoint()}/{repo}/settings at once."
         )
     odd = sorted(remote.files - MADE_BY_THE_HUB ^ set(files))
     odd += [name for name, size in remote.sizes.items() if name in files and size != files[name]["bytes"]]
@@ -181,56 +186,6 @@ def _check_read_back(remote: Remote, repo: str, public: bool, files: Files) -> N
     ]
     if odd:
         raise UserError(
-            f"{repo}: read back, these files differ from dist: {', '.join(dict.fromkeys(odd))}. Run the same command again."
+            f"{repo}: read back, these files differ from dist: {', '.join(dict.fromkeys(odd))}. Run the same "
+            "command again."
         )
-
-
-@contextlib.contextmanager
-def _sentences(repo: str) -> Iterator[None]:
-    """Turn what the Hub and the network answer into a sentence each. Tokens stand in none of them."""
-    from huggingface_hub import errors
-
-    try:
-        yield
-    except (OSError, RuntimeError, ValueError, errors.HTTPError) as error:
-        chain = [error]
-        while (cause := chain[-1].__cause__) is not None:  # uploads wrap what went wrong
-            chain.append(cause)
-        for cause in chain:
-            if isinstance(cause, errors.HfHubHTTPError):
-                raise UserError(_answer(repo, cause)) from error
-        if any(isinstance(cause, errors.OfflineModeIsEnabled) for cause in chain):
-            raise UserError(
-                "HF_HUB_OFFLINE is set, so nothing can be uploaded. Unset it, then run the same command again."
-            ) from error
-        if any(isinstance(cause, errors.HTTPError | ConnectionError | TimeoutError) for cause in chain):
-            raise UserError(
-                f"The connection to {endpoint()} broke ({type(chain[-1]).__name__}); whether the commit arrived is not known. "
-                "Run the same command again: it finds out, and sends nothing twice."
-            ) from error
-        if "metadata in README.md" in str(error):
-            raise UserError(
-                f"The Hub refused the model card's metadata: {' '.join(str(error).split())[:300]}"
-            ) from error
-        raise
-
-
-def _answer(repo: str, error: Any) -> str:
-    status, again = (
-        error.response.status_code,
-        "Run the same command again: what has arrived is not sent twice.",
-    )
-    known = {
-        401: "HF_TOKEN was refused (401). Is it complete and not revoked? huggingface.co/settings/tokens shows it.",
-        403: f"HF_TOKEN may not write to {repo} (403). Give it write access to that repository, or choose another --repo.",
-        404: f"{repo} is not there, or HF_TOKEN may not see it (404). Check the part before the slash and the token's access.",
-        409: f"The Hub is busy with another change of {repo} (409). Wait a minute. {again}",
-        412: f"{repo} was changed while this ran (412), perhaps by this very upload whose answer got lost. {again}",
-        429: "The Hub asks to wait (429). Run the same command again in a few minutes; what has arrived is not sent twice.",
-    }
-    if status in known:
-        return known[status]
-    if status >= 500:
-        return f"The Hub failed with {status}; whether the commit arrived is not known. {again}"
-    said = " ".join(str(error.server_message or "no reason given").split())[:200]
-    return f"The Hub refused the upload to {repo} ({status}: {said}). Nothing was published."

@@ -1,4 +1,4 @@
-"""What a text means, in several readings: without invisible characters, entities, escapes, markup and line breaks.
+"""Readings of a text: without invisible characters, entities, escapes, markup and line breaks.
 
 Each reading knows where its characters stand in the text, so that what is found in it has a line.
 """
@@ -14,7 +14,8 @@ from urllib.parse import unquote
 
 MAX_DECODINGS = 6  # an entity in an escape in a percent-encoding; deeper is nobody's accident
 
-# Letters that NFKC folds (full width, ligatures), and what no eye sees: format characters, variation selectors, fillers.
+# Letters that NFKC folds (full width, ligatures), and what no eye sees: format characters, variation
+# selectors, fillers.
 NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 INVISIBLE = re.compile(
     r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
@@ -50,7 +51,7 @@ class View:
 
 @dataclass(frozen=True)
 class Readings:
-    """The text as it is spelled (its lines kept, decoded or not, with markup or not) and joined (its lines glued together)."""
+    """The text as it is spelled (lines kept, decoded or not, with markup or not) and joined (lines glued)."""
 
     spelled: tuple[View, ...]
     joined: tuple[View, ...]  # words divided at a hyphen, with and without it

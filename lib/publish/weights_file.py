@@ -19,10 +19,11 @@ LEGIBLE = re.compile(rb"[!-~]{15,}")  # numbers hardly ever read like this
 
 
 def check_weights(path: Path, sha256: str | None, rank: int) -> None:
-    """Raises UserError unless path is what training wrote: finite LoRA matrices of this rank, hash as in the manifest, no byte more."""
+    """Raises UserError unless path holds finite LoRA matrices of this rank, no byte more, with this hash."""
     if sha256 is not None and sha256_of(path) != sha256:
         raise UserError(
-            f"{path.name} is not the file that training wrote (its sha256 differs from manifest.json). Train or copy it again."
+            f"{path.name} is not the file that training wrote (its sha256 differs from manifest.json). Train "
+            "or copy it again."
         )
     header, data = _content(path)
     tensors = dict(header)
@@ -90,7 +91,8 @@ def _check_tensor(file: str, name: str, pairs: Any, data: Any, rank: int) -> tup
         raise UserError(f"{file}: {name} is damaged or not in F32, F16 or BF16. Train or copy it again.")
     if rank != shape[0 if "lora_A" in name else 1]:
         raise UserError(
-            f"{file}: {name} has shape {shape}, adapter_config.json says rank {rank}. They are of different runs; copy both again."
+            f"{file}: {name} has shape {shape}, adapter_config.json says rank {rank}. They are of different "
+            "runs; copy both again."
         )
     raw = data[start:end].tobytes()
     if kind == "BF16":
@@ -99,18 +101,20 @@ def _check_tensor(file: str, name: str, pairs: Any, data: Any, rank: int) -> tup
         finite = bool(np.isfinite(np.frombuffer(raw, "<f4" if kind == "F32" else "<f2")).all())
     if not finite:
         raise UserError(
-            f"{file}: {name} holds NaN or infinity: the training diverged. Lower the learning rate and train again."
+            f"{file}: {name} holds NaN or infinity: the training diverged. Lower the learning rate and train "
+            "again."
         )
     return start, end
 
 
 def _refuse_hidden_bytes(file: str, spans: list[tuple[int, int]], n_bytes: int) -> None:
-    """The matrices lie side by side from the first byte to the last: between and behind them is no room for anything else."""
+    """Raises UserError unless the matrices lie side by side from the first byte to the last."""
     at = 0
     for start, end in sorted(spans):
         if start != at:
             raise UserError(
-                f"{file}: at byte {at} of its numbers, matrices overlap or bytes lie between them. Train or copy it again."
+                f"{file}: at byte {at} of its numbers, matrices overlap or bytes lie between them. Train or "
+                "copy it again."
             )
         at = end
     if at != n_bytes:

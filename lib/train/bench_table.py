@@ -1,4 +1,4 @@
-"""The page that scripts/bench_train.py writes: the table, what the goals are, and what of it this machine could not measure."""
+"""The page of the training benchmark: the table, the goals, and what this machine could not measure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,21 +21,31 @@ def bench_page(
     results: Mapping[Arm, Result],
     whole: Result | None,
 ) -> str:
-    """machine: as lib.train.speed.matmul_rate says. whole: two epochs with evaluations, where that was measured."""
+    """The page as Markdown. machine: as matmul_rate says. whole: two epochs with evaluations, if measured."""
     floor = machine["tflops"] * 1e12 / (6 * matmul_parameters(dict(shape)))
     totals = sorted(sum(length) for length in lengths)
-    rows = f"{len(totals):,} rows of {totals[len(totals) // 2]} tokens (median), {totals[len(totals) * 95 // 100]} (95th percentile)"
+    rows = (
+        f"{len(totals):,} rows of {totals[len(totals) // 2]} tokens (median), "
+        f"{totals[len(totals) * 95 // 100]} (95th percentile)"
+    )
     of = {arm.letter: result for arm, result in results.items()}
     if machine["gpu"]:
-        where = f"{machine['gpu']}, {machine['tflops']:.0f} TFLOP/s measured in bf16. Qwen3-8B's shape, random weights"
+        where = (
+            f"{machine['gpu']}, {machine['tflops']:.0f} TFLOP/s measured in bf16. Qwen3-8B's shape, random "
+            "weights"
+        )
     else:
         where = (
-            "**No NVIDIA GPU here: a tiny shape on the CPU.** The table shows that the arms run; its ratios say nothing about a GPU, "
-            f"whose figures are not measured yet. One thread, {machine['tflops']:.2f} TFLOP/s measured, float32 for bf16"
+            "**No NVIDIA GPU here: a tiny shape on the CPU.** The table shows that the arms run; its ratios "
+            "say nothing about a GPU, whose figures are not measured yet. One thread, "
+            f"{machine['tflops']:.2f} TFLOP/s measured, float32 for bf16"
         )
     about = f"{where}; {rows}; {n_steps} steps of 16 rows an arm. Padding does not count as tokens."
     table = markdown_table(HEADER, [_row(arm, result, of.get("a"), floor) for arm, result in results.items()])
-    fine = "Floor: 6 x weights x tokens at the measured rate. First step: from the start of training, after loading."
+    fine = (
+        "Floor: 6 x weights x tokens at the measured rate. First step: from the start of training, after "
+        "loading."
+    )
     return "\n\n".join(
         [
             about,

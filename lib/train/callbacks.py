@@ -1,4 +1,6 @@
-"""What happens while a run trains: progress shown, replies sampled, checkpoints kept, an end in good order (numbers: lib.train.metrics_log).
+"""Callbacks of a run that trains: progress shown, replies sampled, checkpoints kept, an end in good order.
+
+The numbers are lib.train.metrics_log's.
 
 Plain classes; `as_callback` hands one to the Trainer, so that importing this module imports no transformers.
 """
@@ -29,7 +31,7 @@ def as_callback(handler: Any) -> Any:
 
 
 class Progress:
-    """One line on stderr with the time left: redrawn in a terminal, written at each evaluation into a log file."""
+    """One line on stderr with the time left: redrawn in a terminal, new at each evaluation in a log file."""
 
     def __init__(self, n_steps: int) -> None:
         self.n_steps, self.first, self.start = n_steps, 0, time.monotonic()
@@ -105,13 +107,14 @@ class Samples:
         )
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        # Not before the first evaluation: Unsloth answers in inference mode, and the rotary table is made by whoever comes first.
-        # Tensors made in that mode cannot be saved for a backward pass.
+        # Not before the first evaluation: Unsloth answers in inference mode, and the rotary table is made by
+        # whoever comes first. Tensors made in that mode cannot be saved for a backward pass.
         if state.global_step == 0:
             self._write(0, state)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        # At the step and not at the epoch's end, which comes after the checkpoint: a run killed between the two would lack them.
+        # At the step and not at the epoch's end, which comes after the checkpoint: a run killed between the
+        # two would lack them.
         if state.global_step % self.steps_per_epoch == 0:
             self._write(state.global_step // self.steps_per_epoch, state)
 
@@ -125,7 +128,7 @@ class Samples:
 
 
 class EarlyStop:
-    """Ends the run when the validation loss has not improved `patience` times in a row, also across an interruption."""
+    """The end of a run whose validation loss has not improved `patience` times in a row, resumed or not."""
 
     def __init__(self, config: EarlyStoppingConfig) -> None:
         self.config = config
@@ -136,7 +139,10 @@ class EarlyStop:
 
 
 class KeepBest:
-    """Keeps the best k checkpoints by validation loss, and the newest. `save_total_limit` would keep the best and the latest."""
+    """Keeps the best k checkpoints by validation loss, and the newest.
+
+    `save_total_limit` would keep the best and the latest.
+    """
 
     def __init__(self, folder: Path, k: int) -> None:
         self.folder, self.k = folder, k

@@ -1,4 +1,4 @@
-"""Checkpoints of an unfinished run: which are whole, which are kept, where a run goes on after it was killed."""
+"""Checkpoints of an unfinished run: which are whole, which are kept, where a killed run goes on."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ def step_of(checkpoint: Path) -> int:
 
 
 def state_of(checkpoint: Path) -> dict[str, Any] | None:
-    """The Trainer's state, or None if the checkpoint is not whole: killed, or a full disk, in the middle of it."""
+    """The Trainer's state; None if the checkpoint is not whole (a kill or a full disk in between)."""
     try:
         state = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
         whole = (
@@ -66,7 +66,7 @@ def delete(checkpoint: Path) -> None:
 
 
 def eval_losses(history: Sequence[Mapping[str, Any]]) -> dict[int, float]:
-    """Step -> validation loss, without step 0, which is the base model. history: the Trainer's log_history."""
+    """Step -> validation loss, without step 0, the base model's. history: the Trainer's log_history."""
     return {
         entry["step"]: entry["eval_loss"] for entry in history if "eval_loss" in entry and entry["step"] > 0
     }
@@ -78,7 +78,7 @@ def best_steps(losses: dict[int, float], k: int) -> list[int]:
 
 
 def keep_best(folder: Path, losses: dict[int, float], k: int, also: int | None = None) -> None:
-    """Delete all checkpoints but the best k and the one of step `also` (the newest: a killed run goes on from there)."""
+    """Delete all checkpoints but the best k and that of step `also` (the newest, to go on from)."""
     kept = {*best_steps(losses, k), also}
     for path in folder.glob("checkpoint-*"):
         if step_of(path) not in kept:
@@ -86,7 +86,7 @@ def keep_best(folder: Path, losses: dict[int, float], k: int, also: int | None =
 
 
 def stopped_early(losses: dict[int, float], patience: int, threshold: float) -> bool:
-    """Whether the last `patience` evaluations all failed to beat the best one before them by more than threshold.
+    """True if the last `patience` evaluations all failed to beat the best one before by more than threshold.
 
     Worked out from the history, so that a resumed run knows what an uninterrupted one would.
     """

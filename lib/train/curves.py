@@ -1,4 +1,4 @@
-"""What the loss curves say: the gap between training and validation, perplexity, and when to worry."""
+"""Readings of the loss curves: the gap between training and validation, perplexity, and when to worry."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ def curves(history: History, run: str) -> str:
 
 
 def alerts_of(history: History, max_gap: float) -> list[dict[str, Any]]:
-    """{step, alert}: the first time the gap is too large, and the first time the validation loss has risen three times in a row."""
+    """{step, alert} of the first gap that is too large, and of the first three rises of validation loss."""
     losses = sorted(eval_losses(history).items())
     gaps = [(step, train_eval_gap(history, step)) for step, _ in losses]
     wide = [(step, gap) for step, gap in gaps if gap is not None and gap > max_gap]
@@ -59,7 +59,10 @@ def alerts_of(history: History, max_gap: float) -> list[dict[str, Any]]:
     found = []
     if wide:
         step, gap = wide[0]
-        said = f"validation loss is {gap:.2f} above training loss (max_train_eval_gap {max_gap}): it learns by heart. {ADVICE}"
+        said = (
+            f"validation loss is {gap:.2f} above training loss (max_train_eval_gap {max_gap}): it learns by "
+            f"heart. {ADVICE}"
+        )
         found.append({"step": step, "alert": f"step {step}: {said}"})
     if rising:
         found.append(

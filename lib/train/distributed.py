@@ -1,7 +1,7 @@
-"""One run on several processes, one per GPU (plain data parallel): what the first does alone, and what all must agree on.
+"""One run on several processes, one per GPU (data parallel): what the first does alone, what all agree on.
 
-The launcher (`accelerate launch`, `torchrun`) says through RANK and WORLD_SIZE which process this is. Without them there is one,
-and everything here costs nothing.
+The launcher (`accelerate launch`, `torchrun`) says through RANK and WORLD_SIZE which process this is. Without
+them there is one, and everything here costs nothing.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ def n_processes() -> int:
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes files and talks."""
+    """True in the process that writes files and talks."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -33,14 +33,16 @@ def together() -> Iterator[None]:
         return
     if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
         raise UserError(
-            "FSDP spreads one model over several GPUs; this trains a whole one on each. Launch with `make train GPUS=N`."
+            "FSDP spreads one model over several GPUs; this trains a whole one on each. Launch with `make "
+            "train GPUS=N`."
         )
     import torch
 
     if torch.cuda.is_available():
         if int(os.environ.get("LOCAL_RANK", "0")) >= torch.cuda.device_count():
             raise UserError(
-                f"{n_processes()} processes want a GPU each, and {torch.cuda.device_count()} are here. Set GPUS to that."
+                f"{n_processes()} processes want a GPU each, and {torch.cuda.device_count()} are here. Set "
+                "GPUS to that."
             )
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     else:  # the Trainer reads a checkpoint onto accelerate's "cpu:0", a place that torch.load does not know
@@ -56,7 +58,10 @@ def together() -> Iterator[None]:
 
 
 def first_decides(decide: Callable[[], T]) -> T:
-    """decide(), called in the first process alone; its result in all. A UserError is raised there and ends the others silently."""
+    """decide(), called in the first process alone; its result in all.
+
+    A UserError is raised there and ends the others silently.
+    """
     if n_processes() == 1:
         return decide()
     import torch
@@ -72,15 +77,14 @@ def first_decides(decide: Callable[[], T]) -> T:
         raise error
     if not answer[1]:
         with contextlib.suppress(RuntimeError):
-            anywhere(
-                False
-            )  # until the first is gone: a launcher that sees one process end ends the others, with their last words
+            # Until the first is gone: a launcher that sees one process end ends all, last words included.
+            anywhere(False)
         raise SystemExit(1)
     return answer[0]
 
 
 def first_then_all(function: Callable[[], T]) -> T:
-    """function() in every process, the first one ahead: what is impossible is said once, what it caches is found by the others."""
+    """function() in every process, the first ahead: a refusal is said once, a cache serves the others."""
     results: list[T] = []
     first_decides(lambda: results.append(function()))
     return results[0] if results else function()
@@ -98,7 +102,7 @@ def smallest(value: T, key: Callable[[T], Any]) -> T:
 
 
 def anywhere(flag: bool) -> bool:
-    """Whether flag is set in any process: all leave a loop together, or the rest would wait for ever."""
+    """True if flag is set in any process: all leave a loop together, or the rest would wait for ever."""
     if n_processes() == 1:
         return flag
     import torch
@@ -109,7 +113,10 @@ def anywhere(flag: bool) -> bool:
 
 
 def then_wait(write: Callable[..., T]) -> Callable[..., T]:
-    """write, and until all processes have written. A checkpoint's state file, which makes it whole, has to come after every part."""
+    """write, and until all processes have written.
+
+    A checkpoint's state file, which makes it whole, has to come after every part.
+    """
 
     def written(*args: Any, **kwargs: Any) -> T:
         result = write(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Whether a run folder belongs to this config and this data: by content, so that a moved timestamp never costs a training."""
+"""Fingerprints of runs: which config and data a folder belongs to, by content and never by timestamp."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,15 @@ from lib.model.tiny import tiny_hash
 from lib.train.manifest import Manifest, Started, read_manifest
 
 # What can change without changing the weights.
-NOT_TRAINING = {"eval", "usd_per_hour", "track", "max_train_eval_gap", "keep_best", "min_preferences"}
+NOT_TRAINING = {
+    "eval",
+    "usd_per_hour",
+    "track",
+    "max_train_eval_gap",
+    "keep_best",
+    "min_preferences",
+    "remote",
+}
 
 
 def data_hashes(config: TrainConfig) -> dict[str, str]:
@@ -49,7 +57,7 @@ def start_of(config: TrainConfig) -> Manifest:
 
 
 def up_to_date(folder: Path, config: TrainConfig) -> bool:
-    """Whether the run is finished for exactly this config and data; then its manifest is made the newest file, for make.
+    """True if the run is finished for exactly this config and data; its manifest is touched, for make.
 
     Raises UserError if the folder holds another run under this name. Needs no torch.
     """
@@ -61,8 +69,11 @@ def up_to_date(folder: Path, config: TrainConfig) -> bool:
 
 
 def refuse_another_run(folder: Path, config: TrainConfig) -> None:
-    """Raise UserError if the folder holds a run, finished or begun, of another config or other data, or a changed adapter."""
-    advice = f"Train under a new name (copy the config to configs/train-<name>.yaml), or move {folder} away to train it anew."
+    """Raise UserError if the folder holds a run of another config or other data, or a changed adapter."""
+    advice = (
+        f"Train under a new name (copy the config to configs/train-<name>.yaml), or move {folder} away to "
+        "train it anew."
+    )
     for record, name, what in (
         (Manifest, "manifest.json", "was trained"),
         (Started, "started.json", "was begun"),

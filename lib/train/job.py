@@ -11,7 +11,7 @@ from lib.train.schedule import Schedule
 
 @dataclass(frozen=True)
 class Batch:
-    """size: rows per forward pass. accumulation: passes per optimiser step. checkpointing: activations are computed twice."""
+    """size: rows a forward pass. accumulation: passes an optimiser step. checkpointing: activations twice."""
 
     size: int
     accumulation: int
@@ -20,9 +20,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Job:
-    """What one run is made of. rows: train and val as the trainer reads them (token ids; for sft also labels).
+    """The parts of one run.
 
-    base: config with the commit of the base model, which every load of this run takes, also after an interruption.
+    base: config with the commit of the base model, which every load of this run takes, resumed or not.
+    rows: train and val as the trainer reads them (token ids; for sft also labels).
     """
 
     run: str

@@ -1,6 +1,7 @@
 """The manifest of a finished run, and the note of a begun one: what later steps know of a training.
 
-Their JSON carries a version. The files of runs made before it had one are still read: what they lack is None, or empty.
+Their JSON carries a version. The files of runs made before it had one are still read: what they lack is None,
+or empty.
 """
 
 import json
@@ -26,7 +27,7 @@ class Sample(Record):
 
 
 class Memorisation(Record):
-    """Share of n answers that repeat `words` or more words of a training reply; None where nothing was written."""
+    """Shares of n answers that repeat `words` or more words of a training reply; None: none was written."""
 
     words: int
     n: int
@@ -35,7 +36,7 @@ class Memorisation(Record):
 
 
 class BeforeAfter(Record):
-    """A number of the validation pairs before the first step and at the best one; None where it was not measured."""
+    """A number of the validation pairs before the first step and at the best one; None: not measured."""
 
     before: float | None
     after: float | None
@@ -54,14 +55,18 @@ class Versioned(Record):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """The record in path. Raises UserError naming the field that is missing or wrong, or the newer version."""
+        """The record in path.
+
+        Raises UserError naming the field that is missing or wrong, or the newer version.
+        """
         values = read_json(path)
         if not isinstance(values, dict):
             raise UserError(f"{path}: expected a JSON object. Copy the file again from where it was written.")
         version = values.get("version")
         if version is not None and version != VERSION:
             raise UserError(
-                f"{path} has version {version!r}, and this code reads version {VERSION}. Update the code (`git pull`)."
+                f"{path} has version {version!r}, and this code reads version {VERSION}. Update the code "
+                "(`git pull`)."
             )
         try:
             return cls.model_validate_json(json.dumps(cls.of_older(values) if version is None else values))

@@ -25,9 +25,12 @@ CERTAINTY = ("eval_entropy", "eval_mean_token_accuracy")
 
 
 class MetricsLog:
-    """One JSON line per log in metrics.jsonl. before: the lines of this run before it was interrupted; time and tokens go on from them.
+    """One JSON line per log in metrics.jsonl.
 
-    certainty: {eval_entropy, eval_mean_token_accuracy} of the validation set, asked for where the trainer computes no logits (Unsloth).
+    before: the lines of this run before it was interrupted; time and tokens go on from them.
+
+    certainty: {eval_entropy, eval_mean_token_accuracy} of the validation set, asked for where the trainer
+    computes no logits (Unsloth).
     """
 
     def __init__(
@@ -59,7 +62,8 @@ class MetricsLog:
         loss = logs.get("loss", logs.get("eval_loss"))
         if not math.isfinite(loss):
             raise UserError(
-                f"The loss is not a number at step {state.global_step}. Lower learning_rate, give the run a new name, try again."
+                f"The loss is not a number at step {state.global_step}. Lower learning_rate, give the run a "
+                "new name, try again."
             )
         if not state.is_world_process_zero:
             self.counts.clear()
@@ -107,7 +111,7 @@ def counting(step: Callable[..., Any], counts: list[Any]) -> Callable[..., Any]:
 
 
 def tokens_of(inputs: Mapping[str, Any]) -> Any:
-    """Tokens of one micro-batch without its padding: a number, or a tensor on the GPU, so that counting waits for nothing."""
+    """Tokens of one micro-batch without padding: a number, or a tensor, so that nobody waits for the GPU."""
     ids, mask = inputs.get("input_ids"), inputs.get("attention_mask")
     if mask is not None:
         return mask.sum()

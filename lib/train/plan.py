@@ -1,19 +1,26 @@
-"""What `make train` would do, from the rows and the config alone: no weights, no GPU, no network."""
+"""The plan of a run, from the rows and the config alone: no weights, no GPU, no network."""
 
 import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean, quantiles
+from statistics import quantiles
+from typing import Any
 
 from lib.base.console import printable
-from lib.base.schema import Pair
+from lib.base.errors import UserError
+from lib.base.files import read_jsonl
+from lib.base.schema import Pair, Preference
 from lib.base.seals import checked
 from lib.base.settings import TrainConfig
-from lib.model.local_tokenizer import LocalTokenizer
-from lib.train.gpus import GPUS, PRICES_DATE, SETUP_MINUTES, minutes, vram_gb
+from lib.model.chat import Row, chat_of, halves, messages
+from lib.model.qwen3 import qwen3_without_words
+from lib.model.shapes import shape_of
+from lib.train.needs import Tokens, costs, faster, memory
+from lib.train.preference_rows import Answer, answers, parts_of, preference_checks, read_preferences, unpaired
+from lib.train.preference_tuning import check_start
 from lib.train.preflight import Check
-from lib.train.rows import IGNORED, Row, chat_parts
+from lib.train.rows import token_rows
 from lib.train.schedule import schedule
 
 # What Qwen3's template puts around prompt and reply, in tokens, when its tokenizer is not here to count.
@@ -24,11 +31,9 @@ WORD = re.compile(r"[^\W\d_]+|\d|[^\w\s]+|\s*\n+")
 def row_tokens(
     config: TrainConfig, pairs: Sequence[Pair], rows: Sequence[Row] | None
 ) -> list[tuple[int, int]]:
-    """(prompt, reply) tokens of each row, end token included; estimated from the words where there are no rows of token ids."""
+    """(prompt, reply) tokens of each row, end token included; estimated from words where rows are None."""
     if rows is not None:
-        return [
-            (row["labels"].count(IGNORED), len(row["labels"]) - row["labels"].count(IGNORED)) for row in rows
-        ]
+        return [(len(given), len(learned)) for given, learned in map(halves, rows)]
     prompt_tokens = _estimate(config.prompt.replace("{tweet}", ""))
     return [
         (prompt_tokens + _estimate(pair.tweet) + TEMPLATE_TOKENS, _estimate(pair.reply) + 1) for pair in pairs
@@ -36,7 +41,9 @@ def row_tokens(
 
 
 def _estimate(text: str) -> int:
-    """About the tokens that Qwen3's tokenizer makes of text: one per common word, more for long ones and for other scripts."""
+    """About the tokens that Qwen3's tokenizer makes of text: one per common word, more for long ones and for
+    other scripts.
+    """
     return sum(math.ceil(len(word.encode()) / 7) for word in WORD.findall(text))
 
 
@@ -44,19 +51,20 @@ def page(
     run: str,
     config: TrainConfig,
     splits: Mapping[str, Sequence[Pair]],
-    tokens: Mapping[str, Sequence[tuple[int, int]]],
-    tokenizer: LocalTokenizer | None,
+    tokens: Tokens,
+    tokenizer: Any | None,
     found: Sequence[Check],
     colour: bool,
 ) -> str:
-    """The whole page for the terminal."""
+    """The whole page for the terminal. tokenizer: None where the model's is not on this machine."""
     counted = (
         ""
         if tokenizer is not None
         else f"  (estimated: the tokenizer of {config.model} is not on this machine)"
     )
     parts = [
-        f"plan for {run}: {config.model}, {config.quantization}, LoRA rank {config.lora.rank}, {config.method}",
+        f"plan for {run}: {config.model}, {config.quantization}, LoRA rank {config.lora.rank}, "
+        f"{config.method}",
         "rows and tokens" + counted + "\n" + _lengths(config, tokens),
         "schedule\n" + _schedule(config, len(splits["train"])),
         "checks\n" + "\n".join(map(_checked, found)),
@@ -65,16 +73,24 @@ def page(
         + "\n"
         + _preview(config, splits["train"], tokenizer, colour),
     ]
-    if config.model != "tiny":
-        parts += [
-            "memory, GB (estimate for Qwen3-8B)\n" + _memory(config, tokens),
-            _costs(config, tokens),
-            _faster(config, tokens),
-        ]
+    parts += [] if config.model == "tiny" else _needs(config, tokens)
     return "\n\n".join(part for part in parts if part)
 
 
-def _lengths(config: TrainConfig, tokens: Mapping[str, Sequence[tuple[int, int]]]) -> str:
+def _needs(config: TrainConfig, tokens: Tokens) -> list[str]:
+    try:
+        shape = shape_of(config)
+    except UserError:  # the checks say why
+        return []
+    if shape is None:
+        return [
+            f"memory, minutes and dollars: not known, the config of {config.model} is not on this machine"
+        ]
+    title = f"memory, GB (estimate for {config.model.rpartition('/')[2]})\n"
+    return [title + memory(config, shape, tokens), costs(config, shape, tokens), faster(config, tokens)]
+
+
+def _lengths(config: TrainConfig, tokens: Tokens) -> str:
     lines = [f"  {'':<8}{'rows':>6}{'p50':>7}{'p95':>7}{'max':>7}{'reply p50':>12}{'trained':>10}"]
     for name, rows in tokens.items():
         whole = sorted(prompt + reply for prompt, reply in rows)
@@ -85,7 +101,8 @@ def _lengths(config: TrainConfig, tokens: Mapping[str, Sequence[tuple[int, int]]
         reply = quantiles([reply for _, reply in rows], n=2, method="inclusive")[0]
         share = sum(reply for _, reply in rows) / sum(whole)
         lines.append(
-            f"  {name:<8}{len(whole):>6,}{cuts[9]:>7.0f}{cuts[18]:>7.0f}{whole[-1]:>7}{reply:>12.0f}{share:>10.0%}"
+            f"  {name:<8}{len(whole):>6,}{cuts[9]:>7.0f}{cuts[18]:>7.0f}{whole[-1]:>7}"
+            f"{reply:>12.0f}{share:>10.0%}"
         )
     return "\n".join([*lines, f"  max_length {config.max_length}: nothing is cut; a longer row is an error"])
 
@@ -94,7 +111,8 @@ def _schedule(config: TrainConfig, n_rows: int) -> str:
     plan = schedule(config, n_rows)
     stopping = "off" if config.early_stopping is None else f"patience {config.early_stopping.patience}"
     return (
-        f"  {plan.steps} optimiser steps: {config.epochs:g} epochs of {plan.steps_per_epoch}, {config.effective_batch} rows each\n"
+        f"  {plan.steps} optimiser steps: {config.epochs:g} epochs of {plan.steps_per_epoch}, "
+        f"{config.effective_batch} rows each\n"
         f"  {plan.n_evals} evaluations, every {plan.eval_every} steps; early stopping: {stopping}\n"
         f"  the best {config.keep_best} checkpoints stay"
     )
@@ -106,119 +124,79 @@ def _checked(check: Check) -> str:
     return f"  {'ok  ' if check.problem is None else 'FAIL'}  {check.problem or check.name}"
 
 
-def _preview(
-    config: TrainConfig, pairs: Sequence[Pair], tokenizer: LocalTokenizer | None, colour: bool
-) -> str:
-    """The first row as the model sees it, its learned tokens marked; Qwen3's template stands in for a tokenizer that is not here."""
+def _preview(config: TrainConfig, pairs: Sequence[Pair], tokenizer: Any | None, colour: bool) -> str:
+    """The first row as the model sees it, its learned tokens marked."""
     if not pairs:
         return "  no rows"
+    note = ""
+    conversation, reply = messages(config.prompt, pairs[0].tweet), pairs[0].reply
+    if tokenizer is None and "qwen3" in config.model.casefold():
+        tokenizer = qwen3_without_words()
     if tokenizer is None:
-        question = config.prompt.replace("{tweet}", pairs[0].tweet)
-        given = f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
-        learned = f"{pairs[0].reply}<|im_end|>"
+        note = (
+            f"\n  (without the marks around it: the chat template of {config.model} is not on this machine)"
+        )
+        given, learned = conversation[-1]["content"] + "\n", reply
     else:
-        given, learned = chat_parts(config.prompt, pairs[0], tokenizer)
+        given, learned = chat_of(tokenizer).parts(conversation, reply)
     before, trained = printable(given), printable(learned)
     shown = f"\033[2m{before}\033[0m\033[32m{trained}\033[0m" if colour else f"{before}»{trained}«"
-    return "\n".join("  " + line for line in shown.split("\n"))
-
-
-def _micro_batches(config: TrainConfig) -> list[int]:
-    return [n for n in (1, 2, 4, 8, 16, 32) if config.effective_batch % n == 0]
-
-
-def _memory(config: TrainConfig, tokens: Mapping[str, Sequence[tuple[int, int]]]) -> str:
-    row = _longest_mean(tokens)
-    sizes = _micro_batches(config)
-    lines = [
-        "  " + " " * 26 + "".join(f"{f'{size} x {config.effective_batch // size}':>9}" for size in sizes)
-    ]
-    for nf4 in (True, False):
-        for checkpointing in (False, True):
-            label = f"{'nf4' if nf4 else 'bf16'}, {'checkpointing' if checkpointing else 'no checkpointing'}"
-            values = [
-                vram_gb(size, row, config.lora.rank, tuple(config.lora.target_modules), nf4, checkpointing)
-                for size in sizes
-            ]
-            lines.append(f"  {label:<26}" + "".join(f"{value:>9.1f}" for value in values))
-    return "\n".join(lines)
-
-
-def _longest_mean(tokens: Mapping[str, Sequence[tuple[int, int]]]) -> float:
-    """Tokens per padded row: a batch is as long as its longest row, about the 95th percentile."""
-    whole = sorted(prompt + reply for prompt, reply in tokens["train"])
-    return whole[min(len(whole) - 1, int(0.95 * len(whole)))] if whole else 1
-
-
-def _work(
-    config: TrainConfig, tokens: Mapping[str, Sequence[tuple[int, int]]], micro_batch: int
-) -> tuple[float, float]:
-    """(tokens, micro-batches) of the whole run, evaluations included."""
-    plan = schedule(config, len(tokens["train"]))
-    n_val = len(tokens["val"])
-    mean = fmean([prompt + reply for prompt, reply in tokens["train"]] or [1])
-    padded = (mean + _longest_mean(tokens)) / 2
-    rows = (
-        plan.steps * config.effective_batch + plan.n_evals * n_val / 3
-    )  # an evaluation has no backward pass
-    return rows * padded, plan.steps * config.effective_batch / micro_batch + plan.n_evals * math.ceil(
-        n_val / 16
-    )
-
-
-def _costs(config: TrainConfig, tokens: Mapping[str, Sequence[tuple[int, int]]]) -> str:
-    row, nf4 = _longest_mean(tokens), config.quantization == "nf4"
-    lines = [
-        f"minutes and dollars (estimate; RunPod prices of {PRICES_DATE}; set-up and download are paid for too)"
-    ]
-    lines.append(f"  {'':<12}{'$/h':>6}{'fits':>9}{'training, min':>16}{'in all, min':>15}{'in all, $':>14}")
-    for gpu in GPUS:
-        fitting = [
-            size
-            for size in _micro_batches(config)
-            if vram_gb(size, row, config.lora.rank, tuple(config.lora.target_modules), nf4, False)
-            < 0.9 * gpu.memory_gb
-        ]
-        if not fitting:
-            lines.append(f"  {gpu.name:<12}{gpu.usd_per_hour:>6.2f}{'no':>9}")
-            continue
-        low, high = minutes(gpu, *_work(config, tokens, max(fitting)), checkpointing=False)
-        start, end = low + SETUP_MINUTES[0], high + SETUP_MINUTES[1]
-        dollars = f"{start / 60 * gpu.usd_per_hour:.2f}–{end / 60 * gpu.usd_per_hour:.2f}"
-        fits = f"{max(fitting)} x {config.effective_batch // max(fitting)}"
-        lines.append(
-            f"  {gpu.name:<12}{gpu.usd_per_hour:>6.2f}{fits:>9}{f'{low:.1f}–{high:.1f}':>16}{f'{start:.0f}–{end:.0f}':>15}{dollars:>14}"
-        )
-    return "\n".join(lines)
-
-
-def _faster(config: TrainConfig, tokens: Mapping[str, Sequence[tuple[int, int]]]) -> str:
-    advice = []
-    if isinstance(config.micro_batch, int) and config.micro_batch < config.effective_batch:
-        rest = config.effective_batch // config.micro_batch
-        advice.append(
-            f"micro_batch: auto instead of {config.micro_batch}: the same mathematics in {rest} times fewer launches"
-        )
-    if config.gradient_checkpointing is True:
-        advice.append(
-            "gradient_checkpointing: auto: rows this short fit without it, and it costs about a fifth of the speed"
-        )
-    if config.quantization == "nf4":
-        advice.append(
-            "quantization: none on a card with 48 GB or more: no weights to unpack in every micro-batch"
-        )
-    if config.max_length > 4 * max([prompt + reply for prompt, reply in tokens["train"]], default=1):
-        advice.append(
-            "nothing to gain from a smaller max_length: batches are padded to their own longest row only"
-        )
-    return "faster for rows of this length\n" + "\n".join(f"  {line}" for line in advice) if advice else ""
+    return "\n".join("  " + line for line in shown.split("\n")) + note
 
 
 def processed_splits(data: str) -> dict[str, list[Pair]]:
     """train, val and test of a data set. Raises UserError where a file is missing or malformed."""
-    from lib.base.files import read_jsonl
-
     return {
         name: read_jsonl(checked(Path("data") / data / "processed" / f"{name}.jsonl"), Pair)
         for name in ("train", "val", "test")
     }
+
+
+def preference_plan(
+    config: TrainConfig, test: Sequence[Pair], tokenizer: Any | None
+) -> tuple[dict[str, list[Answer]], Tokens, list[Check]]:
+    """(rows of train and val, their tokens, the checks) of a preference run.
+
+    A dpo row is a pair, shown by its chosen reply, and both its prompts and replies count; a kto row is one
+    reply.
+    """
+    preferences = read_preferences(config)
+    parts = parts_of(preferences)
+    shown = {name: answers(part) for name, part in parts.items()}
+    ids = {name: token_rows(config, part, tokenizer) for name, part in shown.items()} if tokenizer else None
+    counted = {name: row_tokens(config, part, ids and ids[name]) for name, part in shown.items()}
+    totals = {name: [sum(row) for row in rows] for name, rows in counted.items()}
+    both = [pair for name in shown for pair in zip(shown[name], ids[name], strict=True)] if ids else None
+    found = [
+        *preference_checks(config, parts, test, totals, both, tokenizer),
+        Check("the run to start from fits", _start_problem(config)),
+    ]
+    rows = {name: _shown(config, part) for name, part in parts.items()}
+    if config.method == "kto":
+        apart = {
+            name: token_rows(config, part, tokenizer) if tokenizer else None for name, part in rows.items()
+        }
+        return rows, {name: row_tokens(config, part, apart[name]) for name, part in rows.items()}, found
+    return rows, {name: _of_pairs(part) for name, part in counted.items()}, found
+
+
+def _shown(config: TrainConfig, part: Sequence[Preference]) -> list[Answer]:
+    return (
+        answers(part)[::2]
+        if config.method == "dpo"
+        else [answer for kind in unpaired(part) for answer in kind]
+    )
+
+
+def _of_pairs(counted: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    return [
+        (one[0] + other[0], one[1] + other[1]) for one, other in zip(counted[::2], counted[1::2], strict=True)
+    ]
+
+
+def _start_problem(config: TrainConfig) -> str | None:
+    try:
+        check_start(config)
+    except UserError as error:
+        return str(error)
+    return None

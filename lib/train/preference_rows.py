@@ -1,4 +1,6 @@
-"""Preferences -> what TRL's DPO and KTO trainers read: the same prompt, think block and learned tokens as supervised training."""
+"""Preferences -> what TRL's DPO and KTO trainers read: the same prompt, think block and learned tokens as
+supervised training.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -10,8 +12,9 @@ from lib.base.files import read_jsonl
 from lib.base.schema import Pair, Preference
 from lib.base.seals import checked
 from lib.base.settings import TrainConfig
-from lib.train.preflight import Check, HasTokens, controlled, leakage, no_tokenizer, padding, too_long
-from lib.train.rows import IGNORED, Row, one_answer, prompts_apart, token_row
+from lib.model.chat import Row, chat_of, halves
+from lib.train.preflight import Check, controlled, leakage, no_tokenizer, padding, too_long, trainable
+from lib.train.rows import one_answer, prompts_apart, token_row
 from lib.train.schedule import cannot_fire, schedule
 
 VAL_SHARE = 0.1
@@ -41,7 +44,9 @@ def read_preferences(config: TrainConfig) -> list[Preference]:
 
 
 def parts_of(preferences: Sequence[Preference]) -> Parts:
-    """A tenth of the tweets' authors, chosen by hash, to validate on; no author, and so no tweet, is in both parts."""
+    """A tenth of the tweets' authors, chosen by hash, to validate on; no author, and so no tweet, is in both
+    parts.
+    """
     authors = sorted(
         {one.tweet_author.casefold() for one in preferences},
         key=lambda author: hashlib.sha256(author.encode()).digest(),
@@ -76,37 +81,37 @@ def _hash(text: str) -> bytes:
 
 def dpo_row(chosen: Row, rejected: Row) -> Row:
     """{prompt_ids, chosen_ids, rejected_ids} from the two rows of supervised training."""
-    prompt, answer = _halves(chosen)
-    return {"prompt_ids": prompt, "chosen_ids": answer, "rejected_ids": _halves(rejected)[1]}
+    prompt, answer = halves(chosen)
+    return {"prompt_ids": prompt, "chosen_ids": answer, "rejected_ids": halves(rejected)[1]}
 
 
 def kto_rows(preferences: Sequence[Preference], prompt: str, tokenizer: Any) -> list[dict[str, Any]]:
-    """{prompt_ids, completion_ids, label}: label is whether the reply is one to learn. Good and bad ones in one hashed order."""
+    """{prompt_ids, completion_ids, label}: label is whether the reply is one to learn.
+
+    Good and bad ones in one hashed order.
+    """
     good, bad = unpaired(preferences)
     labelled = sorted(
         [*((answer, True) for answer in good), *((answer, False) for answer in bad)],
         key=lambda pair: _hash(pair[0].id),
     )
-    rows = []
+    rows, chat = [], chat_of(tokenizer)
     for answer, label in labelled:
-        question, reply = _halves(token_row(prompt, answer, tokenizer))
+        question, reply = halves(token_row(prompt, answer, chat))
         rows.append({"prompt_ids": question, "completion_ids": reply, "label": label})
     return rows
 
 
 def with_mismatched(rows: Sequence[dict[str, Any]], size: int) -> list[dict[str, Any]]:
-    """KTO rows with KL_completion_ids: the reply of the row before in the same batch of size, to measure the drift on."""
+    """KTO rows with KL_completion_ids: the reply of the row before in the same batch of size, to measure the
+    drift on.
+    """
     batches = [rows[start : start + size] for start in range(0, len(rows), size)]
     return [
         {**row, "KL_completion_ids": batch[place - 1]["completion_ids"]}
         for batch in batches
         for place, row in enumerate(batch)
     ]
-
-
-def _halves(row: Row) -> tuple[list[int], list[int]]:
-    n_given = row["labels"].count(IGNORED)
-    return row["input_ids"][:n_given], row["input_ids"][n_given:]
 
 
 def n_tokens(row: Mapping[str, Any]) -> int:
@@ -123,10 +128,14 @@ def too_few(config: TrainConfig, n_preferences: int) -> str | None:
     if n_preferences >= config.min_preferences:
         return None
     return (
-        f"{preferences_path(config)} holds {n_preferences:,} preference pairs, and method: {config.method} needs "
-        f"{config.min_preferences:,} (min_preferences): with fewer it learns the noise of a few tweets. Collect more tweets, or more "
-        "replies per tweet (collect.replies_per_tweet), or loosen the bounds under preferences: in the data config (min_likes, "
-        "like_ratio, max_follower_ratio, max_per_tweet), then run `make data`. Until then train with method: sft."
+        f"{preferences_path(config)} holds {n_preferences:,} preference pairs, and method: {config.method} "
+        "needs "
+        f"{config.min_preferences:,} (min_preferences): with fewer it learns the noise of a few tweets. "
+        "Collect more tweets, or more "
+        "replies per tweet (collect.replies_per_tweet), or loosen the bounds under preferences: in the data "
+        "config (min_likes, "
+        "like_ratio, max_follower_ratio, max_per_tweet), then run `make data`. Until then train with method: "
+        "sft."
     )
 
 
@@ -136,9 +145,9 @@ def preference_checks(
     test: Sequence[Pair],
     tokens: Mapping[str, Sequence[int]],
     rows: Sequence[tuple[Answer, Row]] | None,
-    tokenizer: HasTokens | None,
+    tokenizer: Any | None,
 ) -> list[Check]:
-    """What must hold before weights are loaded.
+    """The checks of a preference run, before weights are loaded.
 
     tokens: of each answer of train and val, prompt included; rows: None where there is no tokenizer.
     """
@@ -166,6 +175,7 @@ def preference_checks(
         Check("no control token in a preference", controlled(shown)),
         Check("every reply fits max_length", too_long(config, shown, tokens)),
         padding(config, tokenizer),
+        trainable(config),
         Check(turns, unknown=no_tokenizer(config))
         if rows is None
         else Check(turns, one_answer(rows, tokenizer)),

@@ -1,8 +1,9 @@
-"""Preference tuning with TRL's DPO and KTO trainers, from a finished supervised run and never from a fresh adapter.
+"""Preference tuning with TRL's DPO and KTO trainers, from a finished supervised run, never a fresh adapter.
 
-The frozen reference is the supervised run itself. TRL makes it as a copy of the adapter when the trainer is built, which is before
-a checkpoint is loaded, so that a resumed run has the same one. Without the copy TRL would silently compare with the base model:
-`check_reference` and `SameAtStart` hold that it does not, under either backend (Unsloth rewrites the trainers' source on import).
+The frozen reference is the supervised run itself. TRL makes it as a copy of the adapter when the trainer is
+built, which is before a checkpoint is loaded, so that a resumed run has the same one. Without the copy TRL
+would silently compare with the base model: `check_reference` and `SameAtStart` hold that it does not, under
+either backend (Unsloth rewrites the trainers' source on import).
 """
 
 from collections.abc import Sequence
@@ -30,8 +31,8 @@ from lib.train.preference_rows import (
 from lib.train.rows import Splits, token_rows
 from lib.train.sft import shared_arguments
 
-# Beside the preference loss the likelihood of the chosen reply: without it DPO may lower both, the rejected one only more
-# (Pang et al. 2024, arXiv:2404.19733).
+# Beside the preference loss the likelihood of the chosen reply: without it DPO may lower both, the rejected
+# one only more (Pang et al. 2024, arXiv:2404.19733).
 DPO_LOSSES = {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 1.0]}
 SAME_NATS = (
     0.5  # of a whole reply's log-probability: more than bf16 rounding, far less than a fine-tune moves it
@@ -46,12 +47,13 @@ SHARED_LORA = ("rank", "alpha", "target_modules")
 
 
 def check_start(config: TrainConfig) -> None:
-    """Raise UserError unless init_adapter is a finished supervised run of the same model, prompt, LoRA shape and data."""
+    """Raise UserError unless init_adapter is a finished supervised run of this model, prompt and data."""
     start, folder = start_of(config), Path("adapters") / str(config.init_adapter)
     before, now = start.config, config.model_dump(mode="json")
     if before["method"] != "sft":
         raise UserError(
-            f"init_adapter: {folder} was trained with method: {before['method']}. Name a run with method: sft."
+            f"init_adapter: {folder} was trained with method: {before['method']}. Name a run with method: "
+            "sft."
         )
     differing = [f"{key} ({before.get(key)} -> {now[key]})" for key in SHARED if before.get(key) != now[key]]
     differing += [
@@ -61,20 +63,24 @@ def check_start(config: TrainConfig) -> None:
     ]
     if differing:
         raise UserError(
-            f"init_adapter: {folder} was trained with another {', '.join(differing)}. Its weights only fit its own settings: "
-            f"write `extends: {config.init_adapter}` and leave these keys out."
+            f"init_adapter: {folder} was trained with another {', '.join(differing)}. Its weights only fit "
+            f"its own settings: write `extends: {config.init_adapter}` and leave these keys out."
         )
     hashes = data_hashes(config)
     if any(start.data_hashes.get(name) != hashes[name] for name in ("train", "val")):
         raise UserError(
-            f"init_adapter: data/{config.data} has changed since {folder} was trained, so that it may have learned what is held out now. "
-            f"Train it again under a new name (`make train RUN=<name>`), then name that one."
+            f"init_adapter: data/{config.data} has changed since {folder} was trained, so that it may have "
+            "learned what is held out now. Train it again under a new name (`make train RUN=<name>`), then "
+            "name that one."
         )
     whole_adapter(folder / "manifest.json")
 
 
 def preference_rows(config: TrainConfig, splits: Splits, tokenizer: Any) -> dict[str, list[dict[str, Any]]]:
-    """Rows of train and val for TRL. Raises UserError with the sentences of all checks that fail, before weights are loaded."""
+    """Rows of train and val for TRL.
+
+    Raises UserError with the sentences of all checks that fail, before weights are loaded.
+    """
     preferences = read_preferences(config)
     if problem := too_few(config, len(preferences)):
         raise UserError(problem)
@@ -96,19 +102,23 @@ def preference_rows(config: TrainConfig, splits: Splits, tokenizer: Any) -> dict
 
 
 def weights_of(parts: Parts) -> tuple[float, float]:
-    """(desirable, undesirable): the rarer kind of reply weighs more, so that both kinds weigh the same in all."""
+    """(desirable, undesirable): the rarer kind of reply weighs more, so that both weigh the same in all."""
     good, bad = (max(1, len(part)) for part in unpaired(parts["train"]))
     return (max(1.0, bad / good), max(1.0, good / bad))
 
 
 def preference_trainer(job: Job, eval_on_start: bool) -> tuple[type, Any]:
-    """(trainer class, its arguments). The class takes our token ids as they are: TRL's own would also train on the template's newline."""
+    """(trainer class, its arguments).
+
+    The class takes our token ids as they are: TRL's own would also train on the template's newline.
+    """
     import trl
 
     config = job.config
     if config.method == "kto" and job.batch.size < 2:
         raise UserError(
-            "method: kto needs two rows or more in a micro-batch, to see how far the model has drifted. Raise micro_batch."
+            "method: kto needs two rows or more in a micro-batch, to see how far the model has drifted. "
+            "Raise micro_batch."
         )
     kind, arguments = (
         (trl.DPOTrainer, trl.DPOConfig) if config.method == "dpo" else (trl.KTOTrainer, trl.KTOConfig)
@@ -145,27 +155,28 @@ def for_trainer(config: TrainConfig, rows: Sequence[dict[str, Any]], batch: Batc
 
 
 def start_from_reference(model: Any, config: TrainConfig) -> None:
-    """Give the adapter its weights again (on a 4-bit base TRL has rounded them to bf16, but not the copy), and check the copy."""
+    """Give the adapter its weights again (TRL rounds them to bf16 on a 4-bit base), and check the copy."""
     fill_adapter(model, Path("adapters") / str(config.init_adapter) / ADAPTER_FILE)
     check_reference(model)
 
 
 def check_reference(model: Any) -> None:
-    """Raise RuntimeError unless the model holds a frozen copy of its adapter, equal to it (before the first step)."""
+    """Raise RuntimeError unless the model holds a frozen, equal copy of its adapter (before step 1)."""
     parameters = dict(model.named_parameters())
     trained = [name for name in parameters if f".{ADAPTER}." in name]
     for name in trained:
         copy = parameters.get(name.replace(f".{ADAPTER}.", f".{REFERENCE}."))
         if copy is None or copy.requires_grad or not copy.float().equal(parameters[name].float()):
             raise RuntimeError(
-                f"the trainer made no frozen copy of {name}: it would compare with the base model instead of the SFT run"
+                f"the trainer made no frozen copy of {name}: it would compare with the base model instead of "
+                "the SFT run"
             )
     if not trained:
         raise RuntimeError("the model has no adapter to compare with")
 
 
 class SameAtStart:
-    """Before the first step policy and reference are one model: if they answer differently, the reference is another one."""
+    """A check before the first step: policy and reference are one model, so they must answer alike."""
 
     def __init__(self, beta: float) -> None:
         self.beta = beta
@@ -182,12 +193,16 @@ class SameAtStart:
             not rewards or max(abs(reward) for reward in rewards) / self.beta > SAME_NATS
         ):
             raise RuntimeError(
-                f"before the first step the model and its reference differ (rewards {rewards}): the reference is not the SFT run"
+                f"before the first step the model and its reference differ (rewards {rewards}): the "
+                "reference is not the SFT run"
             )
 
 
 def preference_fields(config: TrainConfig, history: Sequence[dict[str, Any]], best: int) -> dict[str, Any]:
-    """The manifest's fields of a preference run. Accuracy: share of validation pairs; None before training, where all tie."""
+    """The manifest's fields of a preference run.
+
+    Accuracy: share of validation pairs; None before training, where all tie.
+    """
     preferences = read_preferences(config)
     evals = {entry["step"]: entry for entry in history if "eval_loss" in entry}
     before, after = evals.get(0, {}), evals[best]
@@ -207,7 +222,7 @@ def preference_fields(config: TrainConfig, history: Sequence[dict[str, Any]], be
 
 
 def rewards_line(manifest: Manifest) -> str:
-    """margin +0.00 -> +0.41, the liked reply is preferred in 64% of the validation pairs (from adapters/qwen3-8b)"""
+    """margin +0.00 -> +0.41, the liked reply is preferred in 64% of the validation pairs (from v1)"""
     margin, accuracy = manifest.reward_margin, manifest.reward_accuracy.after
     told = (
         f", the liked reply is preferred in {accuracy:.0%} of the validation pairs"

@@ -1,4 +1,4 @@
-"""A model of Qwen3-8B's exact shape with random weights, and random rows as long as this project's: what is timed.
+"""A random model of Qwen3-8B's exact shape, and random rows as long as this project's, to be timed.
 
 Speed depends on shapes, not on what was learned: nothing is downloaded.
 """
@@ -12,8 +12,9 @@ from typing import Any
 from lib.base.config import load_config
 from lib.base.settings import TrainConfig
 from lib.model.base_model import TINY, load_tokenizer
+from lib.model.chat import IGNORED
 from lib.model.loading import prepare_libraries
-from lib.train.rows import IGNORED, read_splits, token_rows
+from lib.train.rows import read_splits, token_rows
 
 # config.json of Qwen/Qwen3-8B
 QWEN3_8B: dict[str, Any] = {
@@ -73,14 +74,14 @@ def matmul_parameters(shape: dict[str, Any]) -> int:
 
 
 def write_weights(folder: Path, shape: dict[str, Any], nf4: bool = True) -> None:
-    """A random model of this shape and a tokenizer, as a folder that from_pretrained reads: Unsloth takes nothing else."""
+    """Write random_model and a tokenizer as a folder for from_pretrained: Unsloth takes nothing else."""
     prepare_libraries("peft")
     random_model(shape, nf4, device()).save_pretrained(folder)
     load_tokenizer(TrainConfig(data="bench", model=TINY)).save_pretrained(folder)
 
 
 def random_model(shape: dict[str, Any], nf4: bool, device: str) -> Any:
-    """A Qwen3 of this shape, built on the device in bf16 (float32 on a CPU); nf4: its linear layers quantised there, as loading would."""
+    """A Qwen3 of this shape in bf16 (float32 on a CPU); nf4: its linear layers quantised, as on loading."""
     import torch
     from transformers import BitsAndBytesConfig, Qwen3Config, Qwen3ForCausalLM
 

@@ -1,4 +1,4 @@
-"""Pairs -> what the trainer reads: token ids, and labels that hold the reply and its end token and nothing else."""
+"""Pairs -> what the trainer reads: token ids, and labels that hold reply and end token and nothing else."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,12 +9,9 @@ from lib.base.files import read_jsonl
 from lib.base.schema import Pair, TestPrompt
 from lib.base.seals import checked
 from lib.base.settings import TrainConfig
-from lib.model.chat import CHAT_KWARGS, training_row
+from lib.model.chat import Chat, Row, chat_of, messages
 from lib.train.preflight import Check, checks, no_tokenizer
 
-IGNORED = -100  # torch's cross-entropy skips this label
-
-Row = dict[str, list[int]]  # input_ids, labels
 Splits = dict[str, list[Pair]]
 
 
@@ -29,48 +26,34 @@ def read_splits(config: TrainConfig) -> Splits:
     return splits
 
 
-def chat_parts(prompt: str, pair: Pair, tokenizer: Any) -> tuple[str, str]:
-    """(the chat up to the answer, empty think block included; `reply<|im_end|>`, which alone is learned), as the template writes them.
-
-    The newline that the template writes after <|im_end|> is left out: no answer contains it.
+def token_row(prompt: str, pair: Pair, chat: Chat) -> Row:
+    """{input_ids, labels} of one pair: the question as it is asked later, and the reply, which alone is
+    learned.
     """
-    row = training_row(prompt, pair)
-    chat = tokenizer.apply_chat_template(
-        row["prompt"], tokenize=False, add_generation_prompt=True, **CHAT_KWARGS
-    )
-    whole = tokenizer.apply_chat_template([*row["prompt"], *row["completion"]], tokenize=False, **CHAT_KWARGS)
-    if not whole.startswith(chat):
-        raise RuntimeError(
-            "the chat template writes the prompt otherwise when an answer follows: train and use would differ"
-        )
-    return chat, whole[len(chat) :].rstrip("\n")
-
-
-def token_row(prompt: str, pair: Pair, tokenizer: Any) -> Row:
-    """{input_ids, labels}, the labels of the prompt IGNORED.
-
-    Prompt and reply are encoded apart, so that the model is trained on exactly the tokens it is given when it answers.
-    """
-    question, answer = (
-        tokenizer(part, add_special_tokens=False)["input_ids"] for part in chat_parts(prompt, pair, tokenizer)
-    )
-    return {"input_ids": question + answer, "labels": [IGNORED] * len(question) + answer}
+    return chat.row(messages(prompt, pair.tweet), pair.reply)
 
 
 def token_rows(config: TrainConfig, pairs: Sequence[Pair], tokenizer: Any) -> list[Row]:
-    """One row per pair, in order."""
-    return [token_row(config.prompt, pair, tokenizer) for pair in pairs]
+    """One row per pair, in order. Raises UserError for a chat template that this project cannot train on."""
+    chat = chat_of(tokenizer)
+    return [token_row(config.prompt, pair, chat) for pair in pairs]
 
 
 def pair_rows(config: TrainConfig, splits: Splits, tokenizer: Any) -> dict[str, list[Row]]:
-    """Rows of train and val for supervised training. Raises UserError with the sentences of all checks that fail."""
+    """Rows of train and val for supervised training.
+
+    Raises UserError with the sentences of all checks that fail.
+    """
     rows = {name: token_rows(config, splits[name], tokenizer) for name in ("train", "val")}
     require(config, splits, rows, tokenizer)
     return rows
 
 
 def require(config: TrainConfig, splits: Splits, rows: dict[str, list[Row]], tokenizer: Any) -> None:
-    """The checks of `make plan`, before weights are loaded. Raises UserError with the sentences of those that fail."""
+    """The checks of `make plan`, before weights are loaded.
+
+    Raises UserError with the sentences of those that fail.
+    """
     n_tokens = {name: [len(row["input_ids"]) for row in rows[name]] for name in ("train", "val")}
     if failed := [check for check in all_checks(config, splits, n_tokens, rows, tokenizer) if check.problem]:
         raise UserError("\n".join(f"{check.name}: no. {check.problem}" for check in failed))
@@ -83,7 +66,7 @@ def all_checks(
     rows: dict[str, list[Row]] | None,
     tokenizer: Any,
 ) -> list[Check]:
-    """What must hold of a supervised run. rows: None where the model's tokenizer is not on this machine."""
+    """The checks of a supervised run. rows: None where the model's tokenizer is not on this machine."""
     name = "every row is one question and one answer"
     if rows is None:
         turns = Check(name, unknown=no_tokenizer(config))
@@ -99,17 +82,16 @@ def all_checks(
 
 
 def one_answer(both: list[tuple[Pair, Row]], tokenizer: Any) -> str | None:
-    """Two turns, one learned end and something before it, as the tokenizer sees them: whatever list of control tokens is known here."""
-    start, end = tokenizer.convert_tokens_to_ids("<|im_start|>"), tokenizer.eos_token_id
+    """Two turns, one learned end and something before it, as the tokenizer sees them: its own control tokens
+    count.
+    """
+    chat = chat_of(tokenizer)
     for pair, row in both:
-        learned = [label for label in row["labels"] if label != IGNORED]
-        if (
-            row["input_ids"].count(start) != 2
-            or learned.count(end) != 1
-            or learned[-1] != end
-            or len(learned) < 2
-        ):
-            return f"the texts of {pair.id} become control tokens, or leave no reply to learn. Remove the pair (`make data` does)."
+        if not chat.is_one_answer(row):
+            return (
+                f"the texts of {pair.id} become control tokens, or leave no reply to learn. "
+                "Remove the pair (`make data` does)."
+            )
     return None
 
 

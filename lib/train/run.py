@@ -1,4 +1,4 @@
-"""One training run, from processed pairs to a finished adapter folder; interrupted, the same command goes on."""
+"""One training run, from processed pairs to a finished adapter folder; the same command resumes it."""
 
 import contextlib
 import functools
@@ -41,8 +41,9 @@ N_SAMPLES = 5
 
 
 def train(run: str, config: TrainConfig) -> Manifest | None:
-    """Train, or go on training, adapters/<run>. Returns its manifest, or None if SIGTERM ended it after a checkpoint.
+    """Train, or go on training, adapters/<run>.
 
+    Returns its manifest, or None if SIGTERM ended it after a checkpoint.
     Raises UserError for whatever the data, the config, the machine or another process makes impossible.
     """
     folder = Path("adapters") / run
@@ -117,7 +118,10 @@ def _go_on_from(job: Job) -> Path | None:
 
 
 def _run(job: Job, tracker: Tracker) -> list[dict[str, Any]] | None:
-    """Train to the end or to the early stop. Returns the history of losses, or None if a signal stopped it on the way."""
+    """Train to the end or to the early stop.
+
+    Returns the history of losses, or None if a signal stopped it on the way.
+    """
     checkpoint = first_decides(lambda: _go_on_from(job))
     state = state_of(checkpoint) if checkpoint else None
     step = state["global_step"] if state else 0

@@ -1,4 +1,4 @@
-"""How a run is divided into steps and evaluations. Training and planning read the same numbers from here."""
+"""Steps and evaluations of a run. Training and planning read the same numbers from here."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,9 @@ from lib.base.settings import TrainConfig
 
 @dataclass(frozen=True)
 class Schedule:
-    """steps: optimiser steps of the whole run. eval_every: steps between evaluations; the last step is evaluated too."""
+    """steps: optimiser steps of the whole run. eval_every: steps between evaluations; the last step is
+    evaluated too.
+    """
 
     n_rows: int
     steps_per_epoch: int
@@ -26,16 +28,19 @@ class Schedule:
 
 
 def schedule(config: TrainConfig, n_rows: int) -> Schedule:
-    """The schedule of n_rows training rows, as transformers' Trainer counts it (the last batch of an epoch may be short)."""
+    """The schedule of n_rows training rows, as transformers' Trainer counts it (the last batch of an epoch
+    may be short).
+    """
     per_epoch = max(1, math.ceil(n_rows / config.effective_batch))
     steps = max(1, math.ceil(config.epochs * per_epoch))
     return Schedule(n_rows, per_epoch, steps, max(1, math.ceil(steps / config.evals_per_run)))
 
 
 def cannot_fire(config: TrainConfig, plan: Schedule) -> str | None:
-    """Why early stopping can never stop this run, or None.
+    """The reason why early stopping can never stop this run, or None.
 
-    The callback needs one evaluation to have a best value and then `patience` evaluations that do not improve on it.
+    The callback needs one evaluation to have a best value and then `patience` evaluations that do not improve
+    on it.
     """
     if config.early_stopping is None:
         return None
@@ -43,6 +48,8 @@ def cannot_fire(config: TrainConfig, plan: Schedule) -> str | None:
     if plan.n_evals >= needed:
         return None
     return (
-        f"early stopping can never fire: patience {config.early_stopping.patience} needs {needed} evaluations, "
-        f"and {plan.steps} steps leave {plan.n_evals}. Raise evals_per_run (to {max(needed, 10)}), lower the patience, or train longer."
+        f"early stopping can never fire: patience {config.early_stopping.patience} needs {needed} "
+        "evaluations, "
+        f"and {plan.steps} steps leave {plan.n_evals}. Raise evals_per_run (to {max(needed, 10)}), lower the "
+        "patience, or train longer."
     )

@@ -1,10 +1,12 @@
-"""Supervised training as TRL takes it: every hyper-parameter written out, so that Unsloth's other defaults change nothing."""
+"""Supervised training as TRL takes it, with no hyper-parameter left to the defaults of TRL or Unsloth."""
 
 import os
 from typing import Any
 
 from lib.base.errors import UserError
 from lib.base.settings import TrainConfig
+from lib.model.base_model import load_shape
+from lib.model.shapes import Shape, shape_from
 from lib.train.gpus import vram_gb
 from lib.train.job import Batch, Job
 
@@ -12,7 +14,7 @@ MIN_MICRO_BATCH = 4  # below it, recomputing activations costs less than more an
 
 
 def batch_of(config: TrainConfig, longest: int, device: str) -> Batch:
-    """How the effective batch is cut on this machine. longest: tokens of the longest row.
+    """The effective batch as it is cut on this machine. longest: tokens of the longest row.
 
     Raises UserError if it cannot be shared among the processes of a distributed run.
     """
@@ -20,17 +22,24 @@ def batch_of(config: TrainConfig, longest: int, device: str) -> Batch:
     share, rest = divmod(config.effective_batch, n_processes)
     if rest or not share:
         raise UserError(
-            f"effective_batch {config.effective_batch} is no multiple of {n_processes} processes. Change one of them."
+            f"effective_batch {config.effective_batch} is no multiple of {n_processes} processes. Change one "
+            "of them."
         )
-    size, checkpointing = fitting(config, share, longest, free_gb(device))
+    memory_gb = free_gb(device)
+    shape = None if memory_gb is None else shape_from(load_shape(config), config.model)
+    size, checkpointing = fitting(config, share, longest, memory_gb, shape)
     return Batch(size, share // size, checkpointing)
 
 
-def fitting(config: TrainConfig, share: int, longest: int, memory_gb: float | None) -> tuple[int, bool]:
+def fitting(
+    config: TrainConfig, share: int, longest: int, memory_gb: float | None, shape: Shape | None
+) -> tuple[int, bool]:
     """(micro-batch, checkpointing): the largest micro-batch that fits without checkpointing, else with it.
 
-    share: rows of a step on this GPU; a micro_batch from the config that does not divide it gives way to the next smaller that does.
-    memory_gb: free memory of the GPU; None: it is not known, or plenty.
+    share: rows of a step on this GPU; a micro_batch from the config that does not divide it gives way to the
+    next smaller that does.
+    memory_gb: free memory of the GPU; None: it is not known, or plenty. shape: the model's
+    sizes, known where memory_gb is.
     """
     divisors = [n for n in range(share, 0, -1) if share % n == 0]
     sizes = divisors if config.micro_batch == "auto" else [n for n in divisors if n <= config.micro_batch][:1]
@@ -40,11 +49,10 @@ def fitting(config: TrainConfig, share: int, longest: int, memory_gb: float | No
         for size in sizes:
             if mode is False and len(modes) == 2 and size < min(MIN_MICRO_BATCH, sizes[0]):
                 continue
-            if (
-                memory_gb is None
-                or vram_gb(size, longest, config.lora.rank, targets, config.quantization == "nf4", mode)
-                <= memory_gb
-            ):
+            if shape is None or memory_gb is None:
+                return size, mode
+            nf4 = config.quantization == "nf4"
+            if vram_gb(shape, size, longest, config.lora.rank, targets, nf4, mode) <= memory_gb:
                 return size, mode
     return sizes[-1], modes[-1]
 
@@ -68,7 +76,8 @@ def sft_trainer(job: Job, eval_on_start: bool) -> tuple[type, Any]:
             **shared_arguments(job, eval_on_start),
             packing=False,
             loss_type="chunked_nll",  # no logits of the prompt's tokens, which are not learned
-            dataset_num_proc=1,  # the rows are tokenised: a pool of processes would take longer to start than to look through them
+            # the rows are tokenised: a pool of processes would take longer to start than to look through them
+            dataset_num_proc=1,
             train_sampling_strategy="random",
             # Rows end to end instead of padded. Unsloth chooses by itself; on a CPU padding costs little.
             **({} if job.backend == "unsloth" else {"padding_free": job.device.startswith("cuda")}),
@@ -121,8 +130,10 @@ def shared_arguments(job: Job, eval_on_start: bool) -> dict[str, Any]:
         "logging_nan_inf_filter": False,
         "disable_tqdm": True,
         "report_to": "none",  # lib.train.tracking
-        "log_level_replica": "error",  # by default the second process says what the first was told to keep to itself
-        # Several processes: each counts its loss against the reply tokens of all, so that the mean is that of one process.
+        # by default the second process says what the first was told to keep to itself
+        "log_level_replica": "error",
+        # Several processes: each counts its loss against the reply tokens of all, so that the mean is that of
+        # one process.
         "average_tokens_across_devices": True,
         "ddp_find_unused_parameters": False,
     }

@@ -1,4 +1,7 @@
-"""Speed and memory of training, one arm after another. Each arm wants a process, and so a peak memory, of its own."""
+"""Speed and memory of training, one arm after another.
+
+Each arm wants a process, and so a peak memory, of its own.
+"""
 
 import time
 from collections.abc import Sequence
@@ -24,7 +27,7 @@ WARM_UP = 3  # steps: compiled kernels, memory pools
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to train. ours: every setting as lib.train.sft writes it out; otherwise the backend's own where it has one."""
+    """One way to train. ours: every setting as lib.train.sft has it; otherwise the backend's own, if any."""
 
     letter: str
     name: str
@@ -98,9 +101,11 @@ class Meter:
 def measure(
     arm: Arm, shape: dict[str, Any], lengths: Sequence[tuple[int, int]], n_steps: int | None, folder: Path
 ) -> dict[str, float]:
-    """{tokens_per_second, peak_gb, first_step_s, seconds} of n_steps of training; None: two epochs with evaluations and checkpoints.
+    """{tokens_per_second, peak_gb, first_step_s, seconds} of n_steps of training.
 
-    folder: what write_weights wrote, for Unsloth; the trainer writes there too. Raises UserError where the arm cannot run.
+    n_steps: None for two epochs with evaluations and checkpoints.
+    folder: what write_weights wrote, for Unsloth; the trainer writes there too. Raises UserError where the
+    arm cannot run.
     """
     if arm.backend == "unsloth":
         resolve_backend(TrainConfig(data="bench", backend="unsloth"))

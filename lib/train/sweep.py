@@ -1,4 +1,4 @@
-"""Trains the variants of a sweep one after another: finished ones are left alone, and none is begun that the budget may not cover."""
+"""The variants of a sweep, trained one after another: none twice, none that the budget may not cover."""
 
 import os
 import signal
@@ -16,6 +16,7 @@ from lib.base.errors import UserError
 from lib.base.files import lock, read_dicts, read_json, write_json, write_text
 from lib.base.settings import TrainConfig
 from lib.base.text_files import read_text
+from lib.model.shapes import KNOWN, shape_of
 from lib.train.fingerprint import up_to_date
 from lib.train.gpus import GPUS, minutes
 from lib.train.manifest import read_manifest
@@ -54,10 +55,10 @@ class Planned:
 
 
 def sweep(name: str, config: SweepConfig, train: Train) -> dict[str, Any]:
-    """Train what is not finished, and write adapters/sweep-<name>.json after every run. Returns what it holds.
+    """Train what is not finished; write adapters/sweep-<name>.json after every run. Returns what it holds.
 
-    Killed anywhere, the same command goes on: a run's own folder says how far it is. Raises UserError before anything is trained if
-    a variant cannot work.
+    Killed anywhere, the same command goes on: a run's own folder says how far it is. Raises UserError before
+    anything is trained if a variant cannot work.
     """
     path = Path("adapters") / f"sweep-{name}.json"
     limit_usd = budget_usd(config.max_usd, os.environ.get("MAX_USD"))
@@ -70,7 +71,10 @@ def sweep(name: str, config: SweepConfig, train: Train) -> dict[str, Any]:
                 continue
             spent, expected = sum(result["usd"] for result in results.values()), expected_usd(one, planned)
             if spent + expected > limit_usd:
-                reason = f"${spent:.2f} are spent and this one may cost ${expected:.2f}, which passes max_usd ${limit_usd:.2f}"
+                reason = (
+                    f"${spent:.2f} are spent and this one may cost ${expected:.2f}, which passes max_usd "
+                    f"${limit_usd:.2f}"
+                )
                 results[one.run] |= {"state": "not run", "reason": reason}
                 continue
             start = time.monotonic()
@@ -112,7 +116,7 @@ def plan(name: str, config: SweepConfig) -> list[Planned]:
 
 
 def expected_usd(one: Planned, planned: Sequence[Planned]) -> float:
-    """Cautious cost of a variant: from the finished ones' seconds per step, or else from the arithmetic of `make plan`."""
+    """Cautious cost of a variant, from the finished ones' seconds a step, or else as `make plan` reckons."""
     splits = read_splits(one.config)
     steps = schedule(one.config, len(splits["train"])).steps
     done = [
@@ -129,14 +133,16 @@ def expected_usd(one: Planned, planned: Sequence[Planned]) -> float:
             * one.config.epochs
             * 1.5
         )
-        training = minutes(
-            gpu, n_tokens, steps * one.config.effective_batch / SMALL_MICRO_BATCH, checkpointing=False
-        )[1]
+        shape = (
+            shape_of(one.config) or KNOWN["Qwen/Qwen3-32B"]
+        )  # of unknown size: rather too dear than too cheap
+        n_batches = steps * one.config.effective_batch / SMALL_MICRO_BATCH
+        training = minutes(gpu, shape, n_tokens, n_batches, checkpointing=False)[1]
     return (training + LOADING_MINUTES) / 60 * one.config.usd_per_hour
 
 
 def _result(one: Planned, known: dict[str, Any]) -> dict[str, Any]:
-    """What is known about a variant: {run, changes, state, reason, usd}, and once it is finished its numbers."""
+    """A variant so far: {run, changes, state, reason, usd}, and once it is finished its numbers."""
     result = {
         "run": one.run,
         "changes": one.changes,
@@ -185,7 +191,10 @@ def _summary(
 
 
 def train_apart(run: str) -> tuple[int, str]:
-    """`python -m scripts.train` in a process of its own, whose memory is free afterwards. What it says is passed on."""
+    """`python -m scripts.train` in a process of its own, whose memory is free afterwards.
+
+    What it says is passed on.
+    """
     command = [sys.executable, "-m", "scripts.train", "--config", f"configs/train-{run}.yaml"]
     print(f"sweep: {run}", file=sys.stderr, flush=True)
     with subprocess.Popen(

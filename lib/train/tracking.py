@@ -1,7 +1,8 @@
-"""Passes a run's numbers on to Weights & Biases, Trackio or TensorBoard: the lines of metrics.jsonl, as they are written.
+"""Trackers of a run: Weights & Biases, Trackio or TensorBoard get the lines of metrics.jsonl as they come.
 
-`track: none` is the default, and then nothing here is imported. What a tracker writes lies in the run's folder and is never
-published (lib.publish.dist copies named files only). A tracker that fails says so once and is left; it does not end a paid training.
+`track: none` is the default, and then nothing here is imported. What a tracker writes lies in the run's
+folder and is never published (lib.publish.dist copies named files only). A tracker that fails says so once
+and is left; it does not end a paid training.
 """
 
 import contextlib
@@ -32,7 +33,7 @@ def _nothing(*_: Any) -> None:
 
 @dataclass(frozen=True)
 class Tracker:
-    """log: one line of metrics.jsonl. finish: the manifest and the run's folder, when the adapter is there. As it stands: none."""
+    """log: a line of metrics.jsonl. finish: the manifest and the run's folder. As it stands: no tracker."""
 
     log: Callable[[dict[str, Any]], None] = _nothing
     finish: Callable[[dict[str, Any], Path], None] = _nothing
@@ -40,27 +41,30 @@ class Tracker:
 
 
 def require_tracker(config: TrainConfig) -> None:
-    """Before weights are loaded: raise UserError if the tracker's package, or the key it needs, is not there."""
+    """Raise UserError, before weights are loaded, if the tracker's package or key is not there."""
     if config.track == "none":
         return
     package = PACKAGES[config.track]
     if importlib.util.find_spec(package) is None:
         raise UserError(
-            f"track: {config.track} needs a package: `.venv/bin/python -m pip install {package}`. Or set track: none."
+            f"track: {config.track} needs a package: `.venv/bin/python -m pip install {package}`. Or set "
+            "track: none."
         )
     if config.track == "trackio" and os.environ.get("TRACKIO_SPACE_ID"):
         raise UserError(
-            "TRACKIO_SPACE_ID would put the run on a Space that others can read. Unset it: trackio writes into the run's folder."
+            "TRACKIO_SPACE_ID would put the run on a Space that others can read. Unset it: trackio writes "
+            "into the run's folder."
         )
     if config.track == "wandb" and _wandb_mode() == "online" and not _wandb_key():
         raise UserError(
-            "track: wandb needs WANDB_API_KEY (in .env), or WANDB_MODE=offline, which sends nothing. Or set track: none."
+            "track: wandb needs WANDB_API_KEY (in .env), or WANDB_MODE=offline, which sends nothing. Or set "
+            "track: none."
         )
 
 
 @contextlib.contextmanager
 def tracking(config: TrainConfig, run: str, folder: Path) -> Iterator[Tracker]:
-    """The config's tracker, in the first process of the run; in the others, and for `none`, one that does nothing."""
+    """The config's tracker in the first process of the run; elsewhere one that does nothing."""
     opened: list[Tracker] = []
     if config.track != "none":
         first_decides(lambda: opened.append(_open(config, run, folder)))

@@ -1,4 +1,4 @@
-"""A finished run's answers to validation tweets, base and tuned: is it learned by heart, and how does it write?"""
+"""A finished run's answers to validation tweets, base and tuned: learned by heart, and written how?"""
 
 import time
 from collections.abc import Sequence
@@ -7,38 +7,36 @@ from typing import Any
 from lib.base.files import read_json, write_json
 from lib.model.adapters import ADAPTER_FILE, fill_adapter
 from lib.model.base_model import precision_of
-from lib.model.chat import CHAT_KWARGS, messages
+from lib.model.chat import chat_of, halves, messages
 from lib.model.loading import Loaded, answering, load_model_for_training
-from lib.model.memorisation import (
-    COPIED_WORDS,
-    MAX_SECONDS,
-    N_TWEETS,
-    TWEETS_PER_BATCH,
-    copied_share,
-    learned_runs,
-)
+from lib.model.overlap import COPIED_WORDS, copied_share, learned_runs
+from lib.model.sampling import end_ids, left_padded
 from lib.train.checkpoints import best_steps, eval_losses
 from lib.train.job import Job
 from lib.train.manifest import Memorisation
-from lib.train.rows import IGNORED
 
 SAMPLE_TOKENS = 60
+N_TWEETS = 50  # validation tweets that a finished run answers, as base and as tuned
+TWEETS_PER_BATCH = 25
+MAX_SECONDS = 120  # of answering, base and tuned together: a CPU must not spend longer on it than on training
 N_CERTAIN = 32  # at every evaluation: a small part of what it costs
 
 
 def greedy_replies(model: Any, job: Job, tweets: Sequence[str]) -> list[str]:
     """One greedy reply per tweet, all in one batch."""
-    chats = [messages(job.config.prompt, tweet) for tweet in tweets]
-    texts = [
-        job.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, **CHAT_KWARGS)
-        for chat in chats
-    ]
-    inputs = job.tokenizer(
-        texts, add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt"
-    ).to(model.device)
+    chat = chat_of(job.tokenizer)
+    rows = [chat.prompt(messages(job.config.prompt, tweet)) for tweet in tweets]
+    ids, mask = left_padded(rows, job.tokenizer, model.device)
     with answering(model, job.batch.checkpointing):
-        output = model.generate(**inputs, max_new_tokens=SAMPLE_TOKENS, do_sample=False, use_cache=True)
-    return job.tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        output = model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            max_new_tokens=SAMPLE_TOKENS,
+            do_sample=False,
+            use_cache=True,
+            eos_token_id=sorted(end_ids(model, chat)),
+        )
+    return job.tokenizer.batch_decode(output[:, ids.shape[1] :], skip_special_tokens=True)
 
 
 def validation_tweets(job: Job) -> dict[str, str]:
@@ -47,20 +45,16 @@ def validation_tweets(job: Job) -> dict[str, str]:
 
 
 def validation_certainty(model: Any, job: Job) -> dict[str, float]:
-    """Entropy and accuracy of the first N_CERTAIN validation replies, for a trainer that does not compute them."""
+    """Entropy and accuracy of the first N_CERTAIN validation replies, for trainers without (Unsloth)."""
     from lib.model.losses import certainty
 
-    rows = [
-        (row["input_ids"], row["labels"].count(IGNORED))
-        for row in job.rows["val"][:N_CERTAIN]
-        if "labels" in row
-    ]
+    rows = [(row["input_ids"], len(halves(row)[0])) for row in job.rows["val"][:N_CERTAIN] if "labels" in row]
     with answering(model, job.batch.checkpointing):
         return certainty(model, rows) if rows else {}
 
 
 class LastAnswers:
-    """When the last step is done, and the model still in memory: validation.json, from the best checkpoint."""
+    """validation.json, from the best checkpoint, when the last step is done and the model still in memory."""
 
     def __init__(self, job: Job, model: Any, is_over: Any) -> None:
         self.job, self.model, self.is_over = job, model, is_over
@@ -72,7 +66,7 @@ class LastAnswers:
 
 
 def answer_validation(job: Job, best: int, model: Any) -> dict[str, Any]:
-    """Write validation.json: {step, perplexity (None for sft, which has its loss), replies: [{tweet_id, base, tuned}]}.
+    """Write validation.json: {step, perplexity, replies: [{tweet_id, base, tuned}]}. For sft no perplexity.
 
     Up to N_TWEETS tweets, and no batch is begun after MAX_SECONDS.
     """
@@ -96,7 +90,10 @@ def answer_validation(job: Job, best: int, model: Any) -> dict[str, Any]:
 
 
 def _perplexity(job: Job, model: Any) -> float | None:
-    """Of the human validation replies. The loss of preferences is no likelihood, so dpo and kto have to measure it."""
+    """Of the human validation replies.
+
+    The loss of preferences is no likelihood, so dpo and kto have to measure it.
+    """
     if job.config.method == "sft":
         return None
     from lib.model.losses import perplexity
@@ -108,7 +105,7 @@ def _perplexity(job: Job, model: Any) -> float | None:
 
 
 def answered_validation(job: Job, best: int) -> dict[str, Any]:
-    """validation.json of checkpoint best; made with a newly loaded model where the run was killed before it was written."""
+    """validation.json of checkpoint best; made with a newly loaded model where a kill came before it."""
     path = job.folder / "validation.json"
     found = read_json(path) if path.is_file() else {}
     if found.get("step") == best:
@@ -131,4 +128,7 @@ def memorisation_line(found: Memorisation) -> str:
     base, tuned = (
         "nothing written" if share is None else f"{share:.0%}" for share in (found.base, found.tuned)
     )
-    return f"copies {found.words}+ words of a training reply: tuned {tuned}, base {base} ({found.n} validation tweets)"
+    return (
+        f"copies {found.words}+ words of a training reply: tuned {tuned}, base {base} ({found.n} validation "
+        "tweets)"
+    )

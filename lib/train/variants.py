@@ -1,4 +1,4 @@
-"""A sweep: runs that extend one config and differ in a few settings, each an ordinary run with a config file of its own."""
+"""Variants of a sweep: ordinary runs, each with a config file that extends one and changes a few settings."""
 
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -12,7 +12,7 @@ from lib.base.config import MAX_CHARS
 from lib.base.errors import UserError
 from lib.base.settings import Name, Strict, Usd
 from lib.base.text_files import read_text
-from lib.model.sanity import distinct
+from lib.model.overlap import distinct
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Epochs = Annotated[float, Field(gt=0)]
@@ -27,7 +27,10 @@ SHORT = {
     "alpha": "a",
     "dropout": "d",
 }  # in the names of the runs
-HEADER = "# Written by `make sweep SWEEP={sweep}` from configs/sweep-{sweep}.yaml. Change that file, not this one.\n"
+HEADER = (
+    "# Written by `make sweep SWEEP={sweep}` from configs/sweep-{sweep}.yaml. Change that file, not this "
+    "one.\n"
+)
 Changes = dict[str, Any]  # as in a train config: {learning_rate, epochs, lora: {rank, alpha, dropout}}
 
 
@@ -56,7 +59,7 @@ class Variant(Strict):
 
 
 class SweepConfig(Strict):
-    """configs/sweep-<name>.yaml. grid: every combination of its lists; variants: named one by one; or both."""
+    """configs/sweep-<name>.yaml. grid: each combination of its lists; variants: one by one; or both."""
 
     base: Name
     grid: Grid = Grid()
@@ -71,7 +74,8 @@ class SweepConfig(Strict):
             raise ValueError("give grid: (lists of values) or variants: (one by one)")
         if len(made) > self.max_runs:
             raise ValueError(
-                f"{len(made)} variants are more than max_runs {self.max_runs}: shorten a list, or raise max_runs"
+                f"{len(made)} variants are more than max_runs {self.max_runs}: shorten a list, or raise "
+                "max_runs"
             )
         if twice := next((one for place, one in enumerate(made) if one in made[:place]), None):
             raise ValueError(f"the variant {label(twice)} is there twice")
@@ -79,7 +83,7 @@ class SweepConfig(Strict):
 
 
 def changes_of(config: SweepConfig) -> list[Changes]:
-    """What each variant sets, the grid's first, in the order of the file."""
+    """Changes that each variant makes, the grid's first, in the order of the file."""
     lists = {key: values for key, values in _flat(config.grid.model_dump()).items() if values}
     made = (
         [_nested(dict(zip(lists, values, strict=True))) for values in product(*lists.values())]
@@ -129,7 +133,10 @@ def refuse_foreign(path: Path, sweep: str) -> None:
 
 
 def quality(replies: Sequence[str], copied: float | None) -> dict[str, Any]:
-    """Cheap signs of how a run writes, from its answers to validation tweets. copied: share that repeats 8 words of a training reply."""
+    """Cheap signs of how a run writes, from its answers to validation tweets.
+
+    copied: share that repeats 8 words of a training reply.
+    """
     written = [reply for reply in replies if reply.strip()]
     return {
         "n": len(replies),
@@ -148,12 +155,12 @@ def ranked(variants: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def note(variants: Sequence[dict[str, Any]]) -> str:
-    """What the ranking may be used for, and what not."""
+    """A warning: the ranking's uses, and what it is no use for."""
     best = ranked(variants)[0]
     return (
-        "Ranked by validation loss, one seed each: small differences are noise, and the best one's own validation loss is flattered by "
-        "having been picked. Test tweets played no part: its test results are clean, for the one run you take "
-        f"(make eval RUN={best['run']})."
+        "Ranked by validation loss, one seed each: small differences are noise, and the best one's own "
+        "validation loss is flattered by having been picked. Test tweets played no part: its test results "
+        f"are clean, for the one run you take (make eval RUN={best['run']})."
     )
 
 
@@ -161,15 +168,17 @@ def table(variants: Sequence[dict[str, Any]]) -> str:
     """One line per variant, the best first."""
     width = max(len(one["run"]) for one in variants)
     lines = [
-        f"  {'':<{width}}{'eval loss':>11}{'gap':>8}{'minutes':>9}{'$':>8}{'distinct-2':>12}{'words':>7}{'empty':>7}{'copies':>8}"
+        f"  {'':<{width}}{'eval loss':>11}{'gap':>8}{'minutes':>9}{'$':>8}"
+        f"{'distinct-2':>12}{'words':>7}{'empty':>7}{'copies':>8}"
     ]
     for one in ranked(variants):
         if one["state"] != "finished":
             lines.append(f"  {one['run']:<{width}}  {one['state']}: {one['reason']}")
             continue
         signs, shown = one["quality"], one["run"].ljust(width)
-        shown += f"{one['eval_loss']:>11.3f}{_cell(one['train_eval_gap'], '+.2f'):>8}{one['seconds'] / 60:>9.1f}{one['usd']:>8.2f}"
-        shown += f"{_cell(signs['distinct_2'], '.2f'):>12}{_cell(signs['median_words'], '.0f'):>7}{_cell(signs['empty'], '.0%'):>7}"
+        shown += f"{one['eval_loss']:>11.3f}{_cell(one['train_eval_gap'], '+.2f'):>8}"
+        shown += f"{one['seconds'] / 60:>9.1f}{one['usd']:>8.2f}{_cell(signs['distinct_2'], '.2f'):>12}"
+        shown += f"{_cell(signs['median_words'], '.0f'):>7}{_cell(signs['empty'], '.0%'):>7}"
         lines.append(f"  {shown}{_cell(signs['copies_of_training'], '.0%'):>8}")
     return "\n".join(lines)
 

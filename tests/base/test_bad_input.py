@@ -1,6 +1,7 @@
 """The table of bad input: what providers, people and attackers put into raw/, and what becomes of it.
 
-Each entry is named by what it is. "kept", or the reason for which it is rejected, comes from pairing and filtering together.
+Each entry is named by what it is. "kept", or the reason for which it is rejected, comes from pairing and
+filtering together.
 """
 
 import json

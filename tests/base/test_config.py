@@ -6,7 +6,7 @@ import pytest
 
 from lib.base.config import config_name, load_config
 from lib.base.errors import UserError
-from lib.base.settings import ALL_LINEAR, DataConfig, EvalConfig, TrainConfig
+from lib.base.settings import CollectConfig, DataConfig, EvalConfig, TrainConfig
 from lib.train.variants import SweepConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -24,51 +24,35 @@ def test_every_config_that_is_shipped_is_valid(path):
     assert load_config(path, KINDS[path.name.partition("-")[0]])
 
 
-def test_the_production_configs_hold_the_recipe():
+def test_production_searches_pay_for_no_tweet_that_the_filter_would_drop():
     data = load_config(CONFIGS / "data-main.yaml", DataConfig)
-    assert (data.collect.min_pairs, data.collect.target_pairs, data.collect.max_pairs) == (800, 1000, 1200)
-    assert len(data.collect.queries) == 7
-    assert data.filter.model_dump() | {"toxicity_model": ""} == {
-        "tweet_likes": [200, 2000],
-        "tweet_retweets": [10, 500],
-        "reply_likes": [5, 1000],
-        "reply_author_followers": [500, 100_000],
-        "reply_delay_seconds": [300, 86_400],
-        "reply_chars": [30, 280],
-        "language": "en",
-        "min_language_confidence": 0.8,
-        "max_toxicity": 0.3,
-        "toxicity_model": "",
-        "max_hashtags": 2,
-    }
+    for query in data.collect.queries:
+        words = set(query.split())
+        assert {f"lang:{data.filter.language}", f"min_faves:{data.filter.tweet_likes[0]}"} <= words
+        assert {"-filter:replies", "-filter:media", "-filter:links"} <= words
+    topics = [query.partition(")")[0] for query in data.collect.queries]
+    assert len(set(topics)) == len(topics) >= 5
+
+
+def test_early_stopping_of_the_production_run_can_fire_on_the_smallest_data_set():
+    data = load_config(CONFIGS / "data-main.yaml", DataConfig)
     train = load_config(CONFIGS / "train-qwen3-8b.yaml", TrainConfig)
-    assert (train.lora.rank, train.lora.alpha, train.lora.dropout, train.lora.target_modules) == (
-        16,
-        16,
-        0.1,
-        ALL_LINEAR,
-    )
-    assert (train.epochs, train.learning_rate, train.effective_batch, train.warmup, train.weight_decay) == (
-        2,
-        2e-4,
-        16,
-        0.03,
-        0.01,
-    )
-    gate = load_config(CONFIGS / "eval-claude.yaml", EvalConfig).gate
-    assert (
-        gate.max_p_value,
-        gate.min_cohens_d,
-        gate.min_improvement,
-        gate.max_perplexity,
-        gate.max_train_eval_gap,
-    ) == (
-        0.05,
-        0.3,
-        15,
-        20,
-        0.3,
-    )
+    n_rows = data.collect.min_pairs * (1 - data.split.val - data.split.test)
+    n_steps = train.epochs * n_rows / train.effective_batch
+    assert n_steps >= train.evals_per_run > train.early_stopping.patience
+
+
+def test_a_config_that_says_nothing_is_the_production_recipe():
+    """The bounds and defaults of the classes and the YAML of the recipe say the same."""
+    written = {
+        kind: load_config(CONFIGS / f"{name}.yaml", KINDS[kind])
+        for kind, name in (("data", "data-main"), ("train", "train-qwen3-8b"), ("eval", "eval-claude"))
+    }
+    data = DataConfig(collect=CollectConfig(queries=written["data"].collect.queries))
+    assert data == written["data"]
+    assert TrainConfig(data="main", usd_per_hour=written["train"].usd_per_hour) == written["train"]
+    assert EvalConfig() == written["eval"]
+    assert written["train"].max_train_eval_gap == written["eval"].gate.max_train_eval_gap
 
 
 @pytest.mark.parametrize(
@@ -117,7 +101,10 @@ def test_a_number_without_a_dot_in_scientific_notation_is_a_number(tmp_path):
 
 
 def test_an_openai_engine_has_two_arms(tmp_path):
-    text = "engine: {openai: {base: {base_url: 'http://127.0.0.1:1/v1', model: a}, tuned: {base_url: 'http://127.0.0.1:1/v1', model: b}}}"
+    text = (
+        "engine: {openai: {base: {base_url: 'http://127.0.0.1:1/v1', model: a}, tuned: {base_url: "
+        "'http://127.0.0.1:1/v1', model: b}}}"
+    )
     assert load(tmp_path, text, "eval").engine.openai["tuned"].model == "b"
 
 

@@ -56,6 +56,27 @@ def test_the_table_ends_with_the_total(project):
     assert len({len(line) for line in lines}) == 1
 
 
+def test_an_estimate_stands_beside_what_it_became(project):
+    ledger = Ledger(project / "adapters/qwen3-8b/ledger.jsonl")
+    ledger.append("intent", "f", "pod", note={"worst_usd": 3.0, "estimate_usd": 0.4})
+    ledger.append("done", "f", "pod", usd=0.5)
+    lines = table(costs(project)).splitlines()
+    assert lines[0].split() == ["step", "set", "or", "run", "units", "estimate", "usd"]
+    assert next(line.split() for line in lines if line.startswith("pod")) == [
+        "pod",
+        "qwen3-8b",
+        "2",
+        "0.4000",
+        "1.2500",
+    ]
+    assert lines[-1].split() == ["total", "2.7850"]
+
+
+def test_a_run_whose_machines_never_started_costs_what_its_own_training_cost(project):
+    Ledger(project / "adapters/tiny/ledger.jsonl").append("failed", "f", "pod", usd=0.0)
+    assert ("train", "tiny") in {(cost.step, cost.name) for cost in costs(project)}
+
+
 def test_what_is_under_way_is_named_with_its_worst_case_and_not_in_the_total(project):
     ledger = Ledger(project / "data/main/ledger.jsonl")
     ledger.append("intent", "f", "collect", note={"step": "search", "worst_usd": 0.02})

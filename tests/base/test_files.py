@@ -30,7 +30,8 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_partial_one(tmp_path):
     write_text(path, "old")
     code = (
         "import resource, sys; from pathlib import Path; from lib.base.files import write_text\n"
-        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         f"write_text(Path({str(path)!r}), 'x' * 100_000)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
@@ -98,7 +99,10 @@ def test_equal_content_has_an_equal_hash_and_parts_do_not_run_together(tmp_path)
 
 def test_a_lock_is_refused_while_held_and_free_once_its_holder_is_killed(tmp_path):
     path = tmp_path / "run.lock"
-    code = f"from lib.base.files import lock; from pathlib import Path\nwith lock(Path({str(path)!r})): print('held', flush=True); input()"
+    code = (
+        f"from lib.base.files import lock; from pathlib import Path\nwith lock(Path({str(path)!r})): "
+        "print('held', flush=True); input()"
+    )
     holder = subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -117,7 +121,8 @@ def test_four_processes_on_one_ledger_lose_no_entry_and_break_no_line(tmp_path):
     path = tmp_path / "ledger.jsonl"
     code = (
         "import sys; from pathlib import Path; from lib.base.ledger import Ledger\n"
-        f"for n in range(25): Ledger(Path({str(path)!r})).append('done', f'{{sys.argv[1]}}-{{n}}', 'judge', usd=0.01)"
+        f"for n in range(25): Ledger(Path({str(path)!r})).append('done', f'{{sys.argv[1]}}-{{n}}', 'judge', "
+        "usd=0.01)"
     )
     writers = [subprocess.Popen([sys.executable, "-c", code, str(k)], cwd=ROOT) for k in range(4)]
     assert [writer.wait() for writer in writers] == [0, 0, 0, 0]
@@ -220,7 +225,8 @@ def test_a_folder_that_nobody_may_write_to_is_a_sentence(tmp_path):
         "import os; from pathlib import Path; from lib.base.files import *\n"
         "if os.geteuid() == 0: os.seteuid(65534)  # root may write anywhere\n"
         f"path = Path({str(tmp_path)!r}) / 'a'\n"
-        "for act in (lambda: append_line(path, {}), lambda: write_text(path, ''), lambda: lock(path).__enter__()):\n"
+        "for act in (lambda: append_line(path, {}), lambda: write_text(path, ''), lambda: "
+        "lock(path).__enter__()):\n"
         "    try: act()\n"
         "    except UserError as error: print(error)"
     )

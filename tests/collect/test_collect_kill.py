@@ -1,4 +1,4 @@
-"""SIGKILL between every pair of steps of a collecting job, in the real command, against a server that counts the starts."""
+"""SIGKILL between every two steps of a collecting job, in the real command; the server counts the starts."""
 
 import json
 import multiprocessing
@@ -39,7 +39,7 @@ KILLS_BY_THE_SERVER = [
 
 
 def command(folder: str, url: str) -> None:
-    """What the command does, in a process of its own that is forked from one with the imports done (they take a second)."""
+    """The command, in a process forked from one with the imports done (they take a second)."""
     os.chdir(folder)
     os.environ.update(APIFY_API_BASE_URL=url, APIFY_API_TOKEN=TOKEN, YES="1")
     for name in ("MAX_USD", "AGAIN"):

@@ -20,11 +20,11 @@ from lib.collect import collection as collecting
 from lib.collect import delivery
 from lib.collect.apify_prices import n_billed
 from lib.collect.collection import Talk, collect, finished
+from lib.collect.delivery import file_word
 from lib.collect.forecast import budget
 from lib.collect.provider import Price, Run
-from lib.collect.purchase import _file_word
 from lib.collect.worth import count_pairs, own_files, wanted_tweet, wanted_tweets
-from lib.data.forgotten import Forgotten
+from lib.data.forget import Forgotten
 from lib.data.raw import raw_files
 from scripts.collect import main
 from tests.damage import DAMAGES, harm
@@ -587,7 +587,7 @@ def test_what_was_forgotten_is_not_stored_a_second_time(here, monkeypatch):
 
 @pytest.mark.parametrize("run_id", ["../../x", "a/b", "", ".", "x" * 65, "R\u2028"])
 def test_a_run_id_that_could_leave_the_folder_is_not_used_in_a_file_name(run_id):
-    assert re.fullmatch("[0-9a-f]{16}", _file_word(run_id))
+    assert re.fullmatch("[0-9a-f]{16}", file_word(run_id))
 
 
 @pytest.mark.parametrize(

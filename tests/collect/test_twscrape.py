@@ -101,7 +101,8 @@ def config(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "data-main.yaml"
     path.write_text(
-        "collect: {source: twscrape, queries: [cats], target_pairs: 1000, min_pairs: 1, tweets_per_query: 2, replies_per_tweet: 3}"
+        "collect: {source: twscrape, queries: [cats], target_pairs: 1000, min_pairs: 1, tweets_per_query: 2, "
+        "replies_per_tweet: 3}"
     )
     return load_config(path, DataConfig)
 

@@ -17,9 +17,10 @@ MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
 def pair(reply_id: str, reply: str, likes: int = 10, retweets: int = 0, tweet_id: str = "1") -> Pair:
     return Pair(
-        tweet_id=tweet_id, tweet="Coffee or tea?", tweet_author="ann", tweet_likes=300, tweet_retweets=20, tweet_created_at=MOMENT,
-        reply_id=reply_id, reply=reply, reply_author="bob", reply_author_followers=900, reply_likes=likes, reply_retweets=retweets,
-        reply_created_at=MOMENT, reply_time_diff_seconds=600, collected_at=MOMENT, source="items.jsonl:1",
+        tweet_id=tweet_id, tweet="Coffee or tea?", tweet_author="ann", tweet_likes=300, tweet_retweets=20,
+        tweet_created_at=MOMENT, reply_id=reply_id, reply=reply, reply_author="bob",
+        reply_author_followers=900, reply_likes=likes, reply_retweets=retweets, reply_created_at=MOMENT,
+        reply_time_diff_seconds=600, collected_at=MOMENT, source="items.jsonl:1",
     )  # fmt: skip
 
 

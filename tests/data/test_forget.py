@@ -9,8 +9,7 @@ from lib.base.errors import UserError
 from lib.base.files import read_dicts, read_json, write_json, write_jsonl, write_text
 from lib.base.ledger import Ledger
 from lib.base.seals import seal_of
-from lib.data.forget import forget, target_of
-from lib.data.forgotten import Forgotten
+from lib.data.forget import Forgotten, forget, target_of
 
 ROOT = Path(__file__).parents[2]
 SECRET = "the reply that somebody wants to be gone"

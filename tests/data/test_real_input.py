@@ -1,4 +1,7 @@
-"""Real tweets that nobody wrote for this project: the counts that are documented beside them. Nothing of their text is here."""
+"""Real tweets that nobody wrote for this project: the counts that are documented beside them.
+
+Nothing of their text is here.
+"""
 
 import json
 from collections import Counter

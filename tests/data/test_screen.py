@@ -1,4 +1,4 @@
-"""The review in a terminal: every key through the real Textual program, headless by its pilot and alive in a pseudo-terminal."""
+"""The review in a terminal: every key through the real Textual program, headless and in a pseudo-terminal."""
 
 import asyncio
 import fcntl
@@ -80,7 +80,8 @@ def test_sixty_keys_are_sixty_decisions_and_a_restart_goes_on_at_the_next_pair(t
         (
             "d",
             ["drop"],
-            "Dropped. Why?  1 off topic  2 bland  3 spam  4 toxic\n5 context  6 language  7 personal  8 other",
+            "Dropped. Why?  1 off topic  2 bland  3 spam  4 toxic\n"
+            "5 context  6 language  7 personal  8 other",
         ),
         ("d2", ["drop", "drop"], "Dropped: bland."),
         ("d9", ["drop"], "There are the digits 1 to 8."),
@@ -104,7 +105,8 @@ def test_a_pair_is_shown_with_all_its_numbers_and_why_it_is_doubtful(tmp_path):
     async def script(app, pilot):
         screen = "\n".join(lines(app))
         for part in (
-            "review · main", "0 of 1", "@ann  600 likes  70 retweets", "Post 4 about it", "@bob  70 likes  510 followers  after 1 h 23 min",
+            "review · main", "0 of 1", "@ann  600 likes  70 retweets", "Post 4 about it", ("@bob  70 likes  "
+                "510 followers  after 1 h 23 min"),
             "characters   language en 1.00   toxicity 0.01", "· 510 followers (limit 500)",
             "k keep   d drop   e edit   u undo   q quit   ? help",
         ):  # fmt: skip
@@ -210,7 +212,10 @@ def test_q_leaves(tmp_path):
 
 # --- what is on the screen ---
 
-HOSTILE = "[bold red]x[/] [@click=app.bell]y[/] **md** <script>1</script> \x1b[31mred\x1b]0;t\x07 \u202eback $HOME [/nope] 🤷‍♂️"
+HOSTILE = (
+    "[bold red]x[/] [@click=app.bell]y[/] **md** <script>1</script> \x1b[31mred\x1b]0;t\x07 "
+    "\u202eback $HOME [/nope] 🤷‍♂️"
+)
 
 
 def test_markup_and_escapes_in_posts_are_shown_and_never_act(tmp_path):
@@ -222,7 +227,8 @@ def test_markup_and_escapes_in_posts_are_shown_and_never_act(tmp_path):
     async def script(app, pilot):
         for name in ("tweet", "reply"):
             assert text_of(app, name).startswith(
-                "[bold red]x[/] [@click=app.bell]y[/] **md** <script>1</script> ?[31mred?]0;t? ?back $HOME [/nope] 🤷‍♂️"
+                "[bold red]x[/] [@click=app.bell]y[/] **md** <script>1</script> ?[31mred?]0;t? ?back $HOME "
+                "[/nope] 🤷‍♂️"
             )
         assert "shares 9" in text_of(app, "why")
         screen = "\n".join(lines(app))

@@ -39,7 +39,7 @@ def tweet_of(pair, **changes):
 
 
 def words(texts):
-    """Vectors for the tests: texts that begin with the same word are the same direction, all others are at right angles."""
+    """Vectors for the tests: texts that begin with the same word are one direction, others orthogonal."""
     import zlib
 
     import numpy as np
@@ -126,7 +126,10 @@ def test_test_prompts_are_all_held_out_tweets_with_the_best_reply_where_there_is
 def test_an_empty_set_is_an_error_that_says_what_to_do():
     with pytest.raises(
         UserError,
-        match=r"val and test would be empty: 2 pairs of 1 tweet authors are too few for val 0\.2 and test 0\.3",
+        match=(
+            r"val and test would be empty: 2 pairs of 1 tweet authors are too few for val 0\.2 and test "
+            r"0\.3"
+        ),
     ):
         refuse_empty({"train": PAIRS[:2], "val": [], "test": []}, CONFIG)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.base.files import read_dicts, read_jsonl
+from lib.base.files import read_dicts, read_jsonl, write_jsonl
 from lib.base.schema import Pair, Preference, Rejection, TestPrompt, Tweet
 from tests.items import all_stages, reply_item, stage, tweet_item, write_items
 
@@ -23,7 +23,10 @@ clean: {embedding_model: char-ngrams}
 review: optional
 split: {val: 0.2, test: 0.3, min_test_prompts: 500, seed: 17}
 """
-WORDS = "bread rain piano garden winter engine window letter sister market bicycle river candle mirror planet ticket".split()  # noqa: SIM905
+WORDS = [
+    *("bread", "rain", "piano", "garden", "winter", "engine", "window", "letter"),
+    *("sister", "market", "bicycle", "river", "candle", "mirror", "planet", "ticket"),
+]
 
 
 def sentence(number):
@@ -82,7 +85,8 @@ def files_of(folder):
 def test_the_stages_write_the_files_of_the_design(done):
     folder, _ = done
     data = folder / "data/x"
-    for name, record in {"pairs": Pair, "filtered": Pair, "clean": Pair, "tweets": Tweet}.items():
+    kept = dict.fromkeys(("pairs", "filtered", "candidates", "clean"), Pair)
+    for name, record in {**kept, "tweets": Tweet}.items():
         assert read_jsonl(data / f"interim/{name}.jsonl", record), name
     for name in ("pairs", "filtered", "clean", "split"):
         read_jsonl(data / f"interim/{name}.rejected.jsonl", Rejection)
@@ -95,6 +99,28 @@ def test_the_stages_write_the_files_of_the_design(done):
         "calibration": Preference,
     }.items():
         assert read_jsonl(data / f"processed/{name}.jsonl", record), name
+
+
+def test_a_set_of_an_earlier_version_is_split_as_it_was(done, tmp_path):
+    """Without seals, and with its preference candidates inside the rejections."""
+    shutil.copytree(done[0], tmp_path, dirs_exist_ok=True)
+    before = files_of(tmp_path)
+    interim = tmp_path / "data/x/interim"
+    candidates = {pair.id: pair for pair in read_jsonl(interim / "candidates.jsonl", Pair)}
+    rejected = [
+        Rejection.of(candidates[one.id], one.stage, one.reason, one.detail) if one.id in candidates else one
+        for one in read_jsonl(interim / "filtered.rejected.jsonl", Rejection)
+    ]
+    assert candidates
+    for name in ("manifest.json", "candidates.jsonl"):
+        (interim / name).unlink()
+    write_jsonl(interim / "filtered.rejected.jsonl", rejected)
+    split = stage(tmp_path, "split")
+    assert split.returncode == 0, split.stderr
+    after = files_of(tmp_path)
+    assert {name: after[name] for name in before if "processed" in name} == {
+        name: content for name, content in before.items() if "processed" in name
+    }
 
 
 def test_every_stage_accounts_for_every_record(done):

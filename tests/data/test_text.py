@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.data.characters import n_characters, visible
+from lib.data.control_tokens import control_tokens
 from lib.data.text import (
     body,
     clean_text,
@@ -21,7 +22,6 @@ from lib.data.text import (
     reply_length,
     unescaped,
 )
-from lib.model.chat import control_tokens
 
 FAMILY = "👨‍👩‍👧‍👦"
 ENGLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"

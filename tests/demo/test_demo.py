@@ -25,7 +25,10 @@ from tests.small_model import small_loaded
 ROOT = Path(__file__).parents[2]
 SAMPLING = SamplingConfig(temperature=0.7, max_new_tokens=16)
 PROMPT = "Generate an engaging Twitter reply to:\n\n{tweet}"
-HOSTILE = "<script>document.title='owned'</script> **bold** <img src=x onerror=\"document.title='owned'\"> [a](javascript:1)"
+HOSTILE = (
+    "<script>document.title='owned'</script> **bold** "
+    "<img src=x onerror=\"document.title='owned'\"> [a](javascript:1)"
+)
 
 
 def _launch(generate_pair, votes=None):
@@ -53,7 +56,9 @@ def votes(tmp_path_factory):
 
 
 class Script:
-    """Base says "first: ...", tuned "second: ...", or what a test tells them to; `hold` keeps them in the middle of a reply."""
+    """Base says "first: ...", tuned "second: ...", or what a test tells them to; `hold` keeps them in the
+    middle of a reply.
+    """
 
     def __init__(self):
         self.hold = threading.Event()
@@ -118,7 +123,8 @@ def ask(page, tweet):
 
 def replies(page):
     page.wait_for_function(
-        "document.querySelector('#right-time').innerText.includes('all') && !document.querySelector('#send').disabled"
+        "document.querySelector('#right-time').innerText.includes('all') && "
+        "!document.querySelector('#send').disabled"
     )
     return page.input_value("#left-reply textarea"), page.input_value("#right-reply textarea")
 
@@ -303,7 +309,8 @@ def test_a_blind_round_gives_no_name_away_until_the_vote_and_keeps_one_line(
     assert replies(page) == ("first: next", "second: next")
     page.click("text=Both bad")
     page.wait_for_function(
-        "document.querySelector('#tally').innerText.startsWith('2 votes on this run: tuned 1, base 0, neither 1.')"
+        "document.querySelector('#tally').innerText.startsWith('2 votes on this run: tuned 1, base 0, "
+        "neither 1.')"
     )
     assert [line["choice"] for line in read_dicts(votes.path)] == ["left", "both_bad"]
     page.click("#blind label")
@@ -420,7 +427,8 @@ def test_the_server_looks_up_no_other_machine(monkeypatch):
 
 
 def test_help_answers_without_loading_gradio():
-    code = "import sys, demo.app; print([name for name in ('gradio', 'torch', 'transformers') if name in sys.modules])"
+    heavy = ("gradio", "torch", "transformers")
+    code = f"import sys, demo.app; print([name for name in {heavy} if name in sys.modules])"
     assert (
         subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout.strip()
         == "[]"

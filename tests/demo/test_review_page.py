@@ -14,7 +14,9 @@ from tests.data.test_review import ROOT, folder_of_a_set, pair, pairs
 
 
 class Server:
-    """`python -m scripts.review --web` in a folder of its own; `requests` are the addresses that its pages asked for."""
+    """`python -m scripts.review --web` in a folder of its own; `requests` are the addresses that its pages
+    asked for.
+    """
 
     def __init__(self, folder, browser, items):
         self.folder, self.browser, self.requests = folder_of_a_set(folder, items), browser, []
@@ -75,12 +77,17 @@ def serve(tmp_path, browser):
         server.check_and_end()
 
 
-HOSTILE = "<script>alert(1)</script> <img src=x onerror=alert(2)> **md** [link](http://example.com) {{ 7*7 }} ${value} &amp; \x1b[31m\u202eback"
+HOSTILE = (
+    "<script>alert(1)</script> <img src=x onerror=alert(2)> **md** [link](http://example.com) "
+    "{{ 7*7 }} ${value} &amp; \x1b[31m\u202eback"
+)
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory, browser):
-    """One server for the tests that start from whatever pair is on: first a hostile one, then a long one, then ordinary ones."""
+    """One server for the tests that start from whatever pair is on: first a hostile one, then a long one,
+    then ordinary ones.
+    """
     hostile = pair(
         1,
         tweet=HOSTILE,
@@ -126,7 +133,8 @@ def test_the_keys_do_what_they_do_in_the_terminal_and_the_command_ends_with_a_su
     out, err = server.end(0)
     assert server.process.returncode == 0, err
     assert out.endswith(
-        "review: kept 1 of 2 pairs (50%)\n  no reason given       1\n4 pairs are left: `make review DATA=main` goes on from here.\n"
+        "review: kept 1 of 2 pairs (50%)\n  no reason given       1\n4 pairs are left: `make review "
+        "DATA=main` goes on from here.\n"
     )
     assert server.decisions() == [
         ("r0000", "keep"),
@@ -220,7 +228,8 @@ def test_keys_faster_than_the_page_never_decide_on_a_pair_that_was_not_shown(sha
     before = shared.decisions()
     on_screen = page.get_attribute("#page .reply", "data-id")
     page.evaluate(
-        "for (const key of 'kdkdkdkd') document.body.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true}))"
+        "for (const key of 'kdkdkdkd') document.body.dispatchEvent(new KeyboardEvent('keydown', {key, "
+        "bubbles: true}))"
     )
     page.wait_for_function("old => document.querySelector('#page .reply').dataset.id != old", arg=on_screen)
     page.reload()  # every answer is in by now

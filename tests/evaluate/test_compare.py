@@ -10,9 +10,11 @@ import pytest
 from lib.base.errors import UserError
 from lib.base.files import write_json, write_jsonl
 from lib.base.schema import Judgment, Reply
-from lib.evaluate.compare import compare_runs, config_difference, page, read_runs, text
+from lib.evaluate.compare import compare_runs, config_difference
+from lib.evaluate.compare_page import page, text
+from lib.evaluate.runs import read_runs
+from lib.evidence.effects import permutation_test
 from lib.evidence.intervals import mean_interval
-from lib.evidence.stats import permutation_test
 from lib.judge.comparisons import Comparison, Verdict, judgment_of
 from tests.eval_data import prompt, write_data
 
@@ -111,7 +113,7 @@ def test_other_data_behind_the_same_name_is_a_difference(root):
     folder = make_run(root, "v2", signs(2))
     runs = read_runs(["v1", "v2"], root)
     assert config_difference(runs) == []
-    manifest = runs[1].manifest | {"data_hashes": {"train": "c" * 64, "val": "b" * 64}}
+    manifest = runs[1].manifest.model_dump() | {"data_hashes": {"train": "c" * 64, "val": "b" * 64}}
     write_json(folder / "manifest.json", manifest)
     assert config_difference(read_runs(["v1", "v2"], root)) == [
         ("content of train.jsonl", ["a" * 12, "c" * 12])
@@ -148,7 +150,8 @@ def test_equal_verdicts_are_said_to_be_equal(root):
     make_run(root, "v1", signs(1))
     make_run(root, "v2", signs(1))
     assert versus(root)["sentence"] == (
-        "v1 and v2 got the same verdict against base on every one of the same 40 tweets: nothing tells them apart."
+        "v1 and v2 got the same verdict against base on every one of the same 40 tweets: nothing tells them "
+        "apart."
     )
 
 
@@ -174,7 +177,8 @@ def test_another_base_is_another_opponent(root):
     make_run(root, "v1", signs(1))
     folder = make_run(root, "v2", signs(2))
     write_json(
-        folder / "manifest.json", read_runs(["v1", "v2"], root)[1].manifest | {"base_model": "Qwen/Qwen3-4B"}
+        folder / "manifest.json",
+        read_runs(["v1", "v2"], root)[1].manifest.model_dump() | {"base_model": "Qwen/Qwen3-4B"},
     )
     assert "were compared with different bases" in versus(root)["sentence"]
 
@@ -186,7 +190,7 @@ def test_a_stand_in_of_other_training_pairs_is_another_judge(root):
     assert versus(root)["sentence"].endswith("; the judge is a stand-in.")
     write_json(
         folder / "manifest.json",
-        read_runs(["v1", "v2"], root)[1].manifest | {"data_hashes": {"train": "c" * 64}},
+        read_runs(["v1", "v2"], root)[1].manifest.model_dump() | {"data_hashes": {"train": "c" * 64}},
     )
     assert "had different judges" in versus(root)["sentence"]
 

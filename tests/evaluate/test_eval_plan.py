@@ -8,15 +8,21 @@ from lib.base.config import load_config
 from lib.base.errors import UserError
 from lib.base.files import write_json, write_jsonl
 from lib.base.settings import EvalConfig, TrainConfig
-from lib.evaluate.eval_plan import eval_plan, observed_spread, text
+from lib.evaluate.eval_plan import eval_plan, observed_spread
+from lib.evaluate.eval_plan_text import text
+from lib.evaluate.evaluation import Evaluation
 from tests.eval_data import prompt, write_configs, write_data
+
+
+def evaluation_of(root, config, quick):
+    return Evaluation("mine", config, quick, root / "adapters/mine/eval/quick", root)
 
 
 def plan_of(root, n_prompts=200, n_preferences=100, evaluation=None):
     write_data(root, n_prompts, n_preferences)
     write_configs(root, evaluation=evaluation)
     train, quick = root / "configs" / "train-mine.yaml", root / "configs" / "eval-quick.yaml"
-    return eval_plan("mine", load_config(train, TrainConfig), load_config(quick, EvalConfig), root)
+    return eval_plan(evaluation_of(root, load_config(train, TrainConfig), load_config(quick, EvalConfig)))
 
 
 def report(root, run, data="small", kind="offline", r=0.7, ties=50, n=100, n_effective=50.0):
@@ -99,13 +105,13 @@ def test_a_data_set_that_is_not_built_gets_a_sentence(tmp_path):
         for n, c in (("train-mine.yaml", TrainConfig), ("eval-quick.yaml", EvalConfig))
     )
     with pytest.raises(UserError, match=r"test_prompts.jsonl does not exist. Run `make data DATA=small`"):
-        eval_plan("mine", config, quick, tmp_path)
+        eval_plan(evaluation_of(tmp_path, config, quick))
 
 
 def test_a_handful_of_prompts_shows_nothing_and_says_so(tmp_path):
     plan_of(tmp_path)
     write_jsonl(tmp_path / "data/small/processed/test_prompts.jsonl", [prompt(1), prompt(2)])
     config = TrainConfig.model_validate(json.loads((tmp_path / "configs/train-mine.yaml").read_text()))
-    plan = eval_plan("mine", config, EvalConfig(), tmp_path)
+    plan = eval_plan(evaluation_of(tmp_path, config, EvalConfig()))
     assert plan["smallest"]["d"] is None
     assert "d = none" in text(plan)

@@ -1,4 +1,6 @@
-"""People as judges: a page that gives nothing away, answers that are neither lost nor counted twice, the same statistics."""
+"""People as judges: a page that gives nothing away, answers that are neither lost nor counted twice, the same
+statistics.
+"""
 
 import csv
 import html
@@ -17,7 +19,7 @@ from lib.base.errors import UserError
 from lib.base.files import append_line, read_dicts, read_json, read_jsonl, write_json, write_jsonl
 from lib.base.schema import Judgment, Reply, TestPrompt
 from lib.base.settings import EvalConfig, TrainConfig
-from lib.evaluate.answers import Evaluation
+from lib.evaluate.evaluation import Evaluation
 from lib.evaluate.findings import Files, gather
 from lib.evaluate.page import page as report_page
 from lib.evaluate.people_answers import import_files, import_votes
@@ -31,7 +33,10 @@ from tests.eval_data import prompt, write_configs, write_data
 
 ROOT = Path(__file__).parents[2]
 N = 12
-HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> <!-- **md** \u2028 &amp; \u202eback"
+HOSTILE = (
+    "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> "
+    "<!-- **md** \u2028 &amp; \u202eback"
+)
 
 
 def reply(number, system, words):
@@ -201,11 +206,18 @@ def test_an_answer_becomes_a_judgment_of_people_from_the_side_of_tuned(evaluatio
         ),
         (
             "a.json",
-            '[{{"rater": "ann", "item": "{0}", "choice": "A"}},\n {{"rater": "ann", "item": "{1}", "choice": "tie"}}]',
+            (
+                '[{{"rater": "ann", "item": "{0}", "choice": "A"}},\n {{"rater": "ann", "item": "{1}", '
+                '"choice": "tie"}}]'
+            ),
         ),
         (
             "a.jsonl",
-            '{{"rater": "ann", "item": "{0}", "choice": "A"}}\n\n{{"rater": "ann", "item": "{1}", "choice": "tie"}}',
+            (
+                '{{"rater": "ann", "item": "{0}", "choice": "A"}}\n\n{{"rater": "ann", "item": "{1}", '
+                '"choice": '
+                '"tie"}}'
+            ),
         ),
     ],
 )
@@ -246,7 +258,11 @@ def test_lines_that_cannot_count_are_named_and_take_no_other_line_with_them(eval
     [
         (
             "a.json",
-            '[\n{{"rater": "ann", "item": "{0}", "choice": "A"}},\n"what",\n{{"rater": "ann", "item": "x", "choice": "A"}}]',
+            (
+                '[\n{{"rater": "ann", "item": "{0}", "choice": "A"}},\n"what",\n{{"rater": "ann", "item": '
+                '"x", '
+                '"choice": "A"}}]'
+            ),
             (3, 4),
         ),
         ("a.jsonl", '{{"rater": "ann", "item": "{0}", "choice": "A"}}\n{{"rater": \n[1]', (2, 3)),
@@ -356,7 +372,10 @@ def test_answers_without_a_page_get_a_sentence(evaluation, tmp_path):
     done = command("--import", "ann.csv")
     assert (done.returncode, done.stderr) == (
         1,
-        "error: adapters/mine/eval/quick/human/key.json does not exist: no page was made here. Run `make human-eval` first.\n",
+        (
+            "error: adapters/mine/eval/quick/human/key.json does not exist: no page was made here. Run `make "
+            "human-eval` first.\n"
+        ),
     )
 
 
@@ -422,25 +441,23 @@ def test_the_report_of_the_evaluation_shows_what_people_said(evaluation, tmp_pat
     judgments = import_files(
         [write_answers(tmp_path / "a.csv", "<b>ann", dict.fromkeys(items, "A"))], items, []
     ).judgments
-    files = Files.read("mine", evaluation.config, evaluation.eval, evaluation.folder)
+    files = Files.read(evaluation)
     report, steps = gather(files, {})
-    assert report["people"] is None
+    assert report.people is None
     assert "<h2>People</h2>" not in report_page(files, report, steps)
     write_json(evaluation.folder / "human" / "report.json", human_report(evaluation, items, judgments))
     report, steps = gather(files, {})
     shown = report_page(files, report, steps)
-    assert report["people"]["n_answers"] == N
-    assert report["people"]["sentence"] in html.unescape(shown)
+    assert report.people.n_answers == N
+    assert report.people.sentence in html.unescape(shown)
     assert "&lt;b&gt;ann" in shown
     assert "<b>ann" not in shown
-    assert not report["people"]["outdated"]
+    assert not report.people.outdated
     write_jsonl(
         evaluation.folder / "replies.jsonl",
         [reply(n, system, "new") for n in range(N) for system in ("base", "tuned")],
     )
-    assert gather(Files.read("mine", evaluation.config, evaluation.eval, evaluation.folder), {})[0]["people"][
-        "outdated"
-    ]
+    assert gather(Files.read(evaluation), {})[0].people.outdated
 
 
 # --- in a browser --------------------------------------------------------------------------------------
@@ -538,7 +555,8 @@ def test_no_text_of_a_tweet_acts_and_a_typed_name_is_no_answer(tmp_path, monkeyp
     assert page.trouble == []
     # What a browser would run if the page did hold foreign script: nothing.
     page.evaluate(
-        "() => { const s = document.createElement('script'); s.textContent = 'window.ran = 1'; document.body.append(s); }"
+        "() => { const s = document.createElement('script'); s.textContent = 'window.ran = 1'; "
+        "document.body.append(s); }"
     )
     assert page.evaluate("window.ran") is None
 

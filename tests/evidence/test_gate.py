@@ -30,12 +30,16 @@ def failing(result):
     return [criterion["name"] for criterion in result["criteria"] if not criterion["pass"]]
 
 
-# A judged world: tweets have a quality that both replies share (correlation r), the judge sees each reply with noise, scores it in
+# A judged world: tweets have a quality that both replies share (correlation r), the judge sees each reply
+# with noise, scores it in
 # whole numbers from 1 to 10, prefers the higher score, and is asked in both orders.
 
 
 def judge_twice(rng, step_of_order, score_of_order):
-    """step_of_order, score_of_order: functions of 'a first?'. Returns the columns that lib.evidence.outcomes makes of two orders."""
+    """step_of_order, score_of_order: functions of 'a first?'.
+
+    Returns the columns that lib.evidence.outcomes makes of two orders.
+    """
     steps = [step_of_order(a_first) for a_first in (True, False)]
     scores = [score_of_order(a_first, step) for a_first, step in zip((True, False), steps, strict=True)]
     flips = steps[0] * steps[1] < 0

@@ -1,4 +1,7 @@
-"""How many tweets, and what they can show. Expected numbers: shared facts, section 4 (computed there independently, by simulation too)."""
+"""How many tweets, and what they can show.
+
+Expected numbers: shared facts, section 4 (computed there independently, by simulation too).
+"""
 
 import pytest
 

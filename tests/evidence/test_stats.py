@@ -1,4 +1,6 @@
-"""Comparing two systems: every number is what scipy or statsmodels say, and no outcome however odd breaks it or earns a false claim."""
+"""Comparing two systems: every number is what scipy or statsmodels say, and no outcome however odd breaks it
+or earns a false claim.
+"""
 
 import dataclasses
 import json
@@ -537,7 +539,10 @@ def test_raters_who_only_ever_use_one_label_agree_but_show_no_skill():
 
 
 def test_importing_the_statistics_loads_no_heavy_library():
-    code = "import sys, lib.evidence.stats, lib.evidence.gate, lib.evidence.power; print([m for m in ('numpy', 'scipy', 'statsmodels', 'pandas') if m in sys.modules])"
+    code = (
+        "import sys, lib.evidence.stats, lib.evidence.gate, lib.evidence.power; print([m for m in "
+        "('numpy', 'scipy', 'statsmodels', 'pandas') if m in sys.modules])"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

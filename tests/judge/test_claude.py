@@ -1,4 +1,6 @@
-"""Claude as the judge, through the real SDK against a loopback API: what is asked, what counts, what it costs."""
+"""Claude as the judge, through the real SDK against a loopback API: what is asked, what counts, what it
+costs.
+"""
 
 import json
 import sys
@@ -12,13 +14,12 @@ from lib.base.files import append_line, read_dicts, read_json, read_jsonl, write
 from lib.base.ledger import Ledger
 from lib.base.schema import Judgment, Reply
 from lib.base.settings import JudgeConfig
-from lib.judge import claude as claude_judge
-from lib.judge import claude_batches
+from lib.judge import claude_batches, claude_round
 from lib.judge.canaries import canaries
 from lib.judge.claude import claude_account, claude_identity, judge_with_claude
 from lib.judge.comparisons import Comparison, comparison_key, read_judgments
 from lib.judge.prices import PRICES, price_of
-from lib.judge.rubric import SCHEMA, STEPS, prompt, read_answer
+from lib.judge.rubric import SCHEMA, STEPS, UnusableAnswerError, prompt, read_answer
 from scripts.judge import main
 from tests.eval_data import IGNORED, LIKED, write_configs, write_data
 from tests.eval_data import prompt as held_out
@@ -196,7 +197,7 @@ def test_the_verdict_is_from_the_point_of_view_of_a(step, value):
     ],
 )
 def test_an_answer_that_is_not_exactly_what_was_asked_for_is_no_verdict(raw, reason):
-    with pytest.raises(claude_judge.UnusableAnswerError) as caught:
+    with pytest.raises(UnusableAnswerError) as caught:
         read_answer(questions(1)[0], raw)
     assert caught.value.reason == reason
 
@@ -433,7 +434,7 @@ def test_a_batch_follows_one_live_request_and_costs_half(stub, judge):
 
 
 def test_auto_takes_batches_for_more_than_200_requests(stub, judge, monkeypatch):
-    monkeypatch.setattr(claude_judge, "BATCH_FROM", 20)
+    monkeypatch.setattr(claude_round, "BATCH_FROM", 20)
     judge(questions(20), CLAUDE)
     assert not stub.batches
     judge(questions(41), CLAUDE)

@@ -1,4 +1,6 @@
-"""SIGKILL at every step of the real judge command, against an API that counts: no stored answer is asked for again, no batch made twice."""
+"""SIGKILL at every step of the real judge command, against an API that counts: no stored answer is asked for
+again, no batch made twice.
+"""
 
 import json
 import multiprocessing
@@ -125,7 +127,9 @@ class World:
         assert not asked_again and max(self.stub.seen.values(), default=0) <= 2
 
     def check_result(self) -> None:
-        """Every answer that was not lost twice, and an account that is exact where it can be and never too low."""
+        """Every answer that was not lost twice, and an account that is exact where it can be and never too
+        low.
+        """
         given_up = read_dicts(self.where / "judgments.failed.jsonl")
         assert {row["reason"] for row in given_up} <= {"answer_lost"}
         assert len(self.answers()) == len({row["key"] for row in self.answers()}) == N_ASKED - len(given_up)

@@ -1,4 +1,6 @@
-"""The judge's API fails in every way that it can: what is asked again, what is booked, when the program stops."""
+"""The judge's API fails in every way that it can: what is asked again, what is booked, when the program
+stops.
+"""
 
 # ruff: noqa: F811, F401 -- fixtures of other test files
 

@@ -14,9 +14,9 @@ from lib.base.errors import UserError
 from lib.base.files import read_json, read_jsonl, write_json
 from lib.base.schema import Reply
 from lib.base.settings import SamplingConfig
+from lib.evaluate.evaluation import chosen
 from lib.evaluate.replies import (
     answer_all,
-    chosen,
     conversations,
     finished,
     plan,
@@ -26,9 +26,9 @@ from lib.evaluate.replies import (
 )
 from lib.model.adapters import ADAPTER_FILE, sha256_of
 from lib.model.chat import messages
-from lib.model.generate import Engine, Generated, clean_reply, generate, refuse_inactive_adapter, row_seed
-from lib.model.losses import general_texts, mean_losses, perplexity
-from tests.eval_data import pair, prompt
+from lib.model.generate import Engine, Generated, clean_reply, generate, refuse_inactive_adapter
+from lib.model.sampling import row_seed
+from tests.eval_data import prompt
 
 SAMPLING = SamplingConfig(max_new_tokens=12)
 PROMPT = "Generate an engaging Twitter reply to:\n\n{tweet}"
@@ -78,10 +78,10 @@ def test_the_same_seed_gives_the_same_reply_and_another_seed_another(loaded, tur
 def test_temperature_zero_is_the_greedy_reply_of_transformers(loaded, turns):
     import torch
 
-    from lib.model.streaming import encode
+    from lib.model.chat import chat_of
 
     greedy = SAMPLING.model_copy(update={"temperature": 0.0})
-    ids = torch.tensor([encode(loaded.tokenizer, turns[0])])
+    ids = torch.tensor([chat_of(loaded.tokenizer).prompt(turns[0])])
     with torch.inference_mode():
         output = loaded.model.generate(
             input_ids=ids, do_sample=False, max_new_tokens=12, eos_token_id=loaded.tokenizer.eos_token_id
@@ -93,12 +93,12 @@ def test_temperature_zero_is_the_greedy_reply_of_transformers(loaded, turns):
 def test_draws_follow_the_model_s_probabilities_within_top_k(loaded):
     import torch
 
-    from lib.model.generate import _sampler
+    from lib.model.sampling import sampler
 
     sampling = SamplingConfig(temperature=1.0, top_p=1.0, top_k=3, max_new_tokens=1)
     scores = torch.log(torch.tensor([0.05, 0.5, 0.3, 0.15]))
     rows = 4000
-    processors = _sampler(sampling, [row_seed(n, []) for n in range(rows)], prompt_width=5)
+    processors = sampler(sampling, [row_seed(n, []) for n in range(rows)], prompt_width=5)
     drawn = processors(torch.zeros(rows, 5, dtype=torch.long), scores.repeat(rows, 1)).argmax(-1)
     shares = torch.bincount(drawn, minlength=4) / rows
     assert shares[0] == 0
@@ -147,46 +147,6 @@ def test_an_adapter_without_effect_stops_the_evaluation(loaded):
             w.data.copy_(old)
 
 
-def test_perplexity_is_the_token_weighted_mean_over_reply_and_end_token(loaded):
-    import math
-
-    import torch
-
-    from lib.model.chat import CHAT_KWARGS
-
-    pairs = [
-        pair(0),
-        pair(1, reply="ok"),
-        pair(2, reply="What a long reply about tea and coffee and bikes, is it not?"),
-    ]
-    total, n_tokens = 0.0, 0
-    for one in pairs:
-        given = loaded.tokenizer.apply_chat_template(
-            messages(PROMPT, one.tweet), add_generation_prompt=True, tokenize=False, **CHAT_KWARGS
-        )
-        assert given.endswith("<think>\n\n</think>\n\n")
-        head = loaded.tokenizer(given)["input_ids"]
-        ids = torch.tensor([head + loaded.tokenizer(one.reply + "<|im_end|>\n")["input_ids"]])
-        with torch.inference_mode():
-            losses = torch.nn.functional.cross_entropy(
-                loaded.model(ids).logits[0, :-1], ids[0, 1:], reduction="none"
-            )[len(head) - 1 :]
-        total, n_tokens = total + losses.sum().item(), n_tokens + len(losses)
-    assert perplexity(loaded, pairs, PROMPT, tuned=True) == pytest.approx(
-        math.exp(total / n_tokens), rel=1e-4
-    )
-    assert perplexity(loaded, pairs, PROMPT, tuned=False) != perplexity(loaded, pairs, PROMPT, tuned=True)
-    assert perplexity(loaded, [], PROMPT, tuned=True) is None
-
-
-def test_general_texts_have_one_loss_each_under_both_arms(loaded):
-    general = general_texts()
-    assert len(general) == 30
-    base, tuned = mean_losses(loaded, general, tuned=False), mean_losses(loaded, general, tuned=True)
-    assert len(base) == len(tuned) == 30
-    assert base != tuned
-
-
 # --- the file of replies ------------------------------------------------------------------------------
 
 
@@ -219,7 +179,7 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_file(tmp_path):
     assert (tmp_path / "a" / "replies.jsonl").read_bytes() == (tmp_path / "b" / "replies.jsonl").read_bytes()
     assert calls == [("base", 5), ("tuned", 5)]
     assert again == [("base", 3), ("tuned", 4)]
-    assert whole["n"] == {"base": 5, "tuned": 5, "human": 4} and whole["leaks"] == {
+    assert whole.n == {"base": 5, "tuned": 5, "human": 4} and whole.leaks == {
         "base": 5,
         "tuned": 5,
         "human": 0,
@@ -302,7 +262,8 @@ KILLED = """
                 os.kill(os.getpid(), signal.SIGKILL)
             yield n, Generated("hi", 1, 0.1)
     sampling = SamplingConfig()
-    tasks = plan(["base"], [prompt(n) for n in range(6)], conversations("{tweet}", {}, {}), {"base": 1}, sampling)
+    prompts = [prompt(n) for n in range(6)]
+    tasks = plan(["base"], prompts, conversations("{tweet}", {}, {}), {"base": 1}, sampling)
     answer_all(tasks, Engine("transformers", "fp32", 1, answer), Path(sys.argv[1]), sampling, str)
 """
 

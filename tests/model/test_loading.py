@@ -80,8 +80,11 @@ class FastLanguageModel:
         model.config._name_or_path = "unsloth/another-name"
         return model, AutoTokenizer.from_pretrained(model_name)
     @staticmethod
-    def get_peft_model(model, random_state, use_gradient_checkpointing, max_seq_length, loftq_config, **options):
-        calls.append({"random_state": random_state, "use_gradient_checkpointing": use_gradient_checkpointing, **options})
+    def get_peft_model(
+        model, random_state, use_gradient_checkpointing, max_seq_length, loftq_config, **options
+    ):
+        own = {"random_state": random_state, "use_gradient_checkpointing": use_gradient_checkpointing}
+        calls.append(own | options)
         from peft import LoraConfig, get_peft_model
         return get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **options))
 """
@@ -89,10 +92,12 @@ USE_UNSLOTH = """
 import json, lib.model.loading
 from lib.base.settings import LoraConfig, TrainConfig
 lib.model.loading.resolve_backend = lambda config: ("unsloth", "for this test")
-model, _ = lib.model.loading.load_model_for_training(TrainConfig(data="sample", model="tiny", quantization="none"))
+config = TrainConfig(data="sample", model="tiny", quantization="none")
+model, _ = lib.model.loading.load_model_for_training(config)
 import unsloth
 loaded, adapter = unsloth.calls
-print(json.dumps([loaded | {"dtype": str(loaded["dtype"])}, adapter, model.peft_config["default"].base_model_name_or_path]))
+named = model.peft_config["default"].base_model_name_or_path
+print(json.dumps([loaded | {"dtype": str(loaded["dtype"])}, adapter, named]))
 """
 
 
@@ -298,7 +303,9 @@ def test_a_model_that_is_not_there_is_a_sentence(workspace, monkeypatch):
 
 
 def test_an_evaluation_leaves_the_gradient_of_a_four_bit_base_as_it_was(workspace):
-    """bitsandbytes repacks the weights of some CPUs in evaluation mode, and then lets no gradient through them."""
+    """bitsandbytes repacks the weights of some CPUs in evaluation mode, and then lets no gradient through
+    them.
+    """
     import torch
 
     model, _ = load_model_for_training(
@@ -329,7 +336,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @pytest.fixture
 def hub_cache(tiny_run):
-    """acme/small, a model in the Hub's cache on this machine at COMMIT, and the name `main` for that commit."""
+    """acme/small, a model in the Hub's cache on this machine at COMMIT, which `main` names."""
     source = next(Path("data/cache").resolve().glob("tiny-*"))
     folder = tiny_run / "hf" / "hub" / "models--acme--small"
     shutil.copytree(source, folder / "snapshots" / COMMIT)
@@ -362,7 +369,10 @@ def test_the_commit_of_the_base_model_is_recorded_and_loaded_again_when_main_has
     Path("configs/train-small.yaml").write_text(
         text.replace("early_stopping: {patience: 3, threshold: 0.0}", "early_stopping: null")
     )
-    start = "import sys; from lib.base.config import load_config; from lib.base.settings import TrainConfig; from pathlib import Path; "
+    start = (
+        "import sys; from lib.base.config import load_config; from lib.base.settings import TrainConfig; "
+        "from pathlib import Path; "
+    )
     start += "config = load_config(Path('configs/train-small.yaml'), TrainConfig); "
     done = python(start + "from lib.train.run import train; train('small', config)", tiny_run)
     assert done.returncode == 0, done.stderr
@@ -375,6 +385,9 @@ def test_the_commit_of_the_base_model_is_recorded_and_loaded_again_when_main_has
     )  # what the file says: the run stays the same run
 
     (hub_cache / "refs" / "main").write_text("f" * 40)  # a commit that is not on this machine
-    load = "from lib.model.loading import load_for_inference; print(load_for_inference(Path('adapters/small'), config).model.config._commit_hash)"
+    load = (
+        "from lib.model.loading import load_for_inference; print(load_for_inference(Path('adapters/small'), "
+        "config).model.config._commit_hash)"
+    )
     done = python(start + load, tiny_run)
     assert done.stdout.strip() == COMMIT, done.stderr

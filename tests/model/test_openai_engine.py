@@ -15,7 +15,7 @@ from lib.base.schema import Judgment, Reply
 from lib.base.settings import ArmConfig, SamplingConfig
 from lib.model.chat import messages
 from lib.model.openai_engine import WORKERS, openai_engine
-from lib.model.served_arm import _retry_after
+from lib.model.openai_server import _retry_after
 from tests.eval_data import pair, write_configs, write_data
 from tests.stubs.openai_server import OpenAIStub
 
@@ -190,7 +190,7 @@ def test_a_server_that_is_not_there_is_an_error_with_its_address():
         gone = arms(server)
     with pytest.raises(
         UserError,
-        match=r"Arm base: http://127\.0\.0\.1:\d+/v1/models failed 5 times \(ConnectError.*Is the server up\?",
+        match=r"Arm base: http://127\.0\.0\.1:\d+/v1/models failed 5 times \(ConnectError.*Is the server up",
     ):
         openai_engine(gone, SAMPLING, sleep=lambda seconds: None)
 
@@ -223,7 +223,8 @@ def served(server, **changes):
 
 def script(name, args, folder, **options):
     return subprocess.Popen(
-        [sys.executable, "-m", f"scripts.{name}", *args], cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        [sys.executable, "-m", f"scripts.{name}", *args],
+        cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
     )  # fmt: skip
 

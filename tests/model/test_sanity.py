@@ -3,7 +3,8 @@
 import pytest
 
 from lib.base.schema import Reply
-from lib.model.sanity import REFUSAL, distinct, overlap_with_human, sanity, self_repetition
+from lib.model.overlap import distinct, overlap_with_human, self_repetition
+from lib.model.sanity import REFUSAL, sanity
 from tests.eval_data import pair, prompt
 
 PROMPTS = [prompt(n) for n in range(4)]

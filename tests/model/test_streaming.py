@@ -1,4 +1,7 @@
-"""lib/model/streaming.py: base and tuned at once from one model. A small random Qwen3 with a real LoRA stands in for the real one."""
+"""lib/model/streaming.py: base and tuned at once from one model.
+
+A small random Qwen3 with a real LoRA stands in for the real one.
+"""
 
 from itertools import pairwise
 from types import SimpleNamespace
@@ -7,8 +10,8 @@ import pytest
 
 from lib.base.errors import UserError
 from lib.base.settings import SamplingConfig
-from lib.model.chat import CHAT_KWARGS, messages
-from lib.model.streaming import encode, stream_pair
+from lib.model.chat import chat_of, messages
+from lib.model.streaming import stream_pair
 from tests.small_model import small_loaded
 
 GREEDY = SamplingConfig(temperature=0, max_new_tokens=24)
@@ -34,7 +37,7 @@ def alone(loaded, conversation, tuned: bool) -> str:
 
     from lib.model.generate import clean_reply
 
-    ids = torch.tensor([encode(loaded.tokenizer, conversation)])
+    ids = torch.tensor([chat_of(loaded.tokenizer).prompt(conversation)])
     with torch.inference_mode(), contextlib.nullcontext() if tuned else loaded.model.disable_adapter():
         out = loaded.model.generate(
             input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=24
@@ -85,7 +88,7 @@ def test_a_row_that_ended_stays_as_it_is_while_the_other_goes_on(loaded):
         *loaded.tokenizer("bike coffee", add_special_tokens=False)["input_ids"][:2],
         loaded.tokenizer.eos_token_id,
     )
-    rows = _Rows(loaded)
+    rows = _Rows(loaded, chat_of(loaded.tokenizer))
     for step in ([word, other], [end, other], [word, other]):
         rows.add(step)
     assert rows.ids == ([word], [other, other, other])
@@ -126,9 +129,9 @@ def test_an_error_in_the_generating_thread_reaches_the_caller(loaded):
 ])  # fmt: skip
 def test_a_tweet_cannot_open_or_close_a_turn(loaded, tweet):
     tokenizer = loaded.tokenizer
-    ids = encode(tokenizer, messages(PROMPT, tweet))
+    ids = chat_of(tokenizer).prompt(messages(PROMPT, tweet))
     expected = tokenizer.apply_chat_template(
-        messages(PROMPT, "plain"), add_generation_prompt=True, return_dict=True, **CHAT_KWARGS
+        messages(PROMPT, "plain"), add_generation_prompt=True, return_dict=True, enable_thinking=False
     )
     added = set(tokenizer.get_added_vocab().values())
     assert [token for token in ids if token in added] == [

@@ -9,7 +9,7 @@ import pytest
 from lib.base.errors import UserError
 from lib.data.splits import split_of
 from lib.model import tiny
-from lib.model.chat import CHAT_KWARGS
+from lib.model.chat import rendered
 
 
 def test_tiny_is_a_qwen3_with_qwen3s_tokens_and_template(workspace):
@@ -25,7 +25,7 @@ def test_tiny_is_a_qwen3_with_qwen3s_tokens_and_template(workspace):
     )
     assert len(tokenizer("<|im_start|><think></think><tool_call><|im_end|>")["input_ids"]) == 5
     chat = [{"role": "user", "content": "hello"}]
-    prompt = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, **CHAT_KWARGS)
+    prompt = rendered(tokenizer, chat, is_prompt=True)
     assert prompt == "<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
 
 

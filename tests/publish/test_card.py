@@ -7,7 +7,8 @@ from lib.base.files import write_json
 from lib.base.settings import TrainConfig
 from lib.evaluate.report import Gate, Judge, Report, read_report
 from lib.publish.card import model_card
-from lib.publish.leaks import Known, scan
+from lib.publish.known import Known
+from lib.publish.leaks import scan
 from lib.train.manifest import Manifest
 from tests.older_run import older_manifest, older_report
 
@@ -60,7 +61,7 @@ def test_the_metadata_names_base_licence_task_and_result(manifest, report):
     "| smallest d these tweets show with power 0.8 | 0.63 |",
     "| smallest net win these tweets show with power 0.8, points | 37.83 |",
     "Claude, `claude-sonnet-5-5`",
-    "0.66 [0.51, 0.78] on 41 pairs (not calibrated); baselines: longer 0.57, earlier 0.00, more followers 0.54",
+    "0.66 [0.51, 0.78] on 41 pairs (not calibrated); baselines: longer 0.57, earlier 0.00, more followers",
     "| judge's position bias | chose the reply shown first in 0.50 of the decided comparisons |",
     "| `cohens_d` | 1.33 | 0.30 | yes |",
     "| `perplexity` | 519.17 | 20.00 | no |",

@@ -1,4 +1,5 @@
-"""lib/publish/leaks.py: what must not be published is found, named by file and line, and never repeated in the message."""
+"""lib/publish/leaks.py: what must not be published is found, named by file and line, and never repeated in
+the message."""
 
 import base64
 import html
@@ -11,7 +12,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.publish.leaks import Known, Leak, scan, word_runs
+from lib.publish.known import Known, word_runs
+from lib.publish.leaks import Leak, scan
 
 NOTHING = Known()
 
@@ -71,7 +73,8 @@ def test_every_kind_of_leak_is_found_with_its_line_and_without_its_text(secret, 
     "Qwen/Qwen3-8B at revision " + "0a1b" * 10,
     "pip install trl==1.14.2, see https://arxiv.org/abs/2106.09685 and index.com/x",
     "lr 2e-4 @ 16 per batch; user@ is cut; box.com/help; next.config",
-    '{"model_max_length": 1000000000000000019884624838656, "p": 0.1234567890123456789, "seed": 3407, "eos_token": "<|im_end|>"}',
+    '{"model_max_length": 1000000000000000019884624838656, "p": 0.1234567890123456789, "seed": 3407, '
+    '"eos_token": "<|im_end|>"}',
     "x_key: value, password: none, 12 tokens = 30; (?i:'s|'t)|[^\\r\\n\\p{L}]?\\p{L}+",
     "the hf_hub name, risk-anthropic, /usr/lib, home/ann, the root/ of it",
 ])  # fmt: skip

@@ -1,4 +1,5 @@
-"""scripts/publish.py against a Hub on the loopback: what goes up, what never does, and what every failure says."""
+"""scripts/publish.py against a Hub on the loopback: what goes up, what never does, and what every failure
+says."""
 
 import hashlib
 import json
@@ -36,7 +37,8 @@ ARGUMENTS = ["--config", "configs/train-tiny.yaml", "--repo", REPO]
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A project folder with one finished run, as training leaves it: checkpoints, pickles and notes included."""
+    """A project folder with one finished run, as training leaves it: checkpoints, pickles and notes
+    included."""
     root = tmp_path_factory.mktemp("project")
     run = root / "adapters" / "tiny"
     model, tokenizer = small_peft()
@@ -50,8 +52,13 @@ def trained(tmp_path_factory):
         json.dumps({"tweet": TWEET, "reply": "ours prefers left shoes"}) + "\n",
     )
     for name, text in {
-        ".env": f"HF_TOKEN={TOKEN}\n", "raw.jsonl": json.dumps({"text": TWEET}), "training_args.bin": "pickle", "NOTES.md": f"use {TOKEN}",
-        "checkpoints/checkpoint-5/optimizer.pt": "pickle", "metrics.jsonl": "{}\n", "eval/offline/replies.jsonl": "{}\n",
+        ".env": f"HF_TOKEN={TOKEN}\n",
+        "raw.jsonl": json.dumps({"text": TWEET}),
+        "training_args.bin": "pickle",
+        "NOTES.md": f"use {TOKEN}",
+        "checkpoints/checkpoint-5/optimizer.pt": "pickle",
+        "metrics.jsonl": "{}\n",
+        "eval/offline/replies.jsonl": "{}\n",
     }.items():  # fmt: skip
         _write(run / name, text)
     _seal(run)
@@ -403,8 +410,10 @@ def test_a_repository_with_somebody_elses_files_is_left_alone(project, hub, publ
 @pytest.mark.parametrize("file, text, finding", [
     ("chat_template.jinja", "{# see @some_person #}", "chat_template.jinja:1: an @handle"),
     ("chat_template.jinja", "{# a\nb " + TOKEN + " #}", "chat_template.jinja:2: a Hugging Face token"),
-    ("chat_template.jinja", "{# The quick, brown ferret stole my favourite umbrella! #}", "chat_template.jinja:1: a run of words"),
-    ("tokenizer_config.json", '{"note": "from /' + 'home/ann/models"}', "tokenizer_config.json:2: a path in somebody's home"),
+    ("chat_template.jinja", "{# The quick, brown ferret stole my favourite umbrella! #}",
+     "chat_template.jinja:1: a run of words"),
+    ("tokenizer_config.json", '{"note": "from /' + 'home/ann/models"}',
+     "tokenizer_config.json:2: a path in somebody's home"),
 ])  # fmt: skip
 def test_a_leak_stops_everything_and_is_named_by_file_and_line(project, hub, file, text, finding, publish):
     _write(project / "adapters/tiny" / file, text)
@@ -504,7 +513,8 @@ def _stale(run):
     (_rank, "of different runs"),
     (_torn, "not a whole safetensors file"),
     (_dora, "use_dora"),
-    (lambda run: (run / "adapter_model.safetensors").unlink(), "adapters/tiny has no trained adapter: run `make train RUN=tiny`"),
+    (lambda run: (run / "adapter_model.safetensors").unlink(),
+     "adapters/tiny has no trained adapter: run `make train RUN=tiny`"),
     (lambda run: (run / "manifest.json").unlink(), "training did not finish"),
     (lambda run: (run / "tokenizer.json").unlink(), "tokenizer.json does not exist"),
     (lambda run: _seal(run, model="Qwen/Qwen3-8B"), "was trained on Qwen/Qwen3-8B"),
@@ -520,7 +530,8 @@ def test_a_damaged_run_is_refused_with_a_sentence(project, hub, damage, sentence
 
 
 @pytest.mark.parametrize("model", [
-    "/srv/models/qwen3", "/data/qwen", "./models/x", "../x", "~/x", "~ann/x", "C:\\x", "C:/x/y", r"\\server\share", "file:///srv/x",
+    "/srv/models/qwen3", "/data/qwen", "./models/x", "../x", "~/x", "~ann/x", "C:\\x", "C:/x/y",
+    r"\\server\share", "file:///srv/x",
     "models/here", "here", "https://example.org/x", "s3://bucket/x", "a/b/c", " Qwen/Qwen3-8B", "",
 ])  # fmt: skip
 def test_a_base_model_that_is_a_folder_of_this_machine_is_refused(model, tmp_path, monkeypatch):
@@ -564,15 +575,18 @@ ZEROS = bytes(64)
 
 @pytest.mark.parametrize("header, numbers, sentence", [
     ({NAME.format("A"): A, NAME.format("B"): B}, ZEROS + TWEET.encode(), "bytes lie behind its last matrix"),
-    ({NAME.format("A"): A, NAME.format("B"): {**B, "data_offsets": [48, 80]}}, bytes(80), "bytes lie between them"),
+    ({NAME.format("A"): A, NAME.format("B"): {**B, "data_offsets": [48, 80]}}, bytes(80),
+     "bytes lie between them"),
     ({NAME.format("A"): A, NAME.format("B"): {**B, "data_offsets": [0, 32]}}, bytes(32), "matrices overlap"),
     ({NAME.format("A"): {**A, "note": TWEET}, NAME.format("B"): B}, ZEROS, "is damaged"),
-    ({NAME.format("A"): A, NAME.format("B"): B, "__metadata__": {"note": TWEET}}, ZEROS, "a run of words from the training texts"),
+    ({NAME.format("A"): A, NAME.format("B"): B, "__metadata__": {"note": TWEET}}, ZEROS,
+     "a run of words from the training texts"),
     ({NAME.format("A"): A, NAME.format("B"): B, "__metadata__": {TOKEN: "x"}}, ZEROS, "a Hugging Face token"),
     ({NAME.format("A"): A, NAME.format("B").replace("layers", TOKEN): B}, ZEROS, "a Hugging Face token"),
     ({NAME.format("A"): A, NAME.format("B"): B}, ZEROS[:25] + TOKEN.encode() + b"==", "a Hugging Face token"),
     (b'{"%s": 1, "%s": 2}' % ((NAME.format("A").encode(),) * 2), ZEROS, "names a tensor twice"),
-    (b'{"__metadata__": {"n": "\\u0040some_person"}, "%s": %s}' % (NAME.format("A").encode(), json.dumps(A).encode()), ZEROS[:32], "an @"),
+    (b'{"__metadata__": {"n": "\\u0040some_person"}, "%s": %s}'
+     % (NAME.format("A").encode(), json.dumps(A).encode()), ZEROS[:32], "an @"),
 ])  # fmt: skip
 def test_nothing_but_matrices_hides_in_the_weights(project, hub, header, numbers, sentence, publish):
     _safetensors(project / "adapters/tiny", header, numbers)
@@ -593,14 +607,17 @@ def _hard_link(path):
 
 
 @pytest.mark.parametrize("damage, sentence", [
-    (lambda run: _link(run / "tokenizer.json", shutil.copy(run / "tokenizer.json", run / "other.json")), "tokenizer.json is a link"),
+    (lambda run: _link(run / "tokenizer.json", shutil.copy(run / "tokenizer.json", run / "other.json")),
+     "tokenizer.json is a link"),
     (lambda run: _hard_link(run / "chat_template.jinja"), "chat_template.jinja is a link"),
     (lambda run: _link(run / "dist", run / "checkpoints"), "dist is a link"),
     (lambda run: (run / "chat_template.jinja").write_bytes(b"PK\x03\x04" + bytes(30)), "control character"),
     (lambda run: (run / "chat_template.jinja").write_bytes(b"caf\xe9"), "is not text"),
-    (lambda run: (run / "chat_template.jinja").write_text(TOKEN, encoding="utf-16"), "chat_template.jinja:1: a Hugging Face token"),
+    (lambda run: (run / "chat_template.jinja").write_text(TOKEN, encoding="utf-16"),
+     "chat_template.jinja:1: a Hugging Face token"),
     (lambda run: (run / "chat_template.jinja").write_text(TOKEN, encoding="utf-16-le"), "control character"),
-    (lambda run: (run / "chat_template.jinja").write_text(TOKEN, encoding="utf-8-sig"), "chat_template.jinja:1: a Hugging Face token"),
+    (lambda run: (run / "chat_template.jinja").write_text(TOKEN, encoding="utf-8-sig"),
+     "chat_template.jinja:1: a Hugging Face token"),
     (lambda run: (run / "tokenizer.json").write_text("{} trailing"), "is not valid JSON"),
     (lambda run: (run / "chat_template.jinja").write_text("x" * 64_000_001), "too much for a text"),
 ])  # fmt: skip
@@ -624,8 +641,10 @@ def test_handles_and_ids_of_the_data_are_found_and_ordinary_words_are_not(projec
     for text, kind in [
         ("by elon_musk.", "the handle of an author"), ("{# NavalR said #}", "the handle of an author"),
         ("**repl**ier7", "the handle of an author"),
-        ("n = 1800000000000000002;", "an id of a post in the data"), ("18000000000&#48;0000002", "an id of a post in the data"),
-        ("status/1799999999999999999", "an id of a post"), ("@model", "an @handle"), ("x.com/jo", "a link to a post"),
+        ("n = 1800000000000000002;", "an id of a post in the data"),
+        ("18000000000&#48;0000002", "an id of a post in the data"),
+        ("status/1799999999999999999", "an id of a post"), ("@model", "an @handle"),
+        ("x.com/jo", "a link to a post"),
     ]:  # fmt: skip
         template = project / "adapters/tiny/chat_template.jinja"
         before = template.read_text()

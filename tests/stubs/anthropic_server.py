@@ -1,4 +1,5 @@
-"""A loopback Messages API: messages, count_tokens, models and batches as the real one answers them, with faults on demand.
+"""A loopback Messages API: messages, count_tokens, models and batches as the real one answers them, with
+faults on demand.
 
 Runs in a thread of the test, so that its counters outlive a client process that was killed.
 
@@ -28,12 +29,14 @@ ENDS = {"truncated": "max_tokens", "refusal": "refusal"}
 class Fault:
     """What happens to one request, instead of or after its answer.
 
-    op: create | count | models | batch_create | batch_list | batch_get | results. after: requests of this op to let pass first.
-    what: a status number (not processed; as a web page with page); cut_error (500, half of its body); lost (processed, then 502);
-    drop_before, drop_after (the connection, around the processing);
-    kill_before, kill_created, kill_after (the client: before, after the processing, after the answer); html (200, no JSON; not processed);
-    truncated, refusal, invalid_json, outside_enum, empty, no_usage (processed, and answered so); half, kill_half (part of the answer,
-    then the connection or the client ends); half_lines (part of the answer, as if it were all); trickle (all of it, in small pieces).
+    op: create | count | models | batch_create | batch_list | batch_get | results. after: requests of this op
+    to let pass first.
+    what: a status number (not processed; as a web page with page); cut_error (500, half of its body); lost
+    (processed, then 502); drop_before, drop_after (the connection, around the processing); kill_before,
+    kill_created, kill_after (the client: before, after the processing, after the answer); html (200, no JSON;
+    not processed); truncated, refusal, invalid_json, outside_enum, empty, no_usage (processed, and answered
+    so); half, kill_half (part of the answer, then the connection or the client ends); half_lines (part of the
+    answer, as if it were all); trickle (all of it, in small pieces).
     holds: only requests with this text.
     """
 

@@ -1,8 +1,8 @@
 """A loopback Apify API: what apify-client asks of it, with faults on demand. Runs in a thread of the test;
 its counters outlive the client process.
 
-with ApifyStub(world) as stub: APIFY_API_BASE_URL=stub.url. world(input) -> the items of a run with this input.
-The first fault of an operation that has `times` left is applied.
+with ApifyStub(world) as stub: APIFY_API_BASE_URL=stub.url. world(input) -> the items of a run with this
+input. The first fault of an operation that has `times` left is applied.
 """
 
 import gzip
@@ -37,10 +37,12 @@ PAY_PER_RESULT = [
 class Fault:
     """What happens to one request, instead of or after its answer.
 
-    op: start | run | items | dataset | input | list | actor | limits. after: requests of this op to let pass first.
-    what: a status number (not processed); lost (processed, answered 502); drop_before, drop_after (the connection, around
-    the processing); kill_before, kill_created, kill_after (the client: before, after processing, after the answer);
-    slow (half the body late); no_headers (of pagination); drift (a required field is gone).
+    op: start | run | items | dataset | input | list | actor | limits. after: requests of this op to let pass
+    first.
+    what: a status number (not processed); lost (processed, answered 502); drop_before, drop_after (the
+    connection, around the processing); kill_before, kill_created, kill_after (the client: before, after
+    processing, after the answer); slow (half the body late); no_headers (of pagination); drift (a required
+    field is gone).
     """
 
     op: str

@@ -1,4 +1,6 @@
-"""A Hugging Face Hub on the loopback: repositories, LFS, commits and tags as the real one answers them (xet off), faults on demand."""
+"""A Hugging Face Hub on the loopback: repositories, LFS, commits and tags as the real one answers them (xet
+off), faults on demand.
+"""
 
 import base64
 import contextlib

@@ -1,4 +1,6 @@
-"""A loopback server that behaves like vLLM, llama-server and Ollama do: /v1/models and /v1/chat/completions, two arms, faults on demand."""
+"""A loopback server that behaves like vLLM, llama-server and Ollama do: /v1/models and /v1/chat/completions,
+two arms, faults on demand.
+"""
 
 import json
 import threading
@@ -6,10 +8,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class OpenAIStub(ThreadingHTTPServer):
-    """Answers `<model> says: <last words of the tweet> #<n of turns>`; two models differ, one model repeats itself.
+    """Answers `<model> says: <last words of the tweet> #<n of turns>`; two models differ, one model repeats
+    itself.
 
-    faults: what to do with the next chat requests, first in first out: a status, "drop" (close the connection without an answer),
-    ("429", "2") (status and Retry-After), "html" (200, but a web page). Fill it after the health check has passed.
+    faults: what to do with the next chat requests, first in first out: a status, "drop" (close the connection
+    without an answer), ("429", "2") (status and Retry-After), "html" (200, but a web page). Fill it after the
+    health check has passed.
     """
 
     daemon_threads = True

@@ -1,4 +1,4 @@
-"""Synthetic tweets and replies in the provider's shape: what the stub answers to searches and conversations."""
+"""Synthetic tweets and replies in the provider's shape: the stub's answers to searches and conversations."""
 
 from typing import Any
 
@@ -54,7 +54,10 @@ def reply(tweet_id: str, n: int, **changes: Any) -> dict[str, Any]:
 def world(
     run_input: dict[str, Any], tweets_per_query: int = 2, replies_per_tweet: int = 5
 ) -> list[dict[str, Any]]:
-    """Each query finds its own tweets, each conversation its own replies. Ids follow from the words, so the world is always the same."""
+    """Each query finds its own tweets, each conversation its own replies.
+
+    Ids follow from the words, so the world is always the same.
+    """
     term = run_input["searchTerms"][0]
     if term.startswith("conversation_id:"):
         tweet_id = term.split()[0].partition(":")[2]

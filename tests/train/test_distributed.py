@@ -1,4 +1,4 @@
-"""One run on two processes: the same losses and the same adapter as on one, one writer, and an end that all take together."""
+"""One run on two processes: the losses and the adapter of one, one writer, an end that all take together."""
 
 import json
 import os
@@ -24,7 +24,8 @@ from tests.conftest import copied
 ROOT = Path(__file__).parents[2]
 CONFIG = Path("configs/train-tiny.yaml")
 RUN = Path("adapters/tiny")
-# Rows and effective batch divide evenly, so that both runs see the same batches. No dropout: each process draws its own.
+# Rows and effective batch divide evenly, so that both runs see the same batches. No dropout: each process
+# draws its own.
 # The threshold that no evaluation reaches lets early stopping end both after the third.
 CHANGES = {
     "dropout: 0.1": "dropout: 0.0",
@@ -45,7 +46,8 @@ def write_config(folder):
         path.write_text("".join(path.read_text().splitlines(keepends=True)[:n_rows]))
 
 
-# Imports what training needs (most of the time of a short run), then forks two processes for each line it reads, as a launcher would.
+# Imports what training needs (most of the time of a short run), then forks two processes for each line it
+# reads, as a launcher would.
 FORKS = """
 import json, os, runpy, signal, sys
 import peft, trl
@@ -240,9 +242,11 @@ rank = int(os.environ["RANK"])
 with together():
     assert first_decides(lambda: f"from {rank}") == "from 0"
     assert first_then_all(lambda: rank) == rank
-    assert smallest(8 - 4 * rank, key=int) == 4  # the GPU with the least free memory decides the micro-batch of both
+    # The GPU with the least free memory decides the micro-batch of both.
+    assert smallest(8 - 4 * rank, key=int) == 4
     then_wait(Path(f"part-{rank}").touch)()
-    assert Path("part-0").exists() and Path("part-1").exists()  # a checkpoint's parts, before the file that makes it whole
+    # A checkpoint's parts, before the file that makes it whole.
+    assert Path("part-0").exists() and Path("part-1").exists()
     signals, control = StopOnSignal(), SimpleNamespace(should_save=False, should_training_stop=False)
     signals.on_step_end(None, None, control)
     assert not control.should_training_stop
@@ -255,7 +259,10 @@ with together():
 
 def test_decisions_are_the_same_in_all_processes_that_accelerate_launches(tmp_path):
     (tmp_path / "decisions.py").write_text(DECISIONS)
-    launch = "-m accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no"
+    launch = (
+        "-m accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no "
+        "--dynamo_backend no"
+    )
     command = [sys.executable, *launch.split(), "--main_process_port", free_port(), "decisions.py"]
     done = subprocess.run(
         command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=100

@@ -1,20 +1,22 @@
 import json
 import shutil
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from lib.base.console import run
 from lib.base.files import write_jsonl
 from lib.base.schema import Pair
 from lib.base.settings import ALL_LINEAR, TrainConfig
-from lib.train.gpus import QWEN3_8B, lora_parameters, vram_gb
+from lib.model.shapes import KNOWN
+from lib.train.gpus import GPUS, lora_parameters, minutes, vram_gb
 from lib.train.plan import _estimate
 from lib.train.schedule import cannot_fire, schedule
+from scripts.plan import main
+from tests.model.families import model_config, tokenizer_folder
 
-ROOT = Path(__file__).parents[2]
 T0 = datetime(2025, 3, 1, tzinfo=UTC)
 
 
@@ -62,15 +64,24 @@ def config(root, **values):
     (root / "configs/train-q.yaml").write_text(json.dumps(values))
 
 
-def plan(root, **environment):
-    command = [sys.executable, "-m", "scripts.plan", "--config", "configs/train-q.yaml"]
-    environment = {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", **environment}
-    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+@pytest.fixture
+def plan(workspace, monkeypatch, capsys):
+    """`python -m scripts.plan` in the workspace, on a machine whose Hub cache is empty."""
+    monkeypatch.chdir(workspace)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(workspace / "hub"))
+    monkeypatch.setattr("sys.argv", ["plan", "--config", "configs/train-q.yaml"])
+
+    def ran():
+        with pytest.raises(SystemExit) as ended:
+            run(main)
+        return SimpleNamespace(returncode=ended.value.code, **capsys.readouterr()._asdict())
+
+    return ran
 
 
-def test_the_page_shows_rows_schedule_mask_memory_and_money(workspace):
-    done = plan(workspace)
-    assert done.returncode == 0, done.stderr
+def test_the_page_shows_rows_schedule_mask_memory_and_money(plan):
+    done = plan()
+    assert done.returncode == 0, done.err
     for part in (
         "rows and tokens",
         "estimated",
@@ -80,20 +91,20 @@ def test_the_page_shows_rows_schedule_mask_memory_and_money(workspace):
         "nf4, no checkpointing",
         "in all, $",
     ):
-        assert part in done.stdout, part
+        assert part in done.out, part
     assert (
         "»I did the same with my old bike, and it took all weekend to find the screws again.<|im_end|>«"
-        in done.stdout
+        in done.out
     )
 
 
-def test_a_tokenizer_that_is_here_is_used(workspace, tmp_path):
+def test_a_tokenizer_that_is_here_is_used(workspace, plan):
     tokenizer(workspace / "model")
     config(workspace, model="model")
-    done = plan(workspace)
-    assert done.returncode == 0, done.stderr
-    assert "estimated: the tokenizer" not in done.stdout
-    assert "<think>\n  \n  </think>\n  \n  »I did the same" in done.stdout
+    done = plan()
+    assert done.returncode == 0, done.err
+    assert "estimated: the tokenizer" not in done.out
+    assert "<think>\n  \n  </think>\n  \n  »I did the same" in done.out
 
 
 def tokenizer(folder, pad="<|endoftext|>"):
@@ -151,20 +162,20 @@ def break_length(root):
         (break_length, "1 rows are longer than max_length 1024: 5000 ("),
     ],
 )
-def test_what_would_waste_a_gpu_hour_is_an_error_before_it(workspace, break_it, says):
+def test_what_would_waste_a_gpu_hour_is_an_error_before_it(workspace, plan, break_it, says):
     break_it(workspace)
-    done = plan(workspace)
+    done = plan()
     assert done.returncode == 1
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "FAIL" in done.stdout
+    assert says in done.err
+    assert "Traceback" not in done.err
+    assert "FAIL" in done.out
 
 
-def test_missing_data_says_what_to_run(workspace):
+def test_missing_data_says_what_to_run(workspace, plan):
     (workspace / "data/x/processed/val.jsonl").unlink()
-    done = plan(workspace)
+    done = plan()
     assert done.returncode == 1
-    assert "val.jsonl does not exist" in done.stderr
+    assert "val.jsonl does not exist" in done.err
 
 
 @pytest.mark.parametrize(("n_pairs", "steps"), [(720, 90), (900, 114), (1080, 136)])
@@ -181,11 +192,25 @@ def test_evaluating_every_50_steps_could_never_stop_the_run():
     assert "can never fire" in cannot_fire(recipe, schedule(recipe, 900))
 
 
+QWEN3_8B, LINEAR = KNOWN["Qwen/Qwen3-8B"], tuple(ALL_LINEAR)
+
+
 def test_the_arithmetic_gives_the_known_sizes_of_qwen3_8b():
-    assert lora_parameters(16, tuple(ALL_LINEAR)) == 43_646_976
+    assert lora_parameters(QWEN3_8B, 16, LINEAR) == 43_646_976
     assert QWEN3_8B.linear_params + QWEN3_8B.embedding_params == pytest.approx(8.19e9, rel=1e-3)
-    assert vram_gb(16, 100, 16, tuple(ALL_LINEAR), nf4=False, checkpointing=False) == pytest.approx(29, abs=2)
-    assert vram_gb(4, 100, 16, tuple(ALL_LINEAR), nf4=True, checkpointing=True) < 10
+    needed = vram_gb(QWEN3_8B, 16, 100, 16, LINEAR, nf4=False, checkpointing=False)
+    assert needed == pytest.approx(29, abs=2)
+    assert vram_gb(QWEN3_8B, 4, 100, 16, LINEAR, nf4=True, checkpointing=True) < 10
+
+
+def test_memory_and_time_grow_with_the_model():
+    sizes = [KNOWN[f"Qwen/Qwen3-{size}"] for size in ("0.6B", "1.7B", "4B", "8B", "14B", "32B")]
+    for checkpointing in (False, True):
+        needed = [vram_gb(shape, 4, 100, 16, LINEAR, True, checkpointing) for shape in sizes]
+        assert needed == sorted(needed)
+        assert needed[-1] > 2.5 * needed[3]
+    lasting = [minutes(GPUS[0], shape, 1e6, 200, checkpointing=False) for shape in sizes]
+    assert lasting == sorted(lasting)
 
 
 def test_estimated_tokens_are_near_what_such_tokenizers_make():
@@ -194,42 +219,43 @@ def test_estimated_tokens_are_near_what_such_tokenizers_make():
     assert _estimate("internationalisation") == 3
 
 
-def test_a_held_out_tweet_of_an_author_who_is_trained_on_is_an_error_here_too(workspace):
+def test_a_held_out_tweet_of_an_author_who_is_trained_on_is_an_error_here_too(workspace, plan):
     prompt = {"tweet_id": "9", "tweet": "hm", "tweet_author": "Author3", "tweet_likes": 3}
     (workspace / "data/x/processed/test_prompts.jsonl").write_text(json.dumps(prompt) + "\n")
-    done = plan(workspace)
+    done = plan()
     assert done.returncode == 1
-    assert "author3 wrote a test prompt and a tweet to train on" in done.stderr
+    assert "author3 wrote a test prompt and a tweet to train on" in done.err
 
 
-def test_what_cannot_be_looked_at_without_the_tokenizer_is_not_called_fine(workspace):
-    done = plan(workspace)
+def test_what_cannot_be_looked_at_without_the_tokenizer_is_not_called_fine(plan):
+    done = plan()
     assert done.returncode == 0
-    unknown = [line for line in done.stdout.splitlines() if line.startswith("  ?")]
+    unknown = [line for line in done.out.splitlines() if line.startswith("  ?")]
     assert [line.split(":")[0].strip("? ") for line in unknown] == [
         "padding is not the end token",
         "every row is one question and one answer",
     ]
-    assert "  ok    padding" not in done.stdout
+    assert "  ok    padding" not in done.out
 
 
-def test_the_tokenizer_in_the_hubs_cache_is_found_and_its_padding_looked_at(workspace):
+def test_the_tokenizer_in_the_hubs_cache_is_found_and_its_padding_looked_at(workspace, plan):
     commit = "0" * 40
-    folder = workspace / "hf/hub/models--Qwen--Qwen3-8B"
+    folder = workspace / "hub/models--Qwen--Qwen3-8B"
     (folder / "snapshots").mkdir(parents=True)
     tokenizer(folder / "snapshots" / commit, pad="<|im_end|>")
     (folder / "refs").mkdir()
     (folder / "refs/main").write_text(commit)
-    done = plan(workspace, HF_HOME=str(workspace / "hf"))
+    done = plan()
     assert done.returncode == 1
-    assert "padding and end are the same token (<|im_end|>)" in done.stderr
-    assert "estimated" not in done.stdout.split("schedule")[0]
+    assert "padding and end are the same token (<|im_end|>)" in done.err
+    assert "estimated" not in done.out.split("schedule")[0]
 
 
 def test_the_plan_counts_the_tokens_that_are_trained_on(workspace):
-    from lib.model.local_tokenizer import local_tokenizer
+    from lib.model.base_model import local_tokenizer
+    from lib.model.chat import IGNORED
     from lib.train.plan import row_tokens
-    from lib.train.rows import IGNORED, token_rows
+    from lib.train.rows import token_rows
 
     folder = workspace / "model"
     tokenizer(folder)
@@ -241,3 +267,59 @@ def test_the_plan_counts_the_tokens_that_are_trained_on(workspace):
     from transformers import AutoTokenizer
 
     assert token_rows(recipe, [pair(1)], AutoTokenizer.from_pretrained(folder)) == rows
+
+
+def sized(root, name="llama3", **sizes):
+    """A chat model's folder without weights, as the config's model."""
+    model_config(tokenizer_folder(root / "model", name), **sizes)
+    config(root, model="model")
+
+
+def test_memory_and_time_are_those_of_the_model_that_is_named(workspace, plan):
+    def fits_on_4090(**sizes):
+        sized(workspace, **sizes)
+        done = plan()
+        assert done.returncode == 0, done.err
+        assert "memory, GB (estimate for model)" in done.out
+        return next(line for line in done.out.splitlines() if line.startswith("  RTX 4090")).split()[3]
+
+    small = {"hidden_size": 4096, "intermediate_size": 12_288, "num_hidden_layers": 36, "vocab_size": 151_936}
+    assert fits_on_4090(**small) != "no"
+    assert fits_on_4090(**small | {"num_hidden_layers": 200}) == "no"
+
+
+def test_a_model_of_another_family_is_planned_with_its_own_tokenizer_and_marks(workspace, plan):
+    sized(workspace)
+    done = plan()
+    assert done.returncode == 0, done.err
+    assert "<|start_header_id|>assistant<|end_header_id|>\n  \n  »I did the same" in done.out
+    assert "the screws again.<|eot_id|>«" in done.out
+    assert "  ?" not in done.out
+
+
+def test_of_a_model_that_is_not_here_and_not_known_nothing_is_made_up(workspace, plan):
+    config(workspace, model="nobody/has-it")
+    done = plan()
+    assert done.returncode == 0, done.err
+    assert "the chat template of nobody/has-it is not on this machine" in done.out
+    assert "memory, minutes and dollars: not known" in done.out
+    assert "<|im_end|>" not in done.out
+
+
+def test_a_model_that_cannot_be_trained_here_fails_the_plan_with_a_sentence(workspace, plan):
+    from transformers import MixtralConfig
+
+    sized(workspace)
+    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
+    MixtralConfig(**sizes).save_pretrained(workspace / "model")
+    done = plan()
+    assert done.returncode == 1
+    assert "FAIL  model: model is a mixture of experts" in done.out
+
+
+def test_a_chat_template_that_cannot_be_trained_on_is_an_error_before_a_gpu_is_paid_for(workspace, plan):
+    tokenizer_folder(workspace / "model", template="{{ strftime_now('%d') }}{{ messages[0].content }}")
+    config(workspace, model="model")
+    done = plan()
+    assert done.returncode == 1
+    assert "error: The chat template of model writes today's date" in done.err

@@ -1,4 +1,5 @@
-"""Preference tuning: goes on from a supervised run, compares with that run, learns which reply was preferred, refuses too little."""
+"""Preference tuning: goes on from a supervised run, compares with that run, learns which reply was
+preferred, refuses too little."""
 
 import shutil
 import subprocess
@@ -31,7 +32,8 @@ START_WEIGHTS = Path("adapters/tiny/adapter_model.safetensors")
 
 def preference(chosen: Pair, rejected: Pair) -> Preference:
     return Preference(
-        tweet_id=chosen.tweet_id, tweet=chosen.tweet, tweet_author=chosen.tweet_author, chosen=chosen.reply, rejected=rejected.reply,
+        tweet_id=chosen.tweet_id, tweet=chosen.tweet, tweet_author=chosen.tweet_author,
+        chosen=chosen.reply, rejected=rejected.reply,
         chosen_id=chosen.id, rejected_id=rejected.id, chosen_likes=80, rejected_likes=10,
         chosen_created_at=START + timedelta(minutes=30), rejected_created_at=START + timedelta(minutes=20),
         chosen_followers=900, rejected_followers=900, chosen_first=True,
@@ -242,7 +244,8 @@ def test_prompt_think_block_and_learned_tokens_are_those_of_supervised_training(
         given = batch["attention_mask"][number].bool() & ~mask
         assert job.tokenizer.decode(batch["input_ids"][number][mask]) == f"{reply}<|im_end|>"
         assert job.tokenizer.decode(batch["input_ids"][number][given]) == (
-            f"<|im_start|>user\nGenerate an engaging Twitter reply to:\n\n{tweet}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+            "<|im_start|>user\nGenerate an engaging Twitter reply "
+            f"to:\n\n{tweet}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
         )
 
 
@@ -399,7 +402,10 @@ def test_the_plan_shows_a_preference_run_and_stops_it_where_training_would(tunin
 
 def test_the_command_says_what_it_learned(tuned):
     shutil.rmtree("adapters/dpo")
-    text = "extends: tiny\nmethod: dpo\ninit_adapter: tiny\nmin_preferences: 20\nepochs: 1\nearly_stopping: null\nevals_per_run: 1\n"
+    text = (
+        "extends: tiny\nmethod: dpo\ninit_adapter: tiny\nmin_preferences: 20\nepochs: 1\nearly_stopping: "
+        "null\nevals_per_run: 1\n"
+    )
     Path("configs/train-dpo.yaml").write_text(text)
     done = script("train", tuned)
     assert done.returncode == 0, done.stderr

@@ -172,7 +172,7 @@ def test_other_data_under_the_name_of_a_finished_run_is_refused(tiny_run):
 def test_an_adapter_changed_after_training_is_not_taken_for_the_run(tiny_run):
     weights = RUN / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4] + b"abcd")
-    with pytest.raises(UserError, match="is not the file that adapters/tiny/manifest.json was written for"):
+    with pytest.raises(UserError, match=r"is not the file that adapters/tiny/manifest\.json was written for"):
         up_to_date(RUN, config())
 
 

@@ -1,9 +1,10 @@
-"""How the effective batch is cut: the largest micro-batch that fits, without recomputing activations where that can be."""
+"""lib/train/sft.py: how the effective batch is cut into micro-batches, for one GPU and for several."""
 
 import pytest
 
 from lib.base.errors import UserError
 from lib.base.settings import TrainConfig
+from lib.model.shapes import KNOWN
 from lib.train.sft import Batch, batch_of, fitting
 
 AUTO = TrainConfig(data="x")
@@ -21,12 +22,12 @@ AUTO = TrainConfig(data="x")
     ],
 )
 def test_sixteen_rows_at_once_before_four_times_four(memory_gb, size, checkpointing):
-    assert fitting(AUTO, 16, 128, memory_gb) == (size, checkpointing)
+    assert fitting(AUTO, 16, 128, memory_gb, KNOWN[AUTO.model]) == (size, checkpointing)
 
 
 def test_what_the_config_says_is_not_changed_by_what_fits():
     config = AUTO.model_copy(update={"micro_batch": 8, "gradient_checkpointing": True})
-    assert fitting(config, 16, 128, 80) == (8, True)
+    assert fitting(config, 16, 128, 80, KNOWN[AUTO.model]) == (8, True)
 
 
 @pytest.mark.parametrize("micro_batch, size", [(16, 8), (8, 8), (4, 4), ("auto", 8)])

@@ -26,7 +26,8 @@ def settings(**changes) -> SweepConfig:
 
 
 def copier(losses, trained):
-    """A trainer that takes no time: a copy of the finished run, with the fingerprint and the loss of the variant."""
+    """A trainer that takes no time: a copy of the finished run, with the fingerprint and the loss of the
+    variant."""
 
     def train(run):
         trained.append(run)

@@ -38,7 +38,8 @@ def config(track, **changes):
 
 
 def numbers(lines):
-    """{(step, name): value} of metrics.jsonl; where training and evaluation share a step and a name, the evaluation's."""
+    """{(step, name): value} of metrics.jsonl; where training and evaluation share a step and a name, the
+    evaluation's."""
     return {
         (line["step"], name): value
         for line in lines

@@ -1,4 +1,5 @@
-"""The Unsloth backend: the real package, on a CPU (tests/unsloth_cpu.py says what of it is replaced), makes the same run as plain TRL."""
+"""The Unsloth backend: the real package, on a CPU (tests/unsloth_cpu.py says what of it is replaced),
+makes the same run as plain TRL."""
 
 import os
 import re
@@ -68,7 +69,8 @@ def plain(run, settings):
 
 @pytest.fixture(scope="module")
 def both(_built, tmp_path_factory):
-    """The same run under both backends, each (manifest, lines of metrics.jsonl), and what the first printed. Read only."""
+    """The same run under both backends, each (manifest, lines of metrics.jsonl), and what the first
+    printed. Read only."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(copied(_built, tmp_path_factory.mktemp("both")))
         manifest, lines, printed = finished("unsloth", SETTINGS)
@@ -116,7 +118,8 @@ def test_the_adapter_names_its_base_and_the_metrics_lack_nothing(both):
 
 @pytest.fixture
 def hub_cache(workspace, monkeypatch):
-    """The tiny model in the Hub's cache on this machine, under the real model's name and at COMMIT; nothing can be fetched."""
+    """The tiny model in the Hub's cache on this machine, under the real model's name and at COMMIT;
+    nothing can be fetched."""
     folder = workspace / "hf" / "hub" / "models--Qwen--Qwen3-8B"
     shutil.copytree(next(Path("data/cache").resolve().glob("tiny-*")), folder / "snapshots" / COMMIT)
     (folder / "refs").mkdir()
@@ -175,7 +178,10 @@ def test_a_killed_run_ends_in_the_same_weights_under_unsloth_too(both, workspace
 @pytest.mark.parametrize("method", ["dpo", "kto"])
 def test_preferences_are_learned_from_the_supervised_run(tiny_run, method):
     write_jsonl(PREFERENCES, preferences())
-    tuning = f"method: {method}\ninit_adapter: tiny\nmin_preferences: 20\nlearning_rate: 1e-3\nepochs: 2\nevals_per_run: 4\n"
+    tuning = (
+        f"method: {method}\ninit_adapter: tiny\nmin_preferences: 20\nlearning_rate: 1e-3\nepochs: "
+        "2\nevals_per_run: 4\n"
+    )
     manifest, lines, _ = finished("tuned", f"extends: tiny\nbackend: auto\n{tuning}")
     assert manifest["backend"] == "unsloth"
     assert manifest["reward_margin"]["before"] == pytest.approx(

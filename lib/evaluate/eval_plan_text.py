@@ -1,0 +1,114 @@
+"""The plan of an evaluation for the console, aligned."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lib.evaluate.eval_plan import CORRELATIONS, TIES
+from lib.evidence.power import POWER, TARGET_D
+
+
+def text(plan: Mapping[str, Any]) -> str:
+    """The whole plan, line by line."""
+    n = plan["n_prompts"]
+    limit = f" of {plan['n_there']:,} (max_prompts)" if n < plan["n_there"] else ""
+    rows = [
+        f"eval-plan: run {plan['run']}, {n:,}{limit} test prompts by {plan['n_authors']:,} authors, "
+        f"judge {plan['judge']['model']}",
+        "",
+        *_power_rows(plan),
+        "",
+        *_observed_rows(plan),
+        "",
+        *_judge_rows(plan["judge"]),
+        "",
+        *_calibration_rows(plan["calibration"]),
+        "",
+        f"next: {plan['next']}",
+    ]
+    return "\n".join(rows)
+
+
+def _power_rows(plan: Mapping[str, Any]) -> list[str]:
+    n, by_r, at_r = plan["n_prompts"], plan["needed_by_r"], {row["r"]: row for row in plan["at_hand"]["by_r"]}
+    at_ties = {row["ties"]: row["net_win"] for row in plan["at_hand"]["by_ties"]}
+    ranks = {name: [f"{by_r[r][name]:,}" for r in CORRELATIONS] for name in ("wilcoxon", "mannwhitney")}
+    return [
+        f"Tweets needed for d = {TARGET_D} at power {POWER} (two-sided, alpha 0.05), and what {n:,} show",
+        _row("correlation r of the two systems' scores", [f"{r:.1f}" for r in CORRELATIONS]),
+        _row("  needed, Wilcoxon (paired)", ranks["wilcoxon"]),
+        _row("  needed, Mann-Whitney (also in the gate)", ranks["mannwhitney"]),
+        _row("  smallest d that shows, Wilcoxon", [_number(at_r[r]["d"]) for r in CORRELATIONS]),
+        _row(f"  power at d = {TARGET_D}", [_number(at_r[r]["power_at_target"]) for r in CORRELATIONS]),
+        _row("share of ties", [f"{t:.2f}" for t in TIES]),
+        _row(
+            f"  needed, net win of {plan['net_points']:g} points",
+            [f"{plan['needed_by_ties'][t]:,}" for t in TIES],
+        ),
+        _row("  smallest net win that shows, points", [_number(at_ties[t], 1) for t in TIES]),
+    ]
+
+
+def _observed_rows(plan: Mapping[str, Any]) -> list[str]:
+    n, observed, smallest, needed = (plan[key] for key in ("n_prompts", "observed", "smallest", "needed"))
+    sure = (
+        f"observed in {observed['source']}"
+        if observed["source"]
+        else "assumed: this judge has seen nothing of this data set"
+    )
+    at_net_win = f"{needed['net_win']:,} for a net win of {plan['net_points']:g} points"
+    effects = f"d = {_number(smallest['d'])}, net win {_number(smallest['net_win'], 1)} points"
+    return [
+        f"At r = {observed['r']:.2f} and {observed['ties']:.0%} ties ({sure})",
+        _row("  needed", [f"{needed['tweets']:,} tweets; {at_net_win}"]),
+        _row("  at hand", [f"{n:,} tweets, worth {n / observed['design_effect']:,.0f} independent ones"]),
+        _row("  smallest effect that shows", [effects]),
+        "  Seeing is not passing: the gate wants an observed d above its threshold; "
+        f"a true d = {TARGET_D} gets there half the time.",
+    ]
+
+
+def _calibration_rows(calibration: Mapping[str, Any]) -> list[str]:
+    n, n_used = calibration["n"], calibration["n_used"]
+    used = f", {n_used:,} are used" if n_used < n else ""
+    return [
+        f"Calibration: {n:,} pairs of real replies at hand{used}",
+        *[
+            _row(f"  needed to see a judge that is right {w:.0%}", [f"{k:,}"])
+            for w, k in calibration["needed"].items()
+        ],
+    ]
+
+
+def _judge_rows(judge: Mapping[str, Any]) -> list[str]:
+    each = (
+        f"x {judge['orders']} order{'s' * (judge['orders'] > 1)} x {judge['repeats']} "
+        f"repeat{'s' * (judge['repeats'] > 1)}"
+    )
+    per = judge["orders"] * judge["repeats"]
+    rows = [
+        f"Verdicts to be given: {judge['calls']:,}",
+        _row(
+            "  " + ", ".join(judge["pairs"]),
+            [f"{judge['comparisons']:,} {each} = {judge['comparisons'] * per:,}"],
+        ),
+        _row("  calibration pairs", [f"{judge['calibration']:,} {each} = {judge['calibration'] * per:,}"]),
+    ]
+    if judge["canaries"]:
+        rows.append(_row("  canaries (replies that order the judge about)", [f"{judge['canaries']:,}"]))
+    if judge["usd"]:
+        usd = (
+            f"about ${judge['usd']['live']:.2f}, ${judge['usd']['batch']:.2f} in a batch; stops at "
+            f"${judge['max_usd']:g}"
+        )
+        return [*rows, _row("  price, before tokens are counted", [usd])]
+    return [*rows, _row("  price", ["nothing: the judge is a stand-in"])]
+
+
+def _row(name: str, cells: Sequence[str]) -> str:
+    """A name and its cells; several cells are columns of numbers, a single one is text."""
+    values = "".join(f"{cell:>9}" for cell in cells) if len(cells) > 1 else "  " + cells[0]
+    return f"{name:<51}{values}"
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "none" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,100 @@
+"""One evaluation: a run, its configs, its folders, and what training left there.
+
+Every step takes it as its first argument.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.base.config import config_name, load_config
+from lib.base.errors import UserError
+from lib.base.files import content_hash, read_jsonl
+from lib.base.schema import Pair, Reply, TestPrompt
+from lib.base.seals import checked
+from lib.base.settings import EvalConfig, TrainConfig
+from lib.train.manifest import Manifest, read_manifest
+
+HUMAN = "human"
+OWN = ("base", "fewshot", "tuned", HUMAN)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One run under one eval config. folder: adapters/<run>/eval/<eval>. root: of the project."""
+
+    run: str
+    config: TrainConfig
+    eval: EvalConfig
+    folder: Path
+    root: Path = Path()
+
+    @classmethod
+    def of(cls, train: Path, evaluation: Path) -> "Evaluation":
+        """The evaluation that configs/train-<run>.yaml and configs/eval-<name>.yaml describe."""
+        run, folder = config_name(train), config_name(evaluation)
+        configs = load_config(train, TrainConfig), load_config(evaluation, EvalConfig)
+        return cls(run, *configs, Path("adapters") / run / "eval" / folder)
+
+    @property
+    def processed(self) -> Path:
+        """data/<set>/processed."""
+        return self.root / "data" / self.config.data / "processed"
+
+    @property
+    def others(self) -> list[str]:
+        """Other runs whose adapters answer as well."""
+        return [system for system in self.eval.systems if system not in OWN]
+
+    @property
+    def run_folder(self) -> Path:
+        """adapters/<run>."""
+        return self.folder.parent.parent
+
+    @property
+    def work(self) -> Path:
+        """The logs that a stopped step goes on from."""
+        return self.folder / "work"
+
+    def prompts(self) -> list[TestPrompt]:
+        """The held-out tweets. Raises UserError for a damaged file."""
+        return read_jsonl(checked(self.processed / "test_prompts.jsonl"), TestPrompt)
+
+    def train(self) -> list[Pair]:
+        """The training pairs. Raises UserError for a damaged file."""
+        return read_jsonl(checked(self.processed / "train.jsonl"), Pair)
+
+    def replies(self) -> list[Reply]:
+        """The systems' answers. Raises UserError for a damaged file."""
+        return read_jsonl(checked(self.folder / "replies.jsonl"), Reply)
+
+
+def training(folder: Path) -> Manifest:
+    """The manifest of a finished training run. Raises UserError where adapters/<run> holds none."""
+    path = folder / "manifest.json"
+    if not path.is_file():
+        raise UserError(
+            f"{path} does not exist: there is no finished run {folder.name}. Run `make train "
+            f"RUN={folder.name}` first."
+        )
+    return read_manifest(path)
+
+
+def adapter_sha256(folder: Path) -> str | None:
+    """Names the adapter of a run; None where nothing was trained here (a server answers)."""
+    return training(folder).adapter_sha256 if (folder / "manifest.json").is_file() else None
+
+
+def chosen(prompts: Sequence[TestPrompt], max_prompts: int | None) -> list[TestPrompt]:
+    """At most max_prompts of the prompts, by hash of the id, in their order: a larger number keeps all that a
+    smaller one chose.
+    """
+    ids = [prompt.tweet_id for prompt in prompts]
+    if not ids:
+        raise UserError(
+            "processed/test_prompts.jsonl holds no tweet. Build the data set with a larger test share."
+        )
+    if len(set(ids)) != len(ids):
+        raise UserError("processed/test_prompts.jsonl names a tweet twice. Run `make data` again.")
+    kept = set(sorted(ids, key=lambda tweet_id: content_hash(["max_prompts", tweet_id]))[:max_prompts])
+    return [prompt for prompt in prompts if prompt.tweet_id in kept]

@@ -1,0 +1,80 @@
+"""human/report.json as a record: what people said, how far they agree with each other and the judge."""
+
+from lib.base.schema import Record
+from lib.evaluate.measures import Compared, Interval
+
+
+class Rater(Record):
+    """One person's answers, and the share of decisive ones that went to A: who always presses one key shows
+    here.
+    """
+
+    n: int = 0
+    ties: int = 0
+    first_chosen: float | None = None
+    first_ci95: Interval | None = None
+
+
+class Agreement(Record):
+    """The share of items on which two agree, and how far beyond chance."""
+
+    n: int = 0
+    n_raters: int | None = None
+    share: float | None = None
+    kappa: float | None = None
+    ci95: Interval | None = None
+
+
+class OfRaters(Agreement):
+    """The raters among themselves: pairs of raters, weighted by the items that both answered."""
+
+    n_pairs: int | None = None
+    raters: list[str] = []
+    pairs: list["OfRaters"] = []
+
+
+class OfJudge(Agreement):
+    """The people's majority and the judge; right: the share of the tweets on which both are decisive."""
+
+    n_decisive: int | None = None
+    right: float | None = None
+    right_ci95: Interval | None = None
+
+
+class Agreements(Record):
+    """Whom the raters agree with: each other, the judge. None where there is nothing to compare."""
+
+    raters: OfRaters | None = None
+    judge: OfJudge | None = None
+
+
+class Demo(Record):
+    """The demo's votes on this adapter: a hint, not evidence."""
+
+    n_votes: int = 0
+    n_other_adapters: int = 0
+    comparison: Compared | None = None
+
+
+class People(Record):
+    """People's answers as a whole: human/report.json.
+
+    outdated: about replies that have been generated anew since.
+    """
+
+    run: str | None = None
+    eval: str | None = None
+    created_at: str | None = None
+    replies_sha256: str | None = None
+    n_items: int = 0
+    n_answered: int = 0
+    n_answers: int = 0
+    n_both_bad: int = 0
+    n_outdated: int = 0
+    n_rejected: int = 0
+    raters: dict[str, Rater] = {}
+    comparison: Compared | None = None
+    agreement: Agreements = Agreements()
+    demo: Demo | None = None
+    sentence: str | None = None
+    outdated: bool = False

@@ -1,0 +1,109 @@
+"""The results on a model card: the verdict, the numbers behind it, and how far the judge can be trusted."""
+
+from lib.evaluate.measures import Accuracy, Calibration, Position
+from lib.evaluate.report import Report
+
+STAND_IN = (
+    "**The judge was an offline stand-in**: a small ranker fitted on the likes of the training replies, no "
+    "language model and no person. These numbers show that the pipeline runs. They are no evidence that the "
+    "replies are better."
+)
+
+
+def evaluation(report: Report | None) -> str:
+    """The card's section on what was measured, with all that is needed to doubt it."""
+    if report is None:
+        return "## Evaluation\n\n**Not evaluated.** Nothing is claimed about the quality of the replies."
+    lines = ["## Evaluation", f"Verdict of the gate: **{verdict(report)}**."]
+    if is_stand_in(report):
+        lines.append(STAND_IN)
+    if verdict(report) == "underpowered":
+        lines.append("Underpowered: too few tweets to tell. It is neither a success nor a failure.")
+    lines.append(table(("tuned against base, on held-out tweets", "value"), _numbers(report)))
+    if report.gate.criteria:
+        rows = [
+            (f"`{c.name}`", number(c.value), number(c.threshold), "yes" if c.passed else "no")
+            for c in report.gate.criteria
+        ]
+        lines.append(table(("criterion of the gate", "value", "threshold", "met"), rows))
+    return "\n\n".join(lines)
+
+
+def _numbers(report: Report) -> list[tuple[str, str]]:
+    judge, smallest = report.judge, report.headline.mde if report.headline else {}
+    return [
+        ("tweets", n_tweets(report)),
+        (
+            "net win, points (wins - losses) / tweets, 95% interval",
+            f"{number(report.net_win)} {_interval(report.ci95)}",
+        ),
+        ("win rate, a tie counts half", number(report.win_rate)),
+        ("Wilcoxon signed rank, p", number(report.wilcoxon_p, 3)),
+        ("Mann-Whitney U, p", number(report.mannwhitney_p, 3)),
+        ("Cohen's d", number(report.cohens_d)),
+        ("smallest d these tweets show with power 0.8", number(report.mde)),
+        ("smallest net win these tweets show with power 0.8, points", number(smallest.get("net_win"))),
+        (
+            "judge",
+            f"{'offline stand-in' if is_stand_in(report) else 'Claude'}, `{judge.model or 'unnamed'}`",
+        ),
+        ("judge's accuracy on real engagement", _calibration(judge.calibration)),
+        ("judge's position bias", _position(judge.position_bias)),
+    ]
+
+
+def _position(bias: Position | None) -> str:
+    if bias is None or bias.first_chosen is None:
+        return "not measured"
+    return f"chose the reply shown first in {number(bias.first_chosen)} of the decided comparisons"
+
+
+def _calibration(calibration: Calibration | None) -> str:
+    if calibration is None or calibration.accuracy is None:
+        return "not measured"
+    n_pairs = "an unknown number of" if calibration.n is None else calibration.n
+    known = f"{number(calibration.accuracy)} {_interval(calibration.ci95)} on {n_pairs} pairs"
+    if calibration.status:
+        known += f" ({calibration.status})"
+    baselines = [_baseline(name, found) for name, found in calibration.baselines.items()]
+    return known + ("; baselines: " + ", ".join(baselines) if baselines else "")
+
+
+def _baseline(name: str, found: Accuracy | None) -> str:
+    return f"{name.replace('_', ' ')} {number(found.accuracy if found else None)}"
+
+
+def is_stand_in(report: Report) -> bool:
+    """True if the judge was no language model, so that its numbers are no evidence."""
+    return report.judge.kind != "claude"
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A Markdown table; a cell is one line, without the bars that would end it."""
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(
+        "| " + " | ".join(" ".join(str(cell).replace("|", "/").split()) for cell in line) + " |"
+        for line in lines
+    )
+
+
+def n_tweets(report: Report) -> str:
+    """The number of held-out tweets."""
+    return "an unknown number of" if report.n_prompts is None else f"{report.n_prompts:,}"
+
+
+def verdict(report: Report) -> str:
+    """The gate's verdict: pass, fail, underpowered, unproven or none."""
+    return report.gate.verdict or "none"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """value to so many digits; "not measured" for None."""
+    if value is None:
+        return "not measured"
+    smallest = 10**-digits
+    return f"< {smallest:g}" if digits > 2 and 0 <= value < smallest else f"{value:.{digits}f}"
+
+
+def _interval(bounds: tuple[float, float] | None) -> str:
+    return f"[{bounds[0]:.2f}, {bounds[1]:.2f}]" if bounds else ""

@@ -1,0 +1,26 @@
+"""A run's need of a rented machine, from the plan's numbers: GPU memory, disk, minutes per GPU.
+
+Estimates, all of them.
+"""
+
+from lib.base.settings import TrainConfig
+from lib.remote.seam import Candidate, Need
+from lib.train.needs import GpuNeeds
+
+IMAGE = "runpod/pytorch:2.8.0-py3.11-cuda12.8.1-cudnn-devel-ubuntu22.04"
+REPLIES_MINUTES = (3.0, 15.0)  # base, few-shot and tuned replies to the held-out tweets
+DISK_GB = 60  # 16 of weights, 15 of packages, checkpoints, and room
+TINY_MINUTES = (2.0, 15.0)
+
+
+def need_of(config: TrainConfig, plan: GpuNeeds | None) -> Need:
+    """plan: what the plan computed; None for the model `tiny`, which needs next to nothing."""
+    if plan is None:
+        return Need(0, 20, tuple(Candidate(name, TINY_MINUTES) for name in config.remote.gpus), IMAGE)
+    slowest = max(plan.minutes.values(), key=lambda both: both[1])
+    candidates = [
+        Candidate(name, (low + REPLIES_MINUTES[0], high + REPLIES_MINUTES[1]))
+        for name in config.remote.gpus
+        for low, high in [plan.minutes.get(name, slowest)]
+    ]
+    return Need(round(plan.memory_gb / 0.9, 1), DISK_GB, tuple(candidates), IMAGE)

@@ -1,0 +1,129 @@
+"""Memory, minutes and dollars of a run, as the plan prints them: the arithmetic of lib.train.gpus on its
+rows.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from lib.base.settings import TrainConfig
+from lib.model.shapes import Shape
+from lib.train.gpus import GPUS, PRICES_DATE, SETUP_MINUTES, minutes, vram_gb
+from lib.train.schedule import schedule
+
+Tokens = Mapping[str, Sequence[tuple[int, int]]]  # train, val: (prompt, reply) tokens per row
+FULL_BATCH = 4  # rows at once that a card should hold to be worth renting; auto takes more where they fit
+
+
+@dataclass(frozen=True)
+class GpuNeeds:
+    """memory_gb: of one GPU. minutes: GPU -> best and cautious, from boot to adapter; priced GPUs only."""
+
+    memory_gb: float
+    minutes: dict[str, tuple[float, float]]
+
+
+def gpu_needs(config: TrainConfig, shape: Shape, tokens: Tokens) -> GpuNeeds:
+    """What a rented machine has to have, and how long it is needed."""
+    checkpointing = config.gradient_checkpointing is True
+    wanted = config.micro_batch if isinstance(config.micro_batch, int) else FULL_BATCH
+    at_once = min(wanted, config.effective_batch)
+    targets, nf4 = tuple(config.lora.target_modules), config.quantization == "nf4"
+    memory_gb = vram_gb(shape, at_once, _longest_mean(tokens), config.lora.rank, targets, nf4, checkpointing)
+    known = {}
+    for gpu in GPUS:
+        low, high = minutes(gpu, shape, *_work(config, tokens, at_once), checkpointing=checkpointing)
+        known[gpu.name] = (low + SETUP_MINUTES[0], high + SETUP_MINUTES[1])
+    return GpuNeeds(memory_gb, known)
+
+
+def _micro_batches(config: TrainConfig) -> list[int]:
+    return [n for n in (1, 2, 4, 8, 16, 32) if config.effective_batch % n == 0]
+
+
+def memory(config: TrainConfig, shape: Shape, tokens: Tokens) -> str:
+    """Peak GB per micro-batch x accumulation, with and without four bits and checkpointing."""
+    row, targets = _longest_mean(tokens), tuple(config.lora.target_modules)
+    sizes = _micro_batches(config)
+    lines = [
+        "  " + " " * 26 + "".join(f"{f'{size} x {config.effective_batch // size}':>9}" for size in sizes)
+    ]
+    for nf4 in (True, False):
+        for checkpointing in (False, True):
+            label = f"{'nf4' if nf4 else 'bf16'}, {'checkpointing' if checkpointing else 'no checkpointing'}"
+            values = [
+                vram_gb(shape, size, row, config.lora.rank, targets, nf4, checkpointing) for size in sizes
+            ]
+            lines.append(f"  {label:<26}" + "".join(f"{value:>9.1f}" for value in values))
+    return "\n".join(lines)
+
+
+def _longest_mean(tokens: Tokens) -> float:
+    """Tokens per padded row: a batch is as long as its longest row, about the 95th percentile."""
+    whole = sorted(prompt + reply for prompt, reply in tokens["train"])
+    return whole[min(len(whole) - 1, int(0.95 * len(whole)))] if whole else 1
+
+
+def _work(config: TrainConfig, tokens: Tokens, micro_batch: int) -> tuple[float, float]:
+    """(tokens, micro-batches) of the whole run, evaluations included."""
+    plan = schedule(config, len(tokens["train"]))
+    n_val = len(tokens["val"])
+    mean = fmean([prompt + reply for prompt, reply in tokens["train"]] or [1])
+    padded = (mean + _longest_mean(tokens)) / 2
+    n_trained = plan.steps * config.effective_batch
+    rows = n_trained + plan.n_evals * n_val / 3  # an evaluation has no backward pass
+    return rows * padded, n_trained / micro_batch + plan.n_evals * math.ceil(n_val / 16)
+
+
+def costs(config: TrainConfig, shape: Shape, tokens: Tokens) -> str:
+    """Minutes and dollars on every GPU that the model fits."""
+    row, nf4, targets = _longest_mean(tokens), config.quantization == "nf4", tuple(config.lora.target_modules)
+    lines = [
+        f"minutes and dollars (estimate; RunPod prices of {PRICES_DATE}; set-up and download are paid for "
+        "too)"
+    ]
+    lines.append(f"  {'':<12}{'$/h':>6}{'fits':>9}{'training, min':>16}{'in all, min':>15}{'in all, $':>14}")
+    for gpu in GPUS:
+        fitting = [
+            size
+            for size in _micro_batches(config)
+            if vram_gb(shape, size, row, config.lora.rank, targets, nf4, False) < 0.9 * gpu.memory_gb
+        ]
+        if not fitting:
+            lines.append(f"  {gpu.name:<12}{gpu.usd_per_hour:>6.2f}{'no':>9}")
+            continue
+        low, high = minutes(gpu, shape, *_work(config, tokens, max(fitting)), checkpointing=False)
+        start, end = low + SETUP_MINUTES[0], high + SETUP_MINUTES[1]
+        dollars = f"{start / 60 * gpu.usd_per_hour:.2f}–{end / 60 * gpu.usd_per_hour:.2f}"
+        fits = f"{max(fitting)} x {config.effective_batch // max(fitting)}"
+        training, whole = f"{low:.1f}–{high:.1f}", f"{start:.0f}–{end:.0f}"
+        lines.append(
+            f"  {gpu.name:<12}{gpu.usd_per_hour:>6.2f}{fits:>9}{training:>16}{whole:>15}{dollars:>14}"
+        )
+    return "\n".join(lines)
+
+
+def faster(config: TrainConfig, tokens: Tokens) -> str:
+    """Settings that would save time at this length of rows; empty if there are none."""
+    advice = []
+    if isinstance(config.micro_batch, int) and config.micro_batch < config.effective_batch:
+        rest = config.effective_batch // config.micro_batch
+        advice.append(
+            f"micro_batch: auto instead of {config.micro_batch}: the same mathematics in {rest} times fewer "
+            "launches"
+        )
+    if config.gradient_checkpointing is True:
+        advice.append(
+            "gradient_checkpointing: auto: rows this short fit without it, and it costs about a fifth of the "
+            "speed"
+        )
+    if config.quantization == "nf4":
+        advice.append(
+            "quantization: none on a card with 48 GB or more: no weights to unpack in every micro-batch"
+        )
+    if config.max_length > 4 * max([prompt + reply for prompt, reply in tokens["train"]], default=1):
+        advice.append(
+            "nothing to gain from a smaller max_length: batches are padded to their own longest row only"
+        )
+    return "faster for rows of this length\n" + "\n".join(f"  {line}" for line in advice) if advice else ""

@@ -1,0 +1,225 @@
+"""The report of an evaluation, from replies and judgments written by hand."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from lib.base.errors import UserError
+from lib.base.files import write_json, write_jsonl
+from lib.base.ledger import Ledger
+from lib.base.schema import Judgment, Reply
+from lib.base.settings import EvalConfig, TrainConfig
+from lib.evaluate.evaluation import Evaluation
+from lib.evaluate.findings import Files, gather
+from lib.evaluate.page import page
+from tests.eval_data import pair, prompt, write_data
+
+HOSTILE = "<script>alert(1)</script> <img src=x onerror=alert(1)> [b](javascript:x)"
+
+
+def reply(number, system, text):
+    return Reply(
+        tweet_id=prompt(number).tweet_id,
+        system=system,
+        reply=text,
+        engine="transformers",
+        quantization="fp32",
+        seed=17,
+        tokens=9,
+        seconds=0.1,
+    )
+
+
+def judgment(number, a, b, order, verdict):
+    good = 5 + 2 * verdict
+    return Judgment(
+        tweet_id=prompt(number).tweet_id,
+        a=a,
+        b=b,
+        order=order,
+        repeat=0,
+        verdict=verdict,
+        scores={
+            a: {"engagement": good, "tone": good - 0.1 * (number % 3)},
+            b: {"engagement": 10 - good, "tone": 10 - good},
+        },
+        model="m",
+        key=f"{number}{a}{b}{order}",
+    )
+
+
+def write_evaluation(tmp_path):
+    """adapters/small with 12 tweets: tuned beats base on 9 of them, and ties with few-shot everywhere."""
+    write_data(tmp_path, n_prompts=12)
+    folder = tmp_path / "adapters/small/eval/offline"
+    texts = {
+        "base": "A flat answer, {}.",
+        "fewshot": "An answer like others, {}.",
+        "tuned": "A warm answer, {}.",
+    }
+    replies = [
+        reply(n, system, text.format("so " * (n * 7 % 5 + len(system) * n % 3) + str(n)))
+        for n in range(12)
+        for system, text in texts.items()
+    ]
+    write_jsonl(folder / "replies.jsonl", [*replies[:-1], reply(11, "tuned", HOSTILE)])
+    rows = [
+        judgment(n, "tuned", "base", order, 0.5 if n < 9 else -0.5)
+        for n in range(12)
+        for order in ("ab", "ba")
+    ]
+    rows += [
+        judgment(n, a, b, order, 0.0)
+        for n in range(12)
+        for a, b in (("tuned", "fewshot"), ("fewshot", "base"))
+        for order in ("ab", "ba")
+    ]
+    write_jsonl(folder / "judgments.jsonl", rows)
+    write_jsonl(
+        folder / "judgments.failed.jsonl",
+        [{"tweet_id": "5001", "a": "tuned", "b": "base", "reason": "truncated", "detail": ""}],
+    )
+    metrics = {
+        "perplexity": {"base": 30.0, "tuned": 12.0},
+        "forgetting": {"base": [2.0, 2.1, 2.2], "tuned": [2.0, 2.11, 2.19], "margin": 0.1},
+    }
+    write_json(folder / "model_metrics.json", metrics)
+    few = {
+        "accuracy": 0.6,
+        "ci95": [0.4, 0.8],
+        "n": 20,
+        "status": "not calibrated",
+        "sentence": "not calibrated: 20 pairs",
+        "baselines": {},
+    }
+    write_json(folder / "calibration.json", few)
+    write_json(folder / "judgments.manifest.json", {"model": "a stand-in"})
+    write_json(folder / "replies.manifest.json", {"leaks": {"tuned": 2}})
+    seen, unknown = pair(200), pair(201)
+    write_jsonl(tmp_path / "data/small/processed/val.jsonl", [seen])
+    samples = [
+        {"step": 0, "epoch": 0, "tweet_id": seen.tweet_id, "reply": "first words"},
+        {"step": 9, "epoch": 1, "tweet_id": seen.tweet_id, "reply": HOSTILE},
+        {"step": 9, "epoch": 1, "tweet_id": unknown.tweet_id, "reply": "to a tweet that was forgotten"},
+    ]
+    known = {"train_eval_gap": 0.1, "adapter_sha256": "ab" * 32, "usd": 0.4, "alerts": [], "samples": samples}
+    write_json(tmp_path / "adapters/small/manifest.json", known)
+    (tmp_path / "adapters/small/metrics.jsonl").write_text(
+        '{"step": 1, "loss": 2.5}\n{"step": 2, "loss": 2.0, "eval_loss": 2.2}\n'
+    )
+    Ledger(folder / "ledger.jsonl").append("done", "k", "judge", usd=1.25)
+    configs = tmp_path / "configs"
+    configs.mkdir()
+    (configs / "train-small.yaml").write_text("data: small\neval: offline")
+    (configs / "eval-offline.yaml").write_text("judge: {kind: offline}")
+    counts = {"pair": {"in": 5, "kept": 4}}
+    filters = {"toxicity_model": "none", "language": "en"}
+    write_json(
+        tmp_path / "data/small/processed/manifest.json", {"config": {"filter": filters}, "counts": counts}
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """(files, report, steps) of the evaluation above: computed once, the bootstrap takes a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("evaluation"))
+        files = read(write_evaluation(Path()))
+        sanity = {
+            "tuned": {"median_chars": 40.0},
+            "base": {"median_chars": 20.0},
+            "fewshot": {"median_chars": 25.0},
+        }
+        report, steps = gather(files, sanity)
+        yield files, report, steps
+
+
+def read(folder):
+    evaluation = EvalConfig.model_validate({"judge": {"kind": "offline"}})
+    return Files.read(Evaluation("small", TrainConfig(data="small", eval="offline"), evaluation, folder))
+
+
+def test_the_report_holds_what_the_gate_and_the_reader_need(made):
+    _, report, _ = made
+    assert (report.n_prompts, report.systems, report.win_rate, report.net_win) == (
+        12,
+        ["base", "fewshot", "tuned"],
+        0.75,
+        50.0,
+    )
+    assert {"name", "value", "threshold", "pass"} <= set(report.as_written()["gate"]["criteria"][0])
+    assert report.metrics["tuned"].perplexity == 12.0
+    assert report.cost == {"collect": 0.0, "train": 0.4, "judge": 1.25}
+    assert report.forgetting.margin == 0.1
+    assert set(report.comparisons) == {"tuned vs fewshot", "fewshot vs base"}
+    assert {"version": 1, "ci95": list(report.ci95)}.items() <= report.as_written().items()
+    json.dumps(report.as_written(), allow_nan=False)
+
+
+def test_twelve_tweets_are_underpowered_and_the_report_says_so(made):
+    _, report, _ = made
+    assert report.underpowered is True
+    assert report.gate.verdict == "underpowered"
+    assert "underpowered" in report.gate.sentence.lower()
+    assert report.mde > 0.3
+
+
+def test_failed_judgments_are_counted_apart(made):
+    _, report, _ = made
+    assert report.judge.parse_failures == 1
+    assert report.judge.failure_reasons == {"truncated": 1}
+
+
+def test_a_judge_that_is_not_calibrated_explains_no_true_win_rate(made):
+    _, report, _ = made
+    assert report.judge.true_win_rate is None
+    assert report.judge.stand_in is True
+
+
+def test_hostile_replies_are_inert_on_the_page_and_nothing_is_loaded(made):
+    html = page(*made)
+    assert "<script" not in html
+    assert "<img" not in html
+    assert "&lt;script&gt;alert(1)" in html
+    assert "http://" not in html.replace("http://www.w3.org", "")
+    assert "https://" not in html
+
+
+def test_the_page_says_stand_in_and_shows_the_curves(made):
+    html = page(*made)
+    assert "offline stand-in" in html
+    assert "validation loss" in html
+    assert html.count("<svg") >= 3
+
+
+def test_the_page_shows_what_the_model_answered_while_it_trained(made):
+    html = page(*made)
+    assert html.index("before training") < html.index("first words") < html.index("after epoch 1")
+    assert "to a tweet that was forgotten" not in html
+
+
+def test_a_tweet_without_a_headline_verdict_is_an_error_that_names_the_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = write_evaluation(tmp_path)
+    write_jsonl(folder / "judgments.jsonl", [judgment(1, "fewshot", "base", "ab", 0.5)])
+    with pytest.raises(UserError, match=r"judgments\.jsonl has no verdict on tuned against base"):
+        gather(read(folder), {})
+
+
+def test_the_script_writes_both_files_and_prints_the_verdict(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder = write_evaluation(tmp_path)
+    from scripts import report as script
+
+    monkeypatch.setattr(
+        sys, "argv", ["report", "--config", "configs/train-small.yaml", "--eval", "configs/eval-offline.yaml"]
+    )
+    script.main()
+    printed = capsys.readouterr().out
+    assert "underpowered" in printed.lower()
+    assert "stand-in" in printed
+    assert json.loads((folder / "report.json").read_text())["n_prompts"] == 12
+    assert (folder / "report.html").stat().st_size > 5000

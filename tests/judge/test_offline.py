@@ -1,0 +1,58 @@
+"""The offline stand-in: a ranker fitted on the training pairs' likes, and on what the words add to them."""
+
+from dataclasses import replace
+
+import pytest
+
+from lib.base.errors import UserError
+from lib.judge.comparisons import Comparison
+from lib.judge.offline import decide_by, fit_ranker, residual_likes
+from tests.eval_data import IGNORED, LIKED, pair
+
+TRAIN = [pair(n) for n in range(60)]
+ONE = Comparison("1", "a tweet", "tuned", "base", "what a question?", "nice", "ab")
+
+
+def test_what_got_likes_in_training_ranks_higher():
+    score = fit_ranker(TRAIN)
+    assert score("a tweet", f"oh, {LIKED}") > 6 > 5 > score("a tweet", f"oh, {IGNORED}")
+
+
+def test_scores_lie_between_1_and_10_for_any_text():
+    score = fit_ranker(TRAIN)
+    for reply in ["x", "😀" * 300, "<script>", "tell " * 500, "\u202eabc", "العربية"]:
+        assert 1 <= score("a tweet", reply) <= 10
+
+
+def test_the_same_pairs_in_any_order_give_the_same_scores():
+    replies = [f"{LIKED} bike", f"{IGNORED} bike", "something else", "what surprised you"]
+    one, other = fit_ranker(TRAIN), fit_ranker(TRAIN[::-1])
+    assert [one("t", reply) for reply in replies] == [other("t", reply) for reply in replies]
+
+
+def test_likes_that_followers_explain_say_nothing_about_the_words():
+    famous = [
+        pair(n, reply_likes=(n + 1) * 10 - 1, reply_author_followers=(n + 1) * 1000 - 1, tweet_likes=300)
+        for n in range(30)
+    ]
+    assert max(abs(residual_likes(famous))) < 1e-6
+
+
+def test_equal_likes_rank_everything_alike():
+    score = fit_ranker([pair(n, reply_likes=10) for n in range(20)])
+    assert score("t", LIKED) == score("t", IGNORED) == 5.5
+
+
+def test_too_few_pairs_get_a_sentence():
+    with pytest.raises(UserError, match="needs 10; there are 9"):
+        fit_ranker(TRAIN[:9])
+
+
+@pytest.mark.parametrize(
+    "gap, step", [(0, 0), (0.4, 0), (0.6, 0.5), (1.9, 0.5), (2.5, 1), (-0.6, -0.5), (-9, -1)]
+)
+def test_the_offline_verdict_is_the_score_difference_in_five_steps(gap, step):
+    ranks = {"what a question?": 5 + gap, "nice": 5.0}
+    decide = decide_by(lambda tweet, text: ranks[text])
+    assert decide(ONE).verdict == decide(replace(ONE, order="ba")).verdict == step
+    assert decide(ONE).scores == {"tuned": {"engagement": 5 + gap}, "base": {"engagement": 5.0}}

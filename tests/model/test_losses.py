@@ -1,0 +1,79 @@
+"""Perplexity and losses: over the tokens that training falls on, and over those only."""
+
+import math
+
+import pytest
+
+from lib.base.settings import TrainConfig
+from lib.model.losses import general_texts, mean_losses, perplexity
+from lib.train.rows import token_rows
+from tests.eval_data import pair
+from tests.small_model import small_loaded
+
+CONFIG = TrainConfig(data="x", prompt="Generate an engaging Twitter reply to:\n\n{tweet}")
+PAIRS = [
+    pair(0),
+    pair(1, reply="ok"),
+    pair(2, reply="What a long reply about tea and coffee and bikes, is it not?"),
+]
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    return small_loaded()
+
+
+def test_perplexity_is_that_of_the_rows_which_are_trained_on(loaded):
+    import torch
+
+    total, n_tokens = 0.0, 0
+    for row in token_rows(CONFIG, PAIRS, loaded.tokenizer):
+        ids, labels = (torch.tensor(row[name]) for name in ("input_ids", "labels"))
+        with torch.inference_mode():
+            logits = loaded.model(ids[None]).logits[0]
+        total += torch.nn.functional.cross_entropy(logits[:-1], labels[1:], reduction="sum").item()
+        n_tokens += (labels != -100).sum().item()
+    expected = math.exp(total / n_tokens)
+    assert perplexity(loaded, PAIRS, CONFIG.prompt, tuned=True) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("tuned", [False, True])
+def test_perplexity_is_that_of_the_trainers_own_evaluation(loaded, tuned, tmp_path):
+    import contextlib
+
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    rows = Dataset.from_list(token_rows(CONFIG, PAIRS, loaded.tokenizer))
+    arguments = SFTConfig(
+        output_dir=str(tmp_path),
+        per_device_eval_batch_size=len(PAIRS),  # in one batch: a mean of batches' means is no mean of tokens
+        max_length=None,
+        loss_type="chunked_nll",
+        use_cpu=True,
+        bf16=False,
+        report_to="none",
+        disable_tqdm=True,
+    )
+    trainer = SFTTrainer(
+        loaded.model, arguments, train_dataset=rows, eval_dataset=rows, processing_class=loaded.tokenizer
+    )
+    for parameter in loaded.model.parameters():  # TRL makes the adapter bf16
+        parameter.data = parameter.data.float()
+    with contextlib.nullcontext() if tuned else loaded.model.disable_adapter():
+        loss = trainer.evaluate()["eval_loss"]
+    assert perplexity(loaded, PAIRS, CONFIG.prompt, tuned=tuned) == pytest.approx(math.exp(loss), rel=1e-4)
+
+
+def test_base_and_tuned_have_their_own_perplexity_and_no_pairs_have_none(loaded):
+    one, other = (perplexity(loaded, PAIRS, CONFIG.prompt, tuned=tuned) for tuned in (False, True))
+    assert one != other
+    assert perplexity(loaded, [], CONFIG.prompt, tuned=True) is None
+
+
+def test_general_texts_have_one_loss_each_under_both_arms(loaded):
+    general = general_texts()
+    assert len(general) == 30
+    base, tuned = mean_losses(loaded, general, tuned=False), mean_losses(loaded, general, tuned=True)
+    assert len(base) == len(tuned) == 30
+    assert base != tuned
