@@ -93,7 +93,8 @@ setup-runpod: ## on an NVIDIA pod: install requirements-runpod.txt beside the im
 # data.
 known_configs = $(notdir $(wildcard configs/*.yaml))
 there = $(if $(wildcard $(1)),,$(error error: $(1) does not exist. There are: $(known_configs)))
-ifneq ($(filter plan train eval-plan eval human-eval publish export serve demo quickstart-files,$(MAKECMDGOALS)),)
+OF_A_RUN := plan train eval-plan eval human-eval publish export serve demo quickstart-files
+ifneq ($(filter $(OF_A_RUN),$(MAKECMDGOALS)),)
 $(call there,$(TRAIN_CONFIG))
 endif
 ifneq ($(filter eval-plan eval human-eval,$(MAKECMDGOALS)),)

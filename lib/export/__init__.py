@@ -1,5 +1,5 @@
-"""A trained adapter for the engines that people run at home, and those engines started with it.
+"""A trained adapter for the engines at home: as GGUF, as MLX, merged; served, and proven to act.
 
-GGUF for llama.cpp and Ollama, MLX, merged weights; the proof that a served adapter does something.
-May use base, data and model, and the records of train and evaluate.
+Doors: `exporting` (a run in another format) and `serving` (what answers with it).
+May import: base, data, model, and the records of train and evaluate.
 """

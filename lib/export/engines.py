@@ -46,7 +46,7 @@ class Plan:
 
 
 def is_here(engine: EngineName) -> bool:
-    """Whether this machine has the engine: its program, or the Python package that holds it."""
+    """True if this machine has the engine: its program, or the Python package that holds it."""
     if engine == "llamacpp":
         return bool(shutil.which("llama-server")) or _package("xllamacpp")
     if engine == "mlx":

@@ -1,4 +1,4 @@
-"""What a person types to use an export."""
+"""Commands that use an export."""
 
 from pathlib import Path
 

@@ -23,7 +23,7 @@ def command_line(command: Sequence[str]) -> str:
 
 
 def answers(url: str) -> bool:
-    """Whether an OpenAI-compatible server is up and has loaded its model."""
+    """True if an OpenAI-compatible server is up and has loaded its model."""
     import httpx
 
     try:

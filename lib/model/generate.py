@@ -184,7 +184,7 @@ def refuse_inactive_adapter(loaded: "Loaded", adapter: str) -> None:
 
 
 def next_token_logits(loaded: "Loaded", tuned: bool, adapter: str = ADAPTER) -> "torch.Tensor":
-    """What the model would say first to FIXED_PROMPT: (vocabulary,) float32."""
+    """Logits of the first token after FIXED_PROMPT: (vocabulary,) float32."""
     import torch
 
     ids = torch.tensor([chat_of(loaded.tokenizer).prompt(FIXED_PROMPT)], device=loaded.device)
