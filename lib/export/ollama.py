@@ -31,7 +31,7 @@ def modelfile(adapter: str | None, base: str, suffix: str, sampling: SamplingCon
 
 
 def answer_begins(tokenizer: Any) -> str | None:
-    """The text that the template puts behind `<|im_start|>assistant`, thinking off; None if it is not ChatML."""
+    """The text between `<|im_start|>assistant` and an answer, thinking off; None if it is not ChatML."""
     turns = [
         {"role": role, "content": content}
         for role, content in (("user", "one"), ("assistant", "two"), ("user", "three"))

@@ -35,7 +35,7 @@ class Reference:
 
 
 def torch_reference(lora: Lora) -> Reference | None:
-    """The answers of torch with base and adapter; None where the base's weights are not here or very large."""
+    """The answers of torch, base and tuned; None where the base weights are not here or very large."""
     folder = weights_here(lora.config)
     if folder is None or n_bytes(folder) > MAX_TORCH_BYTES:
         return None

@@ -22,7 +22,7 @@ def plan(
     sampling: SamplingConfig,
     confirm: Callable[[str], None],
 ) -> Plan:
-    """The servers to start for this run. base: what the person named. Raises UserError if something is missing."""
+    """The servers to start for this run. base: named by the person. Raises UserError if there is none."""
     chosen = port or PORTS[engine]
     if engine == "vllm":
         return vllm(lora, weights_here(lora.config), chosen)
