@@ -25,7 +25,7 @@ def plan(
     """The servers to start for this run. base: named by the person. Raises UserError if there is none."""
     chosen = port or PORTS[engine]
     if engine == "vllm":
-        return vllm(lora, weights_here(lora.config), chosen)
+        return vllm(lora, Path(base) if base else weights_here(lora.config), chosen)
     if engine == "mlx":
         export(lora, "mlx", None, sampling, confirm)
         return mlx(lora, export_folder(lora.run, "mlx"), base or _folder_here(lora), chosen)
