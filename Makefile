@@ -116,7 +116,7 @@ nearest = $(shell [ -f $(STAMP) ] && PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -c 'imp
   '$(2)' $(names) 2>/dev/null)
 there = $(if $(wildcard configs/$(1)-$(2).yaml),,$(error error: configs/$(1)-$(2).yaml does not exist. \
   $(or $(call nearest,$(1),$(2)),There are: $(names).)))
-OF_A_RUN := doctor plan train replies eval-plan eval human-eval publish demo quickstart-files
+OF_A_RUN := doctor plan train replies eval-plan eval human-eval publish export serve demo quickstart-files
 ifneq ($(filter $(OF_A_RUN),$(MAKECMDGOALS)),)
 $(call there,train,$(RUN))
 endif
@@ -307,6 +307,16 @@ bench-train: $(STAMP) ## only training, on this machine's GPU (a tiny shape wher
 publish: $(STAMP) ## adapters/RUN/dist to the Hugging Face Hub, private: asks first (REPO=you/name)
 	@$(PYTHON) -m scripts.publish --config $(TRAIN_CONFIG) $(DATA_ARG) $(EVAL_ARG) \
 	  $(if $(REPO),--repo $(REPO)) $(if $(PUBLIC),--public)
+
+# A finished run is used as it is: neither asks make whether data or config have changed since.
+.PHONY: export serve
+export: $(STAMP) ## the adapter for other engines: FORMAT=gguf, mlx or merged (DTYPE=f32)
+	@$(PYTHON) -m scripts.export --config $(TRAIN_CONFIG) $(if $(FORMAT),--format $(FORMAT)) \
+	  $(if $(DTYPE),--dtype $(DTYPE))
+
+serve: $(STAMP) ## answer with RUN through ENGINE=llamacpp, ollama, mlx or vllm (MODEL=base.gguf, PORT=)
+	@$(PYTHON) -m scripts.serve --config $(TRAIN_CONFIG) $(if $(ENGINE),--engine $(ENGINE)) \
+	  $(if $(MODEL),--model "$(MODEL)") $(if $(PORT),--port $(PORT))
 
 demo: $(STAMP) ## base and tuned replies side by side, in the browser, on this machine only
 	@$(PYTHON) -m demo.app --config $(TRAIN_CONFIG) $(EVAL_ARG) $(if $(PORT),--port $(PORT))
