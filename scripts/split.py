@@ -39,7 +39,7 @@ def main() -> None:
     counts = {**left.counts, "split": stage_counts(processed.n_kept, reasons)}
 
     write_sealed(interim / "split.rejected.jsonl", rejected, out / "manifest.json")
-    missing = shortfalls(processed, config)
+    missing = shortfalls(processed.sizes, config)
     _write(out, name, processed, config, counts, missing)
     print(summary("split", processed.n_kept, reasons))
     print(
