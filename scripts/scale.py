@@ -9,6 +9,7 @@ Killed, the same command goes on. --slurm "partition=cpu time=4:00:00" holds the
 import importlib.util
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from lib.base.config import config_name, load_config
@@ -36,7 +37,7 @@ def main() -> None:
     if args.executor == "local":
         end_forks_with_parent()
     engine = Engine(args.executor, max(1, args.workers), _slurm_options(args.slurm, args.executor))
-    counts, missing = build(Path.cwd(), name, config, engine, lambda line: print(line, file=sys.stderr))
+    counts, missing = build(Path.cwd(), name, config, engine, partial(print, file=sys.stderr, flush=True))
 
     for stage, n in counts.items():
         print(f"{stage}: kept {n['kept']:,} of {n['in']:,}")

@@ -39,8 +39,7 @@ def build(
     with lock(work.folder.with_name("scale.lock")):
         _begin(work)
         for stage in stages(work):
-            say(f"{stage.name}: {stage.tasks:,} tasks")
-            run_stage(stage, work, engine)
+            run_stage(stage, work, engine, say)
         counts = funnel(work)
         missing = gather(work, counts)
         shutil.rmtree(work.folder)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -29,12 +29,14 @@ class Engine:
     slurm: dict[str, str] = field(default_factory=dict)
 
 
-def run_stage(stage: Stage, work: Work, engine: Engine) -> None:
+def run_stage(stage: Stage, work: Work, engine: Engine, say: Callable[[str], None]) -> None:
     """Run what of a stage is not complete. Raises UserError where a task did not come to its end."""
     logs = work.folder / "logs" / stage.name
     logs.mkdir(parents=True, exist_ok=True)
     executor = _executor(stage, logs, work, engine)
-    if not executor.get_incomplete_ranks():
+    left = executor.get_incomplete_ranks()
+    say(f"{stage.name}: {len(left):,} of {stage.tasks:,} tasks to do")
+    if not left:
         return
     try:
         with _stderr_to(logs / "console.log"), _watched(stage):

@@ -22,7 +22,7 @@ WORDS = [
         "the blue bicycle|winter tomatoes|that broken printer|the night train|cheap coffee",
         "because nobody asked|and it shows|which says a lot|before breakfast|after ten years",
         "honestly|for once|I think|in the end|as usual|somehow|these days|on a Monday|again",
-        "and I still smile|so we laughed|but it hurts|and that is fine|which is odd|and it worked|there you go",
+        "and I still smile|so we laughed|but it hurts|and that is fine|which is odd|and it worked",
     )
 ]
 

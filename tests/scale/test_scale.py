@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -127,9 +128,8 @@ def test_both_ways_split_alike_and_every_file_is_sealed_and_no_work_is_left(buil
 
 @needs_datatrove
 def test_no_text_of_a_preference_to_learn_from_is_measured_with(built):
-    learned = {
-        row[side] for row in rows(built[1], "processed/preferences.jsonl") for side in ("chosen", "rejected")
-    }
+    preferences = rows(built[1], "processed/preferences.jsonl")
+    learned = {row[side] for row in preferences for side in ("chosen", "rejected")}
     assert learned and not learned & {row["reply"] for row in rows(built[1], "processed/test.jsonl")}
 
 
@@ -143,9 +143,12 @@ def test_killed_in_the_middle_the_same_command_goes_on_and_nothing_survives_the_
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     wait_for(lambda: not processes_of(process.pid))
-    earlier = {path: path.stat().st_mtime_ns for path in done.parents[1].glob("rows/completions/*")}
-    assert earlier
-    finished(scale(tmp_path, "--workers", "1"))
+    again = scale(tmp_path, "--workers", "1")
+    progress = again.communicate(timeout=400)[1]
+    assert again.returncode == 0, progress[-3000:]
+    assert "rows: 0 of 1 tasks to do" in progress
+    n_left, n_tasks = re.search(rf"(?m)^{stage}: (\d+) of (\d+) tasks to do", progress).groups()
+    assert int(n_left) < int(n_tasks)
     assert contents(tmp_path) == contents(built[1])
 
 
@@ -172,7 +175,8 @@ last=$(sed -n 's/^#SBATCH --array=0-\([0-9]*\).*/\1/p' "$script")
 grep -q '^#SBATCH --wait$' "$script" || exit 9
 echo "$(sed -n 's/^#SBATCH --job-name=//p' "$script") $(sed -n 's/^#SBATCH --partition=//p' "$script")" >> "$JOBS"
 for n in $(seq 0 "$last"); do
-  env -u PYTHONPATH SLURM_ARRAY_TASK_ID="$n" SLURM_NODELIST=here bash "$script" >> "$JOBS.log" 2>&1 || exit 1
+  export SLURM_ARRAY_TASK_ID="$n" SLURM_NODELIST=here
+  env -u PYTHONPATH bash "$script" >> "$JOBS.log" 2>&1 || exit 1
 done
 echo "Submitted batch job 17"
 """
@@ -229,9 +233,7 @@ def test_slurm_without_a_partition_or_time_is_refused(tmp_path):
 def test_a_set_of_which_nothing_is_left_says_where_the_reasons_are(tmp_path):
     write_set(tmp_path, 20)
     config = tmp_path / "configs/data-bench.yaml"
-    config.write_text(
-        config.read_text().replace("toxicity_model: none", "toxicity_model: none, tweet_likes: [1, 2]")
-    )
+    config.write_text(config.read_text().replace("none}", "none, tweet_likes: [1, 2]}"))
     assert "filtered.rejected.jsonl says why" in refused(tmp_path, "--workers", "1")
     reasons = {row["reason"] for row in rows(tmp_path, "interim/filtered.rejected.jsonl")}
     assert "tweet_likes" in reasons
