@@ -173,7 +173,7 @@ SBATCH = r"""#!/bin/bash
 script="${@: -1}"
 last=$(sed -n 's/^#SBATCH --array=0-\([0-9]*\).*/\1/p' "$script")
 grep -q '^#SBATCH --wait$' "$script" || exit 9
-echo "$(sed -n 's/^#SBATCH --job-name=//p' "$script") $(sed -n 's/^#SBATCH --partition=//p' "$script")" >> "$JOBS"
+sed -n 's/^#SBATCH --\(job-name\|partition\)=//p' "$script" | paste -s -d ' ' >> "$JOBS"
 for n in $(seq 0 "$last"); do
   export SLURM_ARRAY_TASK_ID="$n" SLURM_NODELIST=here
   env -u PYTHONPATH bash "$script" >> "$JOBS.log" 2>&1 || exit 1
@@ -202,7 +202,7 @@ def test_on_slurm_every_stage_is_an_array_of_jobs_and_the_result_is_the_same(bui
     arguments = ("--executor", "slurm", "--slurm", "partition=cpu time=1:00:00", "--workers", "4")
     finished(scale(tmp_path, *arguments, PATH=slurm(tmp_path), JOBS=str(jobs)))
     assert contents(tmp_path) == contents(built[1])
-    assert {"bench-rows cpu", "bench-pairs cpu", "bench-split cpu"} <= set(jobs.read_text().splitlines())
+    assert {"cpu bench-rows", "cpu bench-pairs", "cpu bench-split"} <= set(jobs.read_text().splitlines())
 
 
 # --- refusals ----------------------------------------------------------------------------------------
