@@ -55,7 +55,7 @@ def items(n_pairs: int) -> Iterator[dict[str, Any]]:
             text = rng.choice(said) if kind < 0.05 else sentence(rng)
             text = f"{rng.choice(said)} {rng.choice('!?')} ok" if 0.05 < kind < 0.08 else text
             text += " https://example.com/x" if 0.08 < kind < 0.11 else ""
-            likes, when = int(rng.lognormvariate(2, 1.2)), at + timedelta(seconds=rng.randint(200, 80_000))
+            likes, when = int(rng.lognormvariate(0.8, 1.2)), at + timedelta(seconds=rng.randint(200, 80_000))
             parent = {"inReplyToId": tweet["id"], "conversationId": tweet["id"]}
             yield item(text, f"reader{rng.randrange(n_pairs // 4 + 9)}", likes, when, **parent)
 
