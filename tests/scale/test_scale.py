@@ -152,6 +152,26 @@ def test_killed_in_the_middle_the_same_command_goes_on_and_nothing_survives_the_
     assert contents(tmp_path) == contents(built[1])
 
 
+@needs_datatrove
+def test_a_worker_that_the_system_killed_ends_the_run_with_a_sentence(tmp_path):
+    raw_items(tmp_path)
+    process = scale(tmp_path, "--workers", "2")
+    wait_for(lambda: workers_of(process.pid), process)
+    os.kill(workers_of(process.pid)[0], signal.SIGKILL)
+    errors = process.communicate(timeout=120)[1]
+    assert process.returncode == 1 and "out of memory?" in errors and "Traceback" not in errors
+    wait_for(lambda: not processes_of(process.pid))
+
+
+def workers_of(group):
+    """Children of datatrove's fork server."""
+    command = ["ps", "-axo", "pid=,ppid=,pgid=,args="]
+    listed = subprocess.run(command, capture_output=True, text=True).stdout
+    found = [line.split(None, 3) for line in listed.splitlines()]
+    servers = {pid for pid, _, pgid, args in found if pgid == str(group) and "forkserver" in args}
+    return [int(pid) for pid, ppid, _, _ in found if ppid in servers]
+
+
 def wait_for(happened, process=None):
     for _ in range(6000):
         if happened():
