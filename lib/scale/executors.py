@@ -39,7 +39,7 @@ def run_stage(stage: Stage, work: Work, engine: Engine, say: Callable[[str], Non
     if not left:
         return
     try:
-        with _stderr_to(logs / "console.log"), _watched(stage):
+        with _stderr_to(logs / "console.log") as terminal, _watched(stage, terminal):
             executor.run()
     except subprocess.CalledProcessError as error:
         raise UserError(f"{stage.name}: sbatch ended with {error.returncode}; see {logs}. {AGAIN}") from error
@@ -96,14 +96,14 @@ def _search_path(work: Work) -> list[str]:
 
 
 @contextlib.contextmanager
-def _stderr_to(path: Path) -> Iterator[None]:
+def _stderr_to(path: Path) -> Iterator[int]:
     """datatrove, and every process that it starts, logs to stderr; progress is ours to say."""
     sys.stderr.flush()
     terminal = os.dup(2)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(handle, 2)
     try:
-        yield
+        yield terminal
     finally:
         sys.stderr.flush()
         os.dup2(terminal, 2)
@@ -112,7 +112,7 @@ def _stderr_to(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _watched(stage: Stage) -> Iterator[None]:
+def _watched(stage: Stage, terminal: int) -> Iterator[None]:
     """A pool waits for ever for the answer of a worker that was killed: whoever sees it ends the whole."""
     import _thread
 
@@ -123,12 +123,17 @@ def _watched(stage: Stage) -> Iterator[None]:
 
     def watch() -> None:
         seen: dict[int, Any] = {}
-        while not over.wait(0.5):
+        while not over.wait(0.1):
             seen |= {child.pid: child for child in multiprocess.active_children()}
             dead = [child.exitcode for child in seen.values() if child.exitcode in DEADLY]
             if dead and not found:
                 found.extend(dead)
                 _thread.interrupt_main()
+                if not over.wait(10):  # the dead one held the pool's lock, for which its end waits too
+                    os.write(
+                        terminal, f"error: {stage.name}: a worker was {DEADLY[dead[0]]}. {AGAIN}\n".encode()
+                    )
+                    os._exit(1)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

@@ -156,7 +156,8 @@ def test_killed_in_the_middle_the_same_command_goes_on_and_nothing_survives_the_
 def test_a_worker_that_the_system_killed_ends_the_run_with_a_sentence(tmp_path):
     raw_items(tmp_path)
     process = scale(tmp_path, "--workers", "2")
-    wait_for(lambda: workers_of(process.pid), process)
+    log = tmp_path / "data/bench/interim/scale/logs/replies-buckets/logs/task_00000.log"
+    wait_for(lambda: log.is_file() and workers_of(process.pid), process)
     os.kill(workers_of(process.pid)[0], signal.SIGKILL)
     errors = process.communicate(timeout=120)[1]
     assert process.returncode == 1 and "out of memory?" in errors and "Traceback" not in errors
