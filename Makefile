@@ -108,6 +108,12 @@ doctor: ## what this machine lacks for RUN and the exact fix, and what works her
 	@$(stop); python=$(PYTHON); command -v "$$python" >/dev/null || { $(find_python); }; \
 	$$python -m scripts.doctor --config $(TRAIN_CONFIG) $(if $(JSON),--json)
 
+# datatrove stands apart from .venv's own packages, of which it wants one in another version.
+.venv/scale/stamp: requirements-scale.txt | $(STAMP)
+	@rm -rf .venv/scale
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --target .venv/scale -r $<
+	@touch $@
+
 # A name without a config gets a sentence before anything else is looked at: a typo in RUN must not collect
 # data.
 names = $(patsubst configs/$(1)-%.yaml,%,$(wildcard configs/$(1)-*.yaml))
@@ -153,7 +159,12 @@ lint: $(STAMP) ## ruff check and format
 
 # --- data --------------------------------------------------------------------------------------------
 
-data: $(D)/report.html | $(STAMP) ## collect, pair, filter, clean, split (collecting asks before it spends)
+# ENGINE=datatrove builds the set in shards, for more pairs than one process can hold; it draws no report.
+ifneq ($(filter data,$(MAKECMDGOALS)),)
+$(if $(filter-out datatrove,$(ENGINE)),$(error error: ENGINE=$(ENGINE): datatrove is the only one for data))
+endif
+BUILT := $(if $(filter datatrove,$(ENGINE)),$(D)/processed/manifest.json,$(D)/report.html)
+data: $(BUILT) | $(STAMP) ## collect, pair, filter, clean, split (collecting asks before it spends)
 	@$(PYTHON) -m scripts.next_step --set $(DATA) --run $(RUN)
 
 TO_REVIEW := $(if $(wildcard $(D)/raw/manifest.json),$(D)/interim/clean.jsonl)
@@ -200,6 +211,14 @@ $(D)/raw/manifest.json: $(DATA_CONFIG) | $(STAMP)
 	@$(PYTHON) -m scripts.collect --config $(DATA_CONFIG)
 endif
 
+ifeq ($(ENGINE),datatrove)
+WORKERS ?= 2
+EXECUTOR ?= local
+$(D)/processed/manifest.json: $(D)/raw/manifest.json $(RAW) $(DATA_CONFIG) \
+  $(wildcard $(D)/review/decisions.jsonl) $(call modules,scale) | $(STAMP) .venv/scale/stamp
+	@PYTHONPATH=.venv/scale $(PYTHON) -m scripts.scale --config $(DATA_CONFIG) --workers $(WORKERS) \
+	  --executor $(EXECUTOR) --slurm "$(SLURM)"
+else
 $(D)/interim/pairs.jsonl: $(D)/raw/manifest.json $(RAW) $(DATA_CONFIG) $(call modules,pair) | $(STAMP)
 	@$(PYTHON) -m scripts.pair --config $(DATA_CONFIG)
 
@@ -212,6 +231,7 @@ $(D)/interim/clean.jsonl: $(D)/interim/filtered.jsonl $(DATA_CONFIG) $(call modu
 $(D)/processed/manifest.json: $(D)/interim/clean.jsonl $(DATA_CONFIG) \
   $(wildcard $(D)/review/decisions.jsonl) $(call modules,split) | $(STAMP)
 	@$(PYTHON) -m scripts.split --config $(DATA_CONFIG)
+endif
 
 $(D)/report.html: $(D)/processed/manifest.json $(call modules,data_report) | $(STAMP)
 	@$(PYTHON) -m scripts.data_report --config $(DATA_CONFIG)
@@ -290,8 +310,9 @@ $(E)/report.json: $(E)/judgments.jsonl $(EVAL_CONFIG) $(wildcard $(E)/human/repo
   $(call modules,report) | $(STAMP)
 	@$(PYTHON) -m scripts.report --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) $(DATA_ARG)
 
-bench: $(STAMP) ## measure, and fill in the tables of docs/benchmarks.md
+bench: .venv/scale/stamp ## measure, and fill in the tables of docs/benchmarks.md
 	@$(PYTHON) -m scripts.bench_dedup --write docs/benchmarks.md
+	@PYTHONPATH=.venv/scale $(PYTHON) -m scripts.bench_data --write docs/benchmarks.md
 	@$(PYTHON) -m scripts.bench_train --write docs/benchmarks.md
 
 human-eval: $(STAMP) ## a blind page for people (WEB=1 serves it; IMPORT="a.csv b.json" reads)

@@ -43,7 +43,7 @@ def main() -> None:
     counts = {**left.counts, "split": stage_counts(processed.n_kept, reasons)}
 
     write_sealed(interim / "split.rejected.jsonl", rejected, out / "manifest.json")
-    missing = shortfalls(processed, config)
+    missing = shortfalls(processed.sizes, config)
     _write(out, name, processed, config, counts, missing)
     print(summary("split", processed.n_kept, reasons))
     sizes = ", ".join(f"{part} {len(rows):,}" for part, rows in processed.parts.items())

@@ -24,6 +24,7 @@ RECORDS = "train.job train.manifest evaluate.evaluation evaluate.measures evalua
 ARROWS = {
     "base": "",
     "data": "base",
+    "scale": "base data",
     "collect": "base data",
     "model": "base data",
     "judge": "base data",

@@ -1,9 +1,13 @@
 """Benchmarks: the machine they ran on, the peak memory of one run, the tables of docs/benchmarks.md."""
 
+import contextlib
 import importlib.metadata
+import math
 import os
 import platform
 import re
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -93,3 +97,38 @@ def in_fresh_process(function: Callable[..., Any], *args: Any) -> Any:
 
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *args).result()
+
+
+def measured(modules: Sequence[Sequence[str]], folder: Path, max_gb: float) -> tuple[float, float]:
+    """Seconds, and peak resident memory in GB of all processes together, of modules run one after the other.
+
+    modules: each a module's name and its arguments. Above max_gb the run is ended, and its seconds are nan.
+    """
+    start, peak = time.monotonic(), 0.0
+    environment = {**os.environ, "PYTHONPATH": f"{Path.cwd()}:{os.environ.get('PYTHONPATH', '')}"}
+    for command in modules:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=folder,
+            env=environment,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            while process.poll() is None:
+                peak = max(peak, _group_gb(process.pid))
+                if peak > max_gb:
+                    return math.nan, peak
+                time.sleep(0.5)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        if process.wait():
+            raise UserError(f"{' '.join(command)} failed; what it said stands above.")
+    return time.monotonic() - start, peak
+
+
+def _group_gb(group: int) -> float:
+    listed = subprocess.run(["ps", "-axo", "pgid=,rss="], capture_output=True, text=True, check=True).stdout
+    rows = (line.split() for line in listed.splitlines())
+    return sum(int(rss) for pgid, rss in rows if int(pgid) == group) * 1024 / 1e9

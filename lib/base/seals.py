@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from lib.base.errors import UserError
-from lib.base.files import content_hash, jsonl_bytes, write_bytes, write_json
+from lib.base.files import content_hash, jsonl_bytes, sync_folder, write_bytes, write_json
 
 OUTDATED_S = 10**9  # the year 2001: older than every file of this project
 OF_EVAL = {"replies.jsonl": "replies", "model_metrics.json": "replies", "judgments.jsonl": "judgments"}
@@ -52,6 +52,23 @@ def write_sealed(
     files = _files(manifest) if manifest.is_file() else {}
     write_json(manifest, {"files": {**(files or {}), path.name: seal}})
     write_bytes(path, content)
+
+
+def seal_file(path: Path) -> dict[str, Any]:
+    """seal_of the bytes of a file that may be larger than the memory."""
+    return {"rows": _rows(path), "sha256": content_hash(path)}
+
+
+def seal_written(path: Path, target: Path) -> dict[str, Any]:
+    """Put what was written as <name>.partial in its place, sealed like a file of write_sealed."""
+    partial, manifest = path.with_name(path.name + ".partial"), path.parent / "manifest.json"
+    seal = seal_file(partial)
+    files = _files(manifest) if manifest.is_file() else {}
+    entry = seal | {"target": os.path.relpath(target, path.parent)}
+    write_json(manifest, {"files": {**(files or {}), path.name: entry}})
+    partial.replace(path)
+    sync_folder(path.parent)
+    return seal
 
 
 def checked(path: Path) -> Path:

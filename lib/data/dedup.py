@@ -13,7 +13,7 @@ from lib.data.greedy import greedy_keep
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["drop_duplicates", "greedy_keep", "same_words_key"]
+__all__ = ["drop_duplicates", "drop_equal", "greedy_keep", "same_words_key"]
 
 
 def drop_duplicates(
@@ -27,16 +27,15 @@ def drop_duplicates(
     another.
     Reasons: exact_duplicate, normalised_duplicate, near_duplicate; the detail names the kept reply last.
     """
-    ranked = sorted(
-        pairs,
-        key=lambda pair: (-pair.reply_likes, -pair.reply_retweets, pair.reply_id, pair.tweet_id, pair.reply),
-    )
-    unique, same_text = _drop_equal(ranked, lambda text: text, "exact_duplicate", "the same text as reply {}")
-    unique, same_words = _drop_equal(
-        unique, same_words_key, "normalised_duplicate", "the same words as reply {}"
-    )
+    unique, equal = _drop_equal(pairs)
     kept, near = _drop_near(unique, vectors_of, threshold)
-    return kept, _rejections([*same_text, *same_words, *near])
+    return kept, _rejections([*equal, *near])
+
+
+def drop_equal(pairs: Sequence[Pair]) -> tuple[list[Pair], list[Rejection]]:
+    """drop_duplicates without a look at what is only similar: pairs of one same_words_key need no others."""
+    kept, equal = _drop_equal(pairs)
+    return kept, _rejections(equal)
 
 
 def same_words_key(text: str) -> str:
@@ -64,7 +63,19 @@ class Drop(NamedTuple):
     detail: str
 
 
-def _drop_equal(
+def _drop_equal(pairs: Sequence[Pair]) -> tuple[list[Pair], list[Drop]]:
+    ranked = sorted(
+        pairs,
+        key=lambda pair: (-pair.reply_likes, -pair.reply_retweets, pair.reply_id, pair.tweet_id, pair.reply),
+    )
+    unique, same_text = _first_of(ranked, lambda text: text, "exact_duplicate", "the same text as reply {}")
+    unique, same_words = _first_of(
+        unique, same_words_key, "normalised_duplicate", "the same words as reply {}"
+    )
+    return unique, [*same_text, *same_words]
+
+
+def _first_of(
     ranked: Sequence[Pair], key: Callable[[str], str], reason: str, detail: str
 ) -> tuple[list[Pair], list[Drop]]:
     first: dict[str, Pair] = {}

@@ -59,10 +59,12 @@ def filter_pairs(
     detect_languages: DetectLanguages,
     score_toxicity: ScoreToxicity | None,
     also_seen: Iterable[tuple[str, str]] = (),
+    bots: set[str] | None = None,
 ) -> Filtered:
     """Judge every pair. score_toxicity None: toxicity is not checked.
 
     also_seen: (author, text) of collected replies that made no pair; they too show who writes like a bot.
+    bots: bot_like_authors of the whole set, where pairs are only some of its.
     Replies that only lack engagement, and that could be half of a preference, go through language and
     toxicity too. Those that pass are candidates, with a validation that names no other reasons than
     engagement.
@@ -71,7 +73,8 @@ def filter_pairs(
     passed: list[Pair] = []
     unpopular: list[tuple[Pair, Rejection, list[str]]] = []
     pairs = list(pairs)
-    bots = bot_like_authors([*((pair.reply_author, pair.reply) for pair in pairs), *also_seen])
+    if bots is None:
+        bots = bot_like_authors([*((pair.reply_author, pair.reply) for pair in pairs), *also_seen])
     for pair in pairs:
         found = first_problem(pair, config, STRUCTURE) or first_problem(pair, config, TWEET_ENGAGEMENT)
         lacks = (

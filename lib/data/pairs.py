@@ -30,10 +30,15 @@ class Joined:
     missing_tweets: list[str] = field(default_factory=list)  # ids that replies answer and raw/ does not hold
 
 
-def join(rows: Iterable[Row], is_forgotten: Callable[..., bool] = lambda *names: False) -> Joined:
+def join(
+    rows: Iterable[Row],
+    is_forgotten: Callable[..., bool] = lambda *names: False,
+    rounded: dict[str, str] | None = None,
+) -> Joined:
     """Join replies to their tweets. Of two observations of one post the newer counts (then the more liked).
 
     The order of rows does not matter. is_forgotten: is one of these ids or handles never to come back?
+    rounded: rounded_columns of the whole files, where rows are only some of theirs.
     """
     joined = Joined()
     posts: list[Post] = []
@@ -41,7 +46,7 @@ def join(rows: Iterable[Row], is_forgotten: Callable[..., bool] = lambda *names:
     for row in rows:
         joined.n_rows += 1
         try:
-            read = _read(row, is_forgotten)
+            read = read_row(row, is_forgotten)
             if isinstance(read, Pair):
                 ready.append(read)
                 _note_extra(row, joined)
@@ -49,7 +54,7 @@ def join(rows: Iterable[Row], is_forgotten: Callable[..., bool] = lambda *names:
                 posts.append(read)
         except BadItem as bad:
             joined.rejected.append(_unusable(row, bad))
-    joined.rounded = rounded_columns(posts, ready)
+    joined.rounded = rounded_columns(posts, ready) if rounded is None else rounded
     posts = [post for post in posts if not _is_rounded(post, joined)]
     ready = [pair for pair in ready if not _is_rounded(pair, joined)]
     longest_last = sorted(posts, key=lambda post: len(post.versions))
@@ -67,7 +72,8 @@ def join(rows: Iterable[Row], is_forgotten: Callable[..., bool] = lambda *names:
     return joined
 
 
-def _read(row: Row, is_forgotten: Callable[..., bool]) -> Post | Pair:
+def read_row(row: Row, is_forgotten: Callable[..., bool]) -> Post | Pair:
+    """The post or the pair that a row holds. Raises BadItem if it cannot be used."""
     if row.problem:
         raise row.problem
     if is_pair(row.value):

@@ -44,6 +44,12 @@ class Processed:
     def n_kept(self) -> int:
         return sum(len(part) for part in self.parts.values())
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many there are of everything that an evaluation or a training asks for a number of."""
+        lists = {"prompts": self.prompts, "preferences": self.preferences, "calibration": self.calibration}
+        return {"pairs": self.n_kept, **{name: len(records) for name, records in lists.items()}}
+
 
 def processed_of(
     pairs: Sequence[Pair],
@@ -58,14 +64,34 @@ def processed_of(
     pairs: clean and reviewed. tweets: all that were collected. candidates: replies that lack engagement only.
     Every pair ends in one of the parts or among the rejected. Raises UserError if a part would be empty.
     """
+    processed = processed_part(pairs, tweets, candidates, config, embed, detect_languages)
+    refuse_empty(processed.parts, processed.rejected, config.split)
+    return processed
+
+
+def processed_part(
+    pairs: Sequence[Pair],
+    tweets: Sequence[Tweet],
+    candidates: Sequence[Pair],
+    config: DataConfig,
+    embed: Embed,
+    detect_languages: DetectLanguages,
+) -> Processed:
+    """Some tweets' share of processed_of, with all their replies; a part of it may be empty."""
     parts = split_pairs(pairs, config.split)
-    askable = [tweet for tweet in tweets if split_of(tweet.tweet_author, config.split) == "test"]
-    prompts = prompts_of(_passing(askable, config.filter, detect_languages), parts["test"], config.split)
+    prompts = held_out_prompts(parts["test"], tweets, config, detect_languages)
     parts, rejected = drop_leaks(parts, prompts, embed, config.clean.similarity_threshold)
-    refuse_empty(parts, rejected, config.split)
     clean, _ = clean_pairs(candidates, config.filter)
     preferences, calibration = _preferences(parts, clean, prompts, config, embed)
     return Processed(parts, prompts, preferences, calibration, rejected, len(candidates))
+
+
+def held_out_prompts(
+    test: Sequence[Pair], tweets: Sequence[Tweet], config: DataConfig, detect_languages: DetectLanguages
+) -> list[TestPrompt]:
+    """The prompts of the tweets whose authors are held out; test: the pairs of those authors."""
+    askable = [tweet for tweet in tweets if split_of(tweet.tweet_author, config.split) == "test"]
+    return prompts_of(_passing(askable, config.filter, detect_languages), test, config.split)
 
 
 def _passing(tweets: Sequence[Tweet], config: FilterConfig, detect_languages: DetectLanguages) -> list[Tweet]:
@@ -104,27 +130,27 @@ def _preferences(
     return make_preferences(learned, bounds, seed), calibration
 
 
-def shortfalls(processed: Processed, config: DataConfig) -> list[str]:
+def shortfalls(sizes: dict[str, int], config: DataConfig) -> list[str]:
     """Sentences about everything of which there is less than wanted, and what follows from it."""
     found = []
-    if (n_prompts := len(processed.prompts)) < config.split.min_test_prompts:
+    if (n_prompts := sizes["prompts"]) < config.split.min_test_prompts:
         found.append(
             f"{n_prompts:,} test prompts, {config.split.min_test_prompts:,} wanted: smaller differences "
             "between the models will stay"
             " unseen, and the report may say underpowered. Collect more tweets or raise split.test."
         )
-    if (n_pairs := processed.n_kept) < config.collect.min_pairs:
+    if (n_pairs := sizes["pairs"]) < config.collect.min_pairs:
         found.append(
             f"{n_pairs:,} pairs, {config.collect.min_pairs:,} wanted (collect.min_pairs): collect more or "
             "widen the filter."
         )
-    if (n_preferences := len(processed.preferences)) < USEFUL_PREFERENCES:
+    if (n_preferences := sizes["preferences"]) < USEFUL_PREFERENCES:
         found.append(
             f"{n_preferences:,} preference pairs, {USEFUL_PREFERENCES} wanted for dpo and kto. More come "
             "from more replies per tweet,"
             " or from lower preferences.min_likes, like_ratio or a higher max_follower_ratio."
         )
-    if (n_calibration := len(processed.calibration)) < MIN_CALIBRATION:
+    if (n_calibration := sizes["calibration"]) < MIN_CALIBRATION:
         found.append(
             f"{n_calibration:,} calibration pairs, {MIN_CALIBRATION} wanted: the judge's accuracy on real "
             "likes will be uncertain."

@@ -60,8 +60,8 @@ def without_leaks(
 ) -> tuple[list[Pair], list[Rejection]]:
     """Pairs without those whose reply or tweet is too similar to a held-out one; and these as rejections."""
     tweets = [pair.tweet for pair in held_out] + [prompt.tweet for prompt in prompts]
-    by_reply = _similar([pair.reply for pair in pairs], [pair.reply for pair in held_out], embed, threshold)
-    by_tweet = _similar([pair.tweet for pair in pairs], tweets, embed, threshold)
+    by_reply = similar([pair.reply for pair in pairs], [pair.reply for pair in held_out], embed, threshold)
+    by_tweet = similar([pair.tweet for pair in pairs], tweets, embed, threshold)
     kept, rejected = [], []
     for pair, reply_leaks, tweet_leaks in zip(pairs, by_reply, by_tweet, strict=True):
         if reply_leaks or tweet_leaks:
@@ -72,7 +72,7 @@ def without_leaks(
     return kept, rejected
 
 
-def _similar(texts: Sequence[str], others: Sequence[str], embed: Embed, threshold: float) -> list[bool]:
+def similar(texts: Sequence[str], others: Sequence[str], embed: Embed, threshold: float) -> list[bool]:
     """For each text: does one of the others say (nearly) the same?"""
     if not texts or not others:
         return [False] * len(texts)

@@ -161,7 +161,7 @@ def processed(pairs, candidates=()):
 def test_processing_loses_no_pair_and_says_what_there_is_too_little_of():
     result = processed(PAIRS)
     assert result.n_kept + len(result.rejected) == len(PAIRS)
-    sentences = shortfalls(result, CONFIG_OF_SET)
+    sentences = shortfalls(result.sizes, CONFIG_OF_SET)
     assert any(f"{len(result.prompts)} test prompts, 100 wanted" in sentence for sentence in sentences)
     assert any("0 preference pairs, 300 wanted" in sentence for sentence in sentences)
 
