@@ -45,7 +45,7 @@ TO_TRAIN = "next: make train RUN=r"
 OF_A_RUN = ("eval", "replies", "human-eval", "publish REPO=a/b", "demo")
 ANYWHERE = {
     "help": " +demo .*",
-    "runs": "next: make .*|.*finished|  e: .*",
+    "runs": "next: make .*|wrote adapters/index.html",
     "compare": "next: make .*",
     "costs": "next: make .*|total .*",
 }
