@@ -34,7 +34,7 @@ A := adapters/$(RUN)
 E := $(A)/eval/$(EVAL)
 
 PYTHON ?= .venv/bin/python
-export YES MAX_USD AGAIN FORCE
+export YES MAX_USD AGAIN FORCE OPEN
 export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
@@ -48,11 +48,11 @@ ifneq ($(wildcard $(STAMP)),)
 endif
 modules = $(wildcard $(or $(MODULES_$(1)),scripts/$(1).py lib/*/*.py lib/*/*/*.html))
 
-.PHONY: help setup setup-runpod quickstart quickstart-files test lint data review forget repair costs plan \
-  train replies rented runs compare sweep eval-plan eval human-eval publish demo bench bench-train
+.PHONY: help setup setup-runpod doctor quickstart quickstart-files test lint data review forget repair costs \
+  plan train replies rented runs compare sweep eval-plan eval human-eval publish demo bench bench-train
 
 help: ## this list
-	@echo "usage: make TARGET [RUN=$(RUN)] [DATA=$(DATA)] [EVAL=$(EVAL)] [YES=1] [MAX_USD=5]"
+	@echo "usage: make TARGET [RUN=$(RUN)] [DATA=$(DATA)] [EVAL=$(EVAL)] [YES=1] [MAX_USD=5] [OPEN=1]"
 	@echo
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | \
 	  awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -61,16 +61,28 @@ help: ## this list
 
 setup: $(STAMP) ## install what a laptop needs into .venv (about 2 GB; costs nothing the second time)
 
+# $$python: the first that this project runs on.
+find_python = python=; for p in python3 python3.13 python3.12 python3.11; do \
+    if $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; \
+    then python=$$p; break; fi; \
+  done; \
+  [ -n "$$python" ] || stop "Python 3.11, 3.12 or 3.13 is needed. On a Mac: brew install python@3.12"
+stop = stop() { echo "error: $$1" >&2; exit 1; }
+# torch has wheels for these machines only.
+refuse_machine = case "$$(uname -s) $$(uname -m)" in \
+    "Darwin arm64") v=$$(sw_vers -productVersion); [ "$${v%%.*}" -ge 14 ] || \
+      stop "macOS $$v is too old: torch needs macOS 14 or newer. Update macOS, or use Linux." ;; \
+    "Darwin "*) if [ "$$(sysctl -n hw.optional.arm64 2>/dev/null)" = 1 ]; \
+      then stop "this terminal runs under Rosetta, and torch has no build for Intel. Open one without it."; \
+      else stop "torch has no build for Intel Macs. Use a Mac with Apple silicon, or Linux."; fi ;; \
+    "Linux x86_64"|"Linux aarch64"|"Linux arm64") ;; \
+    *) stop "torch has no build for $$(uname -sm). Use Linux on x86-64 or arm64, or macOS 14 or newer." ;; \
+  esac
+
 # A virtual environment made by setup-runpod is left alone: it stands beside the image's own torch.
 ifeq ($(wildcard .venv/runpod),)
 $(STAMP): requirements.txt
-	@set -e; \
-	for p in python3 python3.13 python3.12 python3.11; do \
-	  if $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; \
-	  then python=$$p; break; fi; \
-	done; \
-	if [ -z "$$python" ]; then \
-	  echo "error: Python 3.11, 3.12 or 3.13 is needed. On a Mac: brew install python@3.12" >&2; exit 1; fi; \
+	@set -e; $(stop); $(refuse_machine); $(find_python); \
 	echo "setup: .venv with $$($$python --version), then about 2 GB of packages (a few minutes)"; \
 	$$python -m venv .venv; \
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt; \
@@ -81,8 +93,7 @@ $(STAMP): requirements-runpod.txt
 endif
 
 setup-runpod: ## on an NVIDIA pod: install requirements-runpod.txt beside the image's torch
-	@set -e; \
-	stop() { echo "error: $$1" >&2; exit 1; }; \
+	@set -e; $(stop); \
 	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  stop "this image's python3 is older than 3.11. Choose a newer runpod/pytorch image."; \
 	python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null || \
@@ -93,6 +104,10 @@ setup-runpod: ## on an NVIDIA pod: install requirements-runpod.txt beside the im
 	$$pip install --disable-pip-version-check -c .venv/image-torch.txt -r requirements-runpod.txt; \
 	touch .venv/runpod $(STAMP); echo "setup-runpod: done"
 
+doctor: ## what this machine lacks for RUN and the exact fix, and what works here (JSON=1)
+	@$(stop); python=$(PYTHON); command -v "$$python" >/dev/null || { $(find_python); }; \
+	$$python -m scripts.doctor --config $(TRAIN_CONFIG) $(if $(JSON),--json)
+
 # A name without a config gets a sentence before anything else is looked at: a typo in RUN must not collect
 # data.
 names = $(patsubst configs/$(1)-%.yaml,%,$(wildcard configs/$(1)-*.yaml))
@@ -101,7 +116,7 @@ nearest = $(shell [ -f $(STAMP) ] && PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -c 'imp
   '$(2)' $(names) 2>/dev/null)
 there = $(if $(wildcard configs/$(1)-$(2).yaml),,$(error error: configs/$(1)-$(2).yaml does not exist. \
   $(or $(call nearest,$(1),$(2)),There are: $(names))))
-OF_A_RUN := plan train replies eval-plan eval human-eval publish demo quickstart-files
+OF_A_RUN := doctor plan train replies eval-plan eval human-eval publish export serve demo quickstart-files
 ifneq ($(filter $(OF_A_RUN),$(MAKECMDGOALS)),)
 $(call there,train,$(RUN))
 endif
@@ -169,8 +184,9 @@ ifndef PROCESSED_ONLY
 # Items in raw/, and those that `collect: {files: [...]}` names elsewhere.
 NAMED := $(shell [ -f $(DATA_CONFIG) ] && tr -d \"\' <$(DATA_CONFIG) | \
   sed -n 's/.*[{,[:space:]]files:[[:space:]]*\[\([^]]*\)\].*/\1/p' | tr ',' ' ')
-RAW := $(filter-out $(D)/raw/manifest.json,\
-  $(wildcard $(D)/raw/*.jsonl $(D)/raw/*.json $(D)/raw/*.csv $(NAMED)))
+# Whatever lies there, be it named as ignored; a name may hold spaces ("tweets (1).csv").
+RAW := $(shell [ ! -d $(D)/raw ] || find -L $(D)/raw/ -maxdepth 1 ! -type d ! -type l ! -name manifest.json \
+  ! -name '*:*' | sed 's/ /\\ /g') $(wildcard $(NAMED))
 
 .PHONY: collect
 collect: $(STAMP) ## buy tweets and replies for DATA: estimate, question, hard cap; goes on where it stopped
@@ -234,7 +250,7 @@ $(A)/manifest.json: $(READY) | $(STAMP)
 endif
 endif
 
-runs: $(STAMP) ## every run: settings, losses, cost, verdicts
+runs: $(STAMP) ## every run: settings, losses, cost, verdicts; an index page with links (OPEN=1 opens it)
 	@$(PYTHON) -m scripts.runs
 
 compare: $(STAMP) ## runs side by side: what differs, curves, win rates (RUNS="a b")
@@ -293,6 +309,16 @@ bench-train: $(STAMP) ## only training, on this machine's GPU (a tiny shape wher
 publish: $(STAMP) ## adapters/RUN/dist to the Hugging Face Hub, private: asks first (REPO=you/name)
 	@$(PYTHON) -m scripts.publish --config $(TRAIN_CONFIG) $(DATA_ARG) $(EVAL_ARG) \
 	  $(if $(REPO),--repo $(REPO)) $(if $(PUBLIC),--public)
+
+# A finished run is used as it is: neither asks make whether data or config have changed since.
+.PHONY: export serve
+export: $(STAMP) ## the adapter for other engines: FORMAT=gguf, mlx or merged (DTYPE=f32)
+	@$(PYTHON) -m scripts.export --config $(TRAIN_CONFIG) $(if $(FORMAT),--format $(FORMAT)) \
+	  $(if $(DTYPE),--dtype $(DTYPE))
+
+serve: $(STAMP) ## answer with RUN through ENGINE=llamacpp, ollama, mlx or vllm (MODEL=base.gguf, PORT=)
+	@$(PYTHON) -m scripts.serve --config $(TRAIN_CONFIG) $(if $(ENGINE),--engine $(ENGINE)) \
+	  $(if $(MODEL),--model "$(MODEL)") $(if $(PORT),--port $(PORT))
 
 demo: $(STAMP) ## base and tuned replies side by side, in the browser, on this machine only
 	@$(PYTHON) -m demo.app --config $(TRAIN_CONFIG) $(EVAL_ARG) $(if $(PORT),--port $(PORT))

@@ -7,7 +7,7 @@ Writes adapters/compare-v1-v2.html: one file, no script, nothing to fetch.
 
 from pathlib import Path
 
-from lib.base.console import parser, printable, run
+from lib.base.console import made, parser, printable, run
 from lib.base.files import write_text
 from lib.evaluate.compare import compare_runs
 from lib.evaluate.compare_page import page, text
@@ -30,7 +30,7 @@ def main() -> None:
     path = Path("adapters") / f"compare-{'-'.join(found['runs'])}.html"
     write_text(path, page(runs, found))
     print(printable(text(found)))
-    print(f"wrote {path}")
+    made(path)
 
 
 if __name__ == "__main__":

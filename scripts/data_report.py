@@ -8,7 +8,7 @@ Writes data/<set>/report.html.
 from pathlib import Path
 
 from lib.base.config import config_name, load_config
-from lib.base.console import parser, printable, run
+from lib.base.console import made, parser, printable, run
 from lib.base.files import write_text
 from lib.base.settings import DataConfig
 from lib.data.ready import waiting_pairs
@@ -26,7 +26,7 @@ def main() -> None:
     report = read_report(folder, config)
     write_text(folder / "report.html", page(name, report, config))
     print(printable(console(name, report)))
-    print(f"wrote {folder / 'report.html'}")
+    made(folder / "report.html")
 
 
 if __name__ == "__main__":

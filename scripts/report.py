@@ -7,7 +7,7 @@ Writes adapters/<run>/eval/<eval>/report.html, then report.json.
 
 from pathlib import Path
 
-from lib.base.console import parser, printable, run
+from lib.base.console import made, parser, printable, run
 from lib.base.files import read_json, write_json, write_text
 from lib.data.scorers import detect_languages, score_toxicity
 from lib.evaluate.evaluation import Evaluation
@@ -49,7 +49,7 @@ def main() -> None:
     for row in report.gate.criteria:
         value = "–" if row.value is None else f"{row.value:.3f}"
         print(f"  {'pass' if row.passed else 'no':<6}{row.name:<20}{value:>10}   threshold {row.threshold:g}")
-    print(f"wrote {folder / 'report.html'}")
+    made(folder / "report.html")
 
 
 if __name__ == "__main__":

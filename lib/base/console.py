@@ -158,6 +158,16 @@ def summary(stage: str, n_kept: int, reasons: Iterable[str], unit: str = "pairs"
     return "\n".join([f"{stage}: kept {n_kept:,} of {n_in:,} {unit}{share}", *rows])
 
 
+def made(page: Path) -> None:
+    """Say where a page was written; OPEN=1 shows it in the browser as well."""
+    print(f"wrote {page}", flush=True)
+    if os.environ.get("OPEN") == "1":
+        import webbrowser
+
+        if not webbrowser.open(page.resolve().as_uri()):
+            print(f"no browser opens here: open {page} yourself", file=sys.stderr)
+
+
 def confirm(question: str, otherwise: str = "Nothing was spent or sent.") -> None:
     """Ask before money is spent, something leaves the machine, or something is deleted.
 

@@ -30,6 +30,10 @@ CHECK_FILLER = (
     "See that the queries find posts on x.com; if they do, wait a quarter of an hour (throttling). "
     "Then the same command with AGAIN=1 asks, and pays, once more."
 )
+JUDGE_ONLY = {
+    *("toxicity_model", "max_toxicity", "min_language_confidence"),
+    *("max_replies_per_author", "max_replies_per_tweet", "promotion", "filler"),
+}
 MakeRequest = Callable[[str, str], Request]  # step, query or tweet id
 
 
@@ -38,10 +42,11 @@ def config_hash(config: DataConfig) -> str:
 
     The budget does not, nor do the bounds that only judge what is there.
     """
-    return content_hash(
-        config.collect.model_dump(exclude={"max_usd", "run_minutes", "files", "min_pairs", "max_pairs"}),
-        config.filter.model_dump(exclude={"toxicity_model", "max_toxicity", "min_language_confidence"}),
-    )
+    bounds = config.filter.model_dump(exclude=JUDGE_ONLY)
+    # Absent where false, as in jobs from before there were such keys.
+    bounds = {key: value for key, value in bounds.items() if value or key not in ("tweet_media", "tweet_url")}
+    asked = config.collect.model_dump(exclude={"max_usd", "run_minutes", "files", "min_pairs", "max_pairs"})
+    return content_hash(asked, bounds)
 
 
 def finished(folder: Path, config: DataConfig, max_usd: float) -> Outcome | None:

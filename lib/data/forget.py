@@ -136,7 +136,7 @@ def _known_texts(root: Path, files: list[Path], target: Target) -> set[str]:
         pending = read_json(root / PENDING)
         texts |= set(pending["texts"]) if pending["name"] == target.name else set()
     for path in files:
-        if path.suffix == ".jsonl":
+        if EDITORS.get(path.suffix.lower()) is EDITORS[".jsonl"]:
             for line in path.read_bytes().split(b"\n"):
                 if (value := parsed(line)) is not None:
                     texts.update(target.own_texts(value))
@@ -147,7 +147,7 @@ def _forget_in(path: Path, name: str, target: Target, outcome: Outcome, is_previ
     if path.suffix == ".safetensors" or path.suffix in (".pt", ".bin", ".pth"):
         return  # weights: they cannot be edited; the adapters concerned are listed
     content = path.read_bytes()
-    edit = redacted if path.name == "ledger.jsonl" else EDITORS.get(path.suffix)
+    edit = redacted if path.name == "ledger.jsonl" else EDITORS.get(path.suffix.lower())
     if edit is None:
         if target.in_text(content.decode("utf-8", "replace")):
             if not is_preview:

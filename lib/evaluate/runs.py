@@ -48,6 +48,9 @@ def run_row(folder: Path, steps_of: StepsOf) -> Row:
         "rank": (config.get("lora") or {}).get("rank"),
         **{key: getattr(manifest, key, None) for key in keys},
         "evaluations": evaluations,
+        "pages": {
+            name: page for name in evaluations if (page := folder / "eval" / name / "report.html").is_file()
+        },
     }
 
 
@@ -91,7 +94,10 @@ def table(rows: Sequence[Row]) -> str:
     ]
     printed = [lines[0]]
     for row, line in zip(rows, lines[1:], strict=True):
-        printed += [line, *(f"  {name}: {said(found)}" for name, found in row["evaluations"].items())]
+        printed.append(line)
+        for name, found in row["evaluations"].items():
+            printed.append(f"  {name}: {said(found)}")
+            printed += [f"    {row['pages'][name]}"] if name in row["pages"] else []
         printed += [f"  alert: {alert}" for alert in row.get("alerts") or []]
     return "\n".join(printed)
 
