@@ -65,10 +65,10 @@ def evaluate_gate(
     perplexity: of the real replies under the tuned model. train_eval_gap: eval loss minus train loss, nats
     per token. None is "not measured" and does not pass. losses: the validation losses of the run, for the
     advice. Returns verdict (pass | fail | underpowered), sentence, next, criteria [{name, label, value,
-    threshold, pass, reason}], improvement (both kinds, and why the chosen one), fewshot and biases. A pass needs 100 tweets and every criterion; beating few-shot is said, not
-    required. "Underpowered": fewer than 100 tweets, or d = 0.3 would not have been seen, and nothing shows
-    that more tweets cannot help (an interval below the improvement asked for, a criterion that is not about
-    tweets).
+    threshold, pass, reason}], improvement (both kinds, and why the chosen one), fewshot and biases. A pass
+    needs 100 tweets and every criterion; beating few-shot is said, not required. "Underpowered": fewer
+    than 100 tweets, or d = 0.3 would not have been seen, and nothing shows that more tweets cannot help (an
+    interval below the improvement asked for, a criterion that is not about tweets).
     """
     criteria = _evidence(comparison, config) + _trust(comparison) + _model(perplexity, train_eval_gap, config)
     failed = [criterion for criterion in criteria if not criterion["pass"]]
@@ -98,11 +98,14 @@ def _criterion(
 ) -> dict[str, Any]:
     """One row. A value that is None or not finite does not pass, and is null in the row."""
     known = value if value is not None and math.isfinite(value) else None
-    holds = known is not None and {
-        "<": known < threshold,
-        ">": known > threshold,
-        ">=": known >= threshold,
-    }[sign]
+    holds = (
+        known is not None
+        and {
+            "<": known < threshold,
+            ">": known > threshold,
+            ">=": known >= threshold,
+        }[sign]
+    )
     said = missing if known is None else f"{reason}: must be {BOUND[sign]} {threshold:g}"
     return _row(name, known, threshold, holds, said)
 
@@ -164,7 +167,7 @@ def _trust(c: Comparison) -> list[dict[str, Any]]:
     if c.position is None:
         reason = "the judge scores each reply alone: there is no position to prefer"
         return [length, _row("position", None, 0.5, True, reason)]
-    reason = "P(first chosen): must be compatible with 0.5 unless every pair was judged in both orders"
+    reason = "share of the reply shown first: must be near 0.5, unless every pair was judged in both orders"
     return [
         length,
         _row("position", c.position["first_chosen"], 0.5, c.position["harmless"], reason),
