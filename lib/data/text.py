@@ -5,7 +5,7 @@ import re
 import unicodedata
 from difflib import SequenceMatcher
 
-from lib.data.characters import n_characters, visible
+from lib.data.characters import EMOJI, n_characters, visible
 from lib.data.control_tokens import control_tokens, without_control_tokens
 
 # A handle at the very start is X's addressing, not the author's words; "@ann's point" is. Possessive: no
@@ -23,6 +23,11 @@ _BARE_DOMAIN = re.compile(
     r"(?:/\S*)?|[a-z]{2,12}/[\w?=#&%./-]+))",
     re.IGNORECASE,
 )
+# Without the punctuation that ends a sentence.
+_COUNTED_LINK = re.compile(rf"(?:{_LINK.pattern}|{_BARE_DOMAIN.pattern})(?<![.,:;!?'\"”’)\]])", re.IGNORECASE)
+X_LINK = 23  # t.co's, whatever the length of the link itself
+HEAVY = "\U0001f600"  # any emoji of one code point
+_LIGHT = ((0, 4351), (8192, 8205), (8208, 8223), (8242, 8247))  # code points that weigh one on X
 _PROTECTED = re.compile(f"{_BARE_DOMAIN.pattern}|[@＠][A-Za-z0-9_]+", re.IGNORECASE)
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}", re.IGNORECASE)
 _PHONE = re.compile(
@@ -62,6 +67,17 @@ def body(text: str) -> str:
 def reply_length(text: str) -> int:
     """Length of a reply as it came: visible characters of the body, entities undone, spaces collapsed."""
     return n_characters(_collapsed(body(visible(unescaped(text)))))
+
+
+def x_length(text: str) -> int:
+    """Length of a post as X counts it against its 280: a link is 23, most of the world's scripts weigh two.
+
+    An emoji weighs two, however it is encoded. Source: twitter-text's configuration v3.
+    """
+    text, n_links = _COUNTED_LINK.subn("", unicodedata.normalize("NFC", text))
+    signs = EMOJI.sub(lambda emoji: emoji.group() if len(emoji.group()) == 1 else HEAVY, text)
+    n_light = sum(any(low <= ord(sign) <= high for low, high in _LIGHT) for sign in signs)
+    return X_LINK * n_links + 2 * len(signs) - n_light
 
 
 def clean_text(text: str) -> str:
