@@ -60,6 +60,7 @@ COLOURS = {  # light, dark
     "input_placeholder_color": ("#5c6670", "#9aa4ae"),
     "button_secondary_background_fill": ("#eceef1", "#262d34"),
     "button_secondary_background_fill_hover": ("#e2e5e9", "#2e353c"),
+    "button_secondary_text_color": ("#1d232a", "#e6e8ea"),
     "button_primary_background_fill": ("#2563a8", "#2563a8"),
     "button_primary_background_fill_hover": ("#1d4f87", "#2f74bf"),
     "button_primary_text_color": ("white", "white"),

@@ -22,14 +22,18 @@ CHOICES: dict[str, tuple[Choice, str]] = {  # key on the keyboard -> what is kep
 }
 # Not while somebody types, not with Ctrl or Cmd, not again while a key is held down.
 # A disabled button ignores click().
-KEYS_JS = """() => document.addEventListener('keydown', (event) => {
+# A page that shows one pair after the other is read out.
+KEYS_JS = """() => {
+document.getElementById('page')?.setAttribute('aria-live', 'polite');
+document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
   if (event.target.closest('textarea, input:not([type=checkbox]), [contenteditable=true]')) return;
   if (!/^[120b]$/i.test(event.key)) return;
   const key = event.key.toLowerCase();
   const button = document.querySelector(`#vote-${key}, #key-${key}`);
   if (button && button.offsetParent) { event.preventDefault(); button.click(); }
-}, true)"""
+}, true);
+}"""
 # Enter in the tweet's box sends it; without leaving the box the vote's keys would be typed into it.
 LEAVE_BOX_JS = "() => { if (document.querySelector('#blind input:checked')) document.activeElement?.blur(); }"
 
