@@ -1,4 +1,4 @@
-"""What to do after a verdict: one sentence, from the criteria that failed and the course of the losses."""
+"""The step after a verdict: one sentence, from the criteria that failed and the course of the losses."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ MEASURE = {
 
 
 def trend(losses: Losses) -> Trend:
-    """Where the validation loss was going when training ended."""
+    """The course of the validation loss when training ended."""
     values = [loss for _, loss in sorted(losses) if math.isfinite(loss)]
     if len(values) < 2:
         return "unknown"
@@ -37,7 +37,7 @@ def trend(losses: Losses) -> Trend:
 
 
 def training_advice(failed: set[str], losses: Losses) -> str:
-    """What to change in the training. failed: perplexity, train_eval_gap or both, which were measured."""
+    """The change that the training needs. failed: perplexity, train_eval_gap or both, which were measured."""
     course = trend(losses)
     if "train_eval_gap" in failed:
         if course == "falls":  # it learns by heart and still gains: less training would lose the gain

@@ -257,8 +257,7 @@ def test_an_example_fills_the_box_and_the_chosen_seed_is_used(open_page, script_
 def test_again_writes_other_replies_to_the_same_tweet_and_next_goes_through_the_held_out_ones(
     open_page, script_app
 ):
-    script, url = script_app
-    page = open_page(url)
+    page = open_page(script_app[1])
     ask(page, "which seed?")
     for seed in (SAMPLING.seed, SAMPLING.seed + 1, SAMPLING.seed + 2):
         text = f"first: seed {seed}"
