@@ -25,12 +25,16 @@ DATA ?= $(or $(call config_key,data),main)
 EVAL ?= $(or $(call config_key,eval),claude)
 DATA_CONFIG := configs/data-$(DATA).yaml
 EVAL_CONFIG := configs/eval-$(EVAL).yaml
+# Given on the command line or in the environment, they win over what the run's config says.
+given = $(filter command environment,$(origin $(1)))
+DATA_ARG := $(if $(call given,DATA),--data $(DATA))
+EVAL_ARG := $(if $(call given,EVAL),--eval $(EVAL))
 D := data/$(DATA)
 A := adapters/$(RUN)
 E := $(A)/eval/$(EVAL)
 
 PYTHON ?= .venv/bin/python
-export YES MAX_USD AGAIN FORCE
+export YES MAX_USD AGAIN FORCE OPEN
 export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
@@ -44,11 +48,11 @@ ifneq ($(wildcard $(STAMP)),)
 endif
 modules = $(wildcard $(or $(MODULES_$(1)),scripts/$(1).py lib/*/*.py lib/*/*/*.html))
 
-.PHONY: help setup setup-runpod quickstart quickstart-files test lint data review forget repair costs plan \
-  train replies rented runs compare sweep eval-plan eval human-eval publish demo bench bench-train
+.PHONY: help setup setup-runpod doctor quickstart quickstart-files test lint data review forget repair costs \
+  plan train replies rented runs compare sweep eval-plan eval human-eval publish demo bench bench-train
 
 help: ## this list
-	@echo "usage: make TARGET [RUN=$(RUN)] [DATA=$(DATA)] [EVAL=$(EVAL)] [YES=1] [MAX_USD=5]"
+	@echo "usage: make TARGET [RUN=$(RUN)] [DATA=$(DATA)] [EVAL=$(EVAL)] [YES=1] [MAX_USD=5] [OPEN=1]"
 	@echo
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | \
 	  awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -57,16 +61,28 @@ help: ## this list
 
 setup: $(STAMP) ## install what a laptop needs into .venv (about 2 GB; costs nothing the second time)
 
+# $$python: the first that this project runs on.
+find_python = python=; for p in python3 python3.13 python3.12 python3.11; do \
+    if $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; \
+    then python=$$p; break; fi; \
+  done; \
+  [ -n "$$python" ] || stop "Python 3.11, 3.12 or 3.13 is needed. On a Mac: brew install python@3.12"
+stop = stop() { echo "error: $$1" >&2; exit 1; }
+# torch has wheels for these machines only.
+refuse_machine = case "$$(uname -s) $$(uname -m)" in \
+    "Darwin arm64") v=$$(sw_vers -productVersion); [ "$${v%%.*}" -ge 14 ] || \
+      stop "macOS $$v is too old: torch needs macOS 14 or newer. Update macOS, or use Linux." ;; \
+    "Darwin "*) if [ "$$(sysctl -n hw.optional.arm64 2>/dev/null)" = 1 ]; \
+      then stop "this terminal runs under Rosetta, and torch has no build for Intel. Open one without it."; \
+      else stop "torch has no build for Intel Macs. Use a Mac with Apple silicon, or Linux."; fi ;; \
+    "Linux x86_64"|"Linux aarch64"|"Linux arm64") ;; \
+    *) stop "torch has no build for $$(uname -sm). Use Linux on x86-64 or arm64, or macOS 14 or newer." ;; \
+  esac
+
 # A virtual environment made by setup-runpod is left alone: it stands beside the image's own torch.
 ifeq ($(wildcard .venv/runpod),)
 $(STAMP): requirements.txt
-	@set -e; \
-	for p in python3 python3.13 python3.12 python3.11; do \
-	  if $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; \
-	  then python=$$p; break; fi; \
-	done; \
-	if [ -z "$$python" ]; then \
-	  echo "error: Python 3.11, 3.12 or 3.13 is needed. On a Mac: brew install python@3.12" >&2; exit 1; fi; \
+	@set -e; $(stop); $(refuse_machine); $(find_python); \
 	echo "setup: .venv with $$($$python --version), then about 2 GB of packages (a few minutes)"; \
 	$$python -m venv .venv; \
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt; \
@@ -77,8 +93,7 @@ $(STAMP): requirements-runpod.txt
 endif
 
 setup-runpod: ## on an NVIDIA pod: install requirements-runpod.txt beside the image's torch
-	@set -e; \
-	stop() { echo "error: $$1" >&2; exit 1; }; \
+	@set -e; $(stop); \
 	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  stop "this image's python3 is older than 3.11. Choose a newer runpod/pytorch image."; \
 	python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null || \
@@ -89,32 +104,42 @@ setup-runpod: ## on an NVIDIA pod: install requirements-runpod.txt beside the im
 	$$pip install --disable-pip-version-check -c .venv/image-torch.txt -r requirements-runpod.txt; \
 	touch .venv/runpod $(STAMP); echo "setup-runpod: done"
 
+doctor: ## what this machine lacks for RUN and the exact fix, and what works here (JSON=1)
+	@$(stop); python=$(PYTHON); command -v "$$python" >/dev/null || { $(find_python); }; \
+	$$python -m scripts.doctor --config $(TRAIN_CONFIG) $(if $(JSON),--json)
+
 # A name without a config gets a sentence before anything else is looked at: a typo in RUN must not collect
 # data.
-known_configs = $(notdir $(wildcard configs/*.yaml))
-there = $(if $(wildcard $(1)),,$(error error: $(1) does not exist. There are: $(known_configs)))
-ifneq ($(filter plan train eval-plan eval human-eval publish demo quickstart-files,$(MAKECMDGOALS)),)
-$(call there,$(TRAIN_CONFIG))
+names = $(patsubst configs/$(1)-%.yaml,%,$(wildcard configs/$(1)-*.yaml))
+nearest = $(shell [ -f $(STAMP) ] && PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -c 'import sys; \
+  from lib.base.config import did_you_mean as d; print(d(sys.argv[1], sys.argv[2:]))' \
+  '$(2)' $(names) 2>/dev/null)
+there = $(if $(wildcard configs/$(1)-$(2).yaml),,$(error error: configs/$(1)-$(2).yaml does not exist. \
+  $(or $(call nearest,$(1),$(2)),There are: $(names).)))
+OF_A_RUN := doctor plan train replies eval-plan eval human-eval publish export serve demo quickstart-files
+ifneq ($(filter $(OF_A_RUN),$(MAKECMDGOALS)),)
+$(call there,train,$(RUN))
 endif
-ifneq ($(filter eval-plan eval human-eval,$(MAKECMDGOALS)),)
-$(call there,$(EVAL_CONFIG))
+ifneq ($(filter replies eval-plan eval human-eval,$(MAKECMDGOALS))$(EVAL_ARG),)
+$(call there,eval,$(EVAL))
 endif
-ifneq ($(filter data collect review,$(MAKECMDGOALS)),)
-$(call there,$(DATA_CONFIG))
+ifneq ($(filter data collect review,$(MAKECMDGOALS))$(DATA_ARG),)
+$(call there,data,$(DATA))
 endif
 
 # --- quickstart, tests -------------------------------------------------------------------------------
 
-# YES is not set: nothing in it may ask for money.
+# Nothing in it may ask for money, so YES is not set; a finished run is used as it is.
+QUICK := RUN=tiny DATA=sample EVAL=offline YES= MAX_USD= ON=here
 quickstart: $(STAMP) ## sample data, tiny model, offline judge: the whole path, no key, no GPU, no download
-	@if $(MAKE) -q RUN=tiny quickstart-files >/dev/null 2>&1; \
+	@if $(MAKE) -q $(QUICK) quickstart-files >/dev/null 2>&1; \
 	then echo "quickstart: everything is up to date; nothing was run."; \
-	else $(MAKE) --no-print-directory RUN=tiny quickstart-files; fi
+	else $(MAKE) --no-print-directory $(QUICK) quickstart-files; fi
 	@echo
-	@echo "report:  adapters/tiny/eval/offline/report.html"
-	@echo "next:    make demo RUN=tiny       both replies side by side, in the browser"
+	@echo "data:   data/sample/report.html"
+	@$(PYTHON) -m scripts.next_step --config configs/train-tiny.yaml --eval configs/eval-offline.yaml
 
-quickstart-files: $(E)/report.json
+quickstart-files: $(D)/report.html $(E)/report.json
 
 # Pages are tested in a Chromium. tests/browser.py brings one where there is none, or says why it cannot.
 test: $(STAMP) ## all tests: no key, no GPU; network only to bring a browser (SKIPS=none: none may be skipped)
@@ -128,9 +153,11 @@ lint: $(STAMP) ## ruff check and format
 
 # --- data --------------------------------------------------------------------------------------------
 
-data: $(D)/report.html ## collect, pair, filter, clean, split (collecting asks before it spends)
+data: $(D)/report.html | $(STAMP) ## collect, pair, filter, clean, split (collecting asks before it spends)
+	@$(PYTHON) -m scripts.next_step --set $(DATA) --run $(RUN)
 
-review: $(D)/interim/clean.jsonl ## look at every pair: k keep, d drop, e edit, u undo (WEB=1 opens a page)
+TO_REVIEW := $(if $(wildcard $(D)/raw/manifest.json),$(D)/interim/clean.jsonl)
+review: $(TO_REVIEW) | $(STAMP) ## look at every pair: k keep, d drop, e edit, u undo (WEB=1 opens a page)
 	@$(PYTHON) -m scripts.review --config $(DATA_CONFIG) $(if $(WEB),--web) $(if $(PORT),--port $(PORT))
 
 forget: $(STAMP) ## remove a tweet, a reply or an author from every file: ID=... or HANDLE=...
@@ -143,6 +170,10 @@ costs: $(STAMP) ## what every paid step has cost so far
 	@$(PYTHON) -m scripts.costs
 
 # A machine that holds only data/<set>/processed (a pod) trains on it as it is.
+# What `make train` and the plans are made from: rebuilt, free of charge, where an earlier stage is newer.
+MAY_COLLECT := $(filter data collect quickstart-files,$(MAKECMDGOALS))
+HAS_STAGES := $(and $(wildcard $(D)/raw/manifest.json),$(wildcard $(D)/processed/manifest.json))
+READY := $(if $(MAY_COLLECT)$(HAS_STAGES),$(D)/processed/manifest.json)
 ifeq ($(wildcard $(D)/raw)$(filter collect,$(MAKECMDGOALS)),)
 ifneq ($(wildcard $(D)/processed/manifest.json),)
 PROCESSED_ONLY := yes
@@ -153,16 +184,21 @@ ifndef PROCESSED_ONLY
 # Items in raw/, and those that `collect: {files: [...]}` names elsewhere.
 NAMED := $(shell [ -f $(DATA_CONFIG) ] && tr -d \"\' <$(DATA_CONFIG) | \
   sed -n 's/.*[{,[:space:]]files:[[:space:]]*\[\([^]]*\)\].*/\1/p' | tr ',' ' ')
-RAW := $(filter-out $(D)/raw/manifest.json,\
-  $(wildcard $(D)/raw/*.jsonl $(D)/raw/*.json $(D)/raw/*.csv $(NAMED)))
+# Whatever lies there, be it named as ignored; a name may hold spaces ("tweets (1).csv").
+RAW := $(shell [ ! -d $(D)/raw ] || find -L $(D)/raw/ -maxdepth 1 ! -type d ! -type l ! -name manifest.json \
+  ! -name '*:*' | sed 's/ /\\ /g') $(wildcard $(NAMED))
 
 .PHONY: collect
 collect: $(STAMP) ## buy tweets and replies for DATA: estimate, question, hard cap; goes on where it stopped
-	$(PYTHON) -m scripts.collect --config $(DATA_CONFIG)
+	@$(PYTHON) -m scripts.collect --config $(DATA_CONFIG)
+	@echo "next: make data DATA=$(DATA)"
 
-# Collecting looks at content hashes itself, so it may run every time its config is newer.
+# Collecting looks at content hashes itself, so it may run every time its config is newer. Only `data` and
+# `collect` may: all other commands take what was collected.
+ifneq ($(MAY_COLLECT),)
 $(D)/raw/manifest.json: $(DATA_CONFIG) | $(STAMP)
 	@$(PYTHON) -m scripts.collect --config $(DATA_CONFIG)
+endif
 
 $(D)/interim/pairs.jsonl: $(D)/raw/manifest.json $(RAW) $(DATA_CONFIG) $(call modules,pair) | $(STAMP)
 	@$(PYTHON) -m scripts.pair --config $(DATA_CONFIG)
@@ -186,28 +222,35 @@ endif
 
 # --- train -------------------------------------------------------------------------------------------
 
-plan: $(TRAIN_CONFIG) $(D)/processed/manifest.json | $(STAMP) ## what `make train` would do, need and cost
-	@$(PYTHON) -m scripts.plan --config $(TRAIN_CONFIG)
+plan: $(READY) | $(STAMP) ## what `make train` would do, need and cost
+	@$(PYTHON) -m scripts.plan --config $(TRAIN_CONFIG) $(DATA_ARG)
 
 # ON=runpod, ON=hf: on a rented machine and back; everywhere else training happens where make runs.
 ON ?= here
 ifeq ($(ON),here)
-train: $(A)/manifest.json ## fine-tune RUN here, or ON=runpod, ON=hf: on a rented GPU and back (asks first)
+TRAIN = $(if $(filter-out 1,$(GPUS)),$(PYTHON) -m scripts.plan --config $(TRAIN_CONFIG) $(DATA_ARG) && \
+  $(PYTHON) -m accelerate.commands.launch --multi_gpu --num_processes $(GPUS) --num_machines 1 \
+  --mixed_precision no --dynamo_backend no -m scripts.train,$(PYTHON) -m scripts.train) \
+  --config $(TRAIN_CONFIG) $(DATA_ARG)
+train: $(READY) | $(STAMP) ## fine-tune RUN here, or ON=runpod, ON=hf: on a rented GPU and back (asks first)
+	@$(TRAIN)
 else
-train: $(TRAIN_CONFIG) $(D)/processed/manifest.json | $(STAMP)
-	@$(PYTHON) -m scripts.rent --config $(TRAIN_CONFIG) --eval $(EVAL) --on $(ON)
+train: $(READY) | $(STAMP)
+	@$(PYTHON) -m scripts.rent --config $(TRAIN_CONFIG) --eval $(EVAL) --on $(ON) $(DATA_ARG)
 endif
 
 rented: $(STAMP) ## every rented machine that may still be billed (END=1 ends them)
 	@$(PYTHON) -m scripts.rented $(if $(END),--end)
 
-$(A)/manifest.json: $(TRAIN_CONFIG) $(D)/processed/manifest.json | $(STAMP)
-	@$(if $(filter-out 1,$(GPUS)),$(PYTHON) -m scripts.plan --config $(TRAIN_CONFIG) && \
-	  $(PYTHON) -m accelerate.commands.launch --multi_gpu --num_processes $(GPUS) --num_machines 1 \
-	  --mixed_precision no --dynamo_backend no -m scripts.train,$(PYTHON) -m scripts.train) \
-	  --config $(TRAIN_CONFIG)
+# Only `train` trains: for every other command a run is finished, or it says so.
+ifneq ($(filter quickstart-files,$(MAKECMDGOALS)),)
+ifeq ($(wildcard $(A)/manifest.json),)
+$(A)/manifest.json: $(READY) | $(STAMP)
+	@$(TRAIN)
+endif
+endif
 
-runs: $(STAMP) ## every run: settings, losses, cost, verdicts
+runs: $(STAMP) ## every run: settings, losses, cost, verdicts; an index page with links (OPEN=1 opens it)
 	@$(PYTHON) -m scripts.runs
 
 compare: $(STAMP) ## runs side by side: what differs, curves, win rates (RUNS="a b")
@@ -219,33 +262,40 @@ sweep: $(STAMP) ## train the variants of configs/sweep-SWEEP.yaml, by validation
 
 # --- evaluate ----------------------------------------------------------------------------------------
 
-NEEDED := $(TRAIN_CONFIG) $(EVAL_CONFIG) $(D)/processed/manifest.json
-eval-plan: $(NEEDED) | $(STAMP) ## how many tweets and verdicts an evaluation needs, before money is spent
-	@$(PYTHON) -m scripts.eval_plan --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG)
+eval-plan: $(READY) | $(STAMP) ## how many tweets and verdicts an evaluation needs, before money is spent
+	@$(PYTHON) -m scripts.eval_plan --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) $(DATA_ARG)
 
-eval: $(E)/report.json ## replies, judgments, report for RUN (Claude as the judge: estimate, question, cap)
+# A run is used as it was trained, and data that have changed since do not make its replies outdated; another
+# set (DATA=...) may.
+TRAINED := $(if $(filter quickstart-files,$(MAKECMDGOALS)),$(A)/manifest.json,$(wildcard $(A)/manifest.json))
+OTHER_DATA := $(and $(DATA_ARG),$(filter-out $(or $(call config_key,data),main),$(DATA)))
+eval: $(E)/report.json | $(STAMP) ## replies, judgments, report (Claude as the judge: estimate, question, cap)
+	@$(PYTHON) -m scripts.next_step --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG)
 
-replies: $(E)/replies.jsonl ## what base, few-shot and tuned model answer to the held-out tweets
+replies: $(E)/replies.jsonl | $(STAMP) ## what base, few-shot and tuned model answer to the held-out tweets
+	@echo "replies: $(E)/replies.jsonl"
+	@echo "next: make eval RUN=$(RUN) EVAL=$(EVAL)"
 
-$(E)/replies.jsonl: $(A)/manifest.json $(EVAL_CONFIG) | $(STAMP)
-	@$(PYTHON) -m scripts.generate --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG)
+$(E)/replies.jsonl: $(TRAINED) $(EVAL_CONFIG) $(if $(OTHER_DATA),again) | $(STAMP)
+	@$(PYTHON) -m scripts.generate --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) $(DATA_ARG) \
+	  $(if $(filter eval,$(MAKECMDGOALS)),--then-judge)
 
 # AGAIN=1 asks for what was given up, although no file is newer.
 .PHONY: again
 again:
 $(E)/judgments.jsonl: $(E)/replies.jsonl $(EVAL_CONFIG) $(if $(filter 1,$(AGAIN)),again) | $(STAMP)
-	@$(PYTHON) -m scripts.judge --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG)
+	@$(PYTHON) -m scripts.judge --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) $(DATA_ARG)
 
 $(E)/report.json: $(E)/judgments.jsonl $(EVAL_CONFIG) $(wildcard $(E)/human/report.json) \
   $(call modules,report) | $(STAMP)
-	@$(PYTHON) -m scripts.report --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG)
+	@$(PYTHON) -m scripts.report --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) $(DATA_ARG)
 
 bench: $(STAMP) ## measure, and fill in the tables of docs/benchmarks.md
 	@$(PYTHON) -m scripts.bench_dedup --write docs/benchmarks.md
 	@$(PYTHON) -m scripts.bench_train --write docs/benchmarks.md
 
-human-eval: $(E)/replies.jsonl ## a blind page for people (WEB=1 serves it; IMPORT="a.csv b.json" reads)
-	@$(PYTHON) -m scripts.human_eval --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) \
+human-eval: $(STAMP) ## a blind page for people (WEB=1 serves it; IMPORT="a.csv b.json" reads)
+	@$(PYTHON) -m scripts.human_eval --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) $(DATA_ARG) \
 	  $(if $(LIMIT),--limit $(LIMIT)) $(if $(WEB),--web) $(if $(SHARE),--web --share) \
 	  $(if $(PORT),--port $(PORT)) $(if $(IMPORT),--import $(IMPORT))
 
@@ -254,8 +304,19 @@ bench-train: $(STAMP) ## only training, on this machine's GPU (a tiny shape wher
 
 # --- use ---------------------------------------------------------------------------------------------
 
-publish: $(A)/manifest.json ## adapters/RUN/dist to the Hugging Face Hub, private: asks first (REPO=you/name)
-	@$(PYTHON) -m scripts.publish --config $(TRAIN_CONFIG) $(if $(REPO),--repo $(REPO)) $(if $(PUBLIC),--public)
+publish: $(STAMP) ## adapters/RUN/dist to the Hugging Face Hub, private: asks first (REPO=you/name)
+	@$(PYTHON) -m scripts.publish --config $(TRAIN_CONFIG) $(DATA_ARG) $(EVAL_ARG) \
+	  $(if $(REPO),--repo $(REPO)) $(if $(PUBLIC),--public)
 
-demo: $(A)/manifest.json ## base and tuned replies side by side, in the browser, on this machine only
-	@$(PYTHON) -m demo.app --config $(TRAIN_CONFIG) $(if $(PORT),--port $(PORT))
+# A finished run is used as it is: neither asks make whether data or config have changed since.
+.PHONY: export serve
+export: $(STAMP) ## the adapter for other engines: FORMAT=gguf, mlx or merged (DTYPE=f32)
+	@$(PYTHON) -m scripts.export --config $(TRAIN_CONFIG) $(if $(FORMAT),--format $(FORMAT)) \
+	  $(if $(DTYPE),--dtype $(DTYPE))
+
+serve: $(STAMP) ## answer with RUN through ENGINE=llamacpp, ollama, mlx or vllm (MODEL=base.gguf, PORT=)
+	@$(PYTHON) -m scripts.serve --config $(TRAIN_CONFIG) $(if $(ENGINE),--engine $(ENGINE)) \
+	  $(if $(MODEL),--model "$(MODEL)") $(if $(PORT),--port $(PORT))
+
+demo: $(STAMP) ## base and tuned replies side by side, in the browser, on this machine only
+	@$(PYTHON) -m demo.app --config $(TRAIN_CONFIG) $(EVAL_ARG) $(if $(PORT),--port $(PORT))

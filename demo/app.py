@@ -25,6 +25,9 @@ from lib.base.settings import EvalConfig, SamplingConfig, TrainConfig
 from lib.data.text import clean_tweet
 from lib.model.adapters import sha256_of
 from lib.model.chat import messages
+from lib.model.machine import refuse_small_machine
+from lib.train.fingerprint import changed_since
+from lib.train.manifest import as_trained
 
 
 def main() -> None:
@@ -32,11 +35,16 @@ def main() -> None:
     load_env()
     # Before gradio and huggingface_hub are imported: they read these once.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
-    config, name = load_config(args.config, TrainConfig), config_name(args.config)
-    sampling = load_config(args.config.with_name(f"eval-{config.eval}.yaml"), EvalConfig).sampling
+    today, name = load_config(args.config, TrainConfig), config_name(args.config)
+    evaluation = args.config.with_name(f"eval-{args.eval or today.eval}.yaml")
+    sampling = load_config(evaluation, EvalConfig).sampling
     folder = Path("adapters") / name
     if not (folder / "adapter_model.safetensors").is_file():
         raise UserError(f"{folder} has no trained adapter: run `make train RUN={name}`.")
+    if line := changed_since(folder, today):
+        print(f"demo: {line}", flush=True)
+    config = as_trained(folder, today)
+    refuse_small_machine(name, config, to_train=False)
     auth = _auth(args.host)
     votes = Votes(folder / "votes.jsonl", name, sha256_of(folder / "adapter_model.safetensors"))
     generate_pair = pair_generator(_load(folder, config), config.prompt)
@@ -76,6 +84,7 @@ def serve(
 def _arguments() -> Any:
     arguments = parser(__doc__)
     arguments.add_argument("--config", type=Path, required=True)
+    arguments.add_argument("--eval", help="whose sampling is used; default: that of the run's config")
     arguments.add_argument("--port", type=int, help="default: the first free one from 7860 on")
     arguments.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     return arguments.parse_args()

@@ -15,14 +15,13 @@ from pydantic import ValidationError
 from demo.votes import CHOICES, Choice, Round, Session, Votes, drawn_side
 from lib.base.errors import UserError
 from lib.base.settings import SamplingConfig
-from lib.data.text import x_length
+from lib.data.x_length import MAX_POST, x_length
 
 GeneratePair = Callable[
     [str, SamplingConfig], Iterator[tuple[str, str]]
 ]  # tweet -> (base so far, tuned so far), again and again
 
 MAX_TWEET_CHARS = 1000
-MAX_POST = 280  # of X's own count
 SEEDS = 2**32
 log = logging.getLogger(__name__)
 

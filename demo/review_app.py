@@ -85,7 +85,7 @@ def _pair(item: Doubtful) -> str:
         f" · after {known['after']}</div>"
         f'<div class="text reply" dir="auto" data-id="{escape(pair.id)}">{escape(shown(pair.reply))}</div>'
         f'<div class="soft">{known["characters"]} characters · language {escape(known["language"])} · '
-        f"toxicity {known['toxicity']}</div>"
+        f"toxicity {known['toxicity']} · quality {known['quality']}</div>"
         f"<ul>{why}</ul>"
     )
 

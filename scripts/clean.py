@@ -1,8 +1,9 @@
-"""Clean the texts of the filtered pairs, then keep one of the replies that say the same.
+"""Clean the texts of the filtered pairs, keep one of the replies that say the same, and of these max_pairs.
 
     python -m scripts.clean --config configs/data-main.yaml
 
-Reads interim/filtered.jsonl; writes interim/clean.rejected.jsonl, interim/clean.jsonl.
+Reads interim/filtered.jsonl; writes interim/clean.rejected.jsonl, interim/clean.jsonl, each pair with
+its quality (lib/data/quality.py has the formula).
 """
 
 from functools import partial
@@ -17,6 +18,7 @@ from lib.base.seals import checked, write_sealed
 from lib.base.settings import DataConfig
 from lib.data.cleaning import clean_pairs
 from lib.data.dedup import drop_duplicates
+from lib.data.quality import topics_of, trim, with_quality
 from lib.data.vectors import CHAR_NGRAMS, embed
 
 
@@ -29,10 +31,12 @@ def main() -> None:
     pairs = read_jsonl(checked(interim / "filtered.jsonl"), Pair)
     clean, spoiled = clean_pairs(pairs, config.filter)
     model, threshold = config.clean.embedding_model, config.clean.similarity_threshold
-    kept, duplicates = drop_duplicates(clean, partial(embed, model=model), threshold)
+    distinct, duplicates = drop_duplicates(clean, partial(embed, model=model), threshold)
+    topics = topics_of(interim.parent / "raw")
+    kept, trimmed = trim(with_quality(distinct), config.collect.max_pairs, topics)
 
     out = interim / "clean.jsonl"
-    rejected = sorted([*spoiled, *duplicates], key=lambda rejection: rejection.id)
+    rejected = sorted([*spoiled, *duplicates, *trimmed], key=lambda rejection: rejection.id)
     write_sealed(rejects_path(out), rejected, out)
     stand_in = " (offline stand-in for sentence vectors)" if model == CHAR_NGRAMS else ""
     print(summary("clean", len(kept), [rejection.reason for rejection in rejected]))

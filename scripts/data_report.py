@@ -8,9 +8,10 @@ Writes data/<set>/report.html.
 from pathlib import Path
 
 from lib.base.config import config_name, load_config
-from lib.base.console import parser, printable, run
+from lib.base.console import made, parser, printable, run
 from lib.base.files import write_text
 from lib.base.settings import DataConfig
+from lib.data.ready import waiting_pairs
 from lib.data.report import console, page, read_report
 
 
@@ -20,10 +21,13 @@ def main() -> None:
     args = arguments.parse_args()
     name, config = config_name(args.config), load_config(args.config, DataConfig)
     folder = Path("data") / name
+    if waiting := waiting_pairs(name):
+        print(f"data: the report comes after the review; {waiting} pairs are unreviewed")
+        return
     report = read_report(folder, config)
     write_text(folder / "report.html", page(name, report, config))
     print(printable(console(name, report)))
-    print(f"wrote {folder / 'report.html'}")
+    made(folder / "report.html")
 
 
 if __name__ == "__main__":

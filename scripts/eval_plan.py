@@ -9,6 +9,7 @@ next step. Writes nothing.
 from pathlib import Path
 
 from lib.base.console import parser, printable, run
+from lib.data.ready import refuse_unready
 from lib.evaluate.eval_plan import eval_plan
 from lib.evaluate.eval_plan_text import text
 from lib.evaluate.evaluation import Evaluation
@@ -18,8 +19,12 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--config", type=Path, required=True, help="configs/train-<run>.yaml")
     arguments.add_argument("--eval", type=Path, required=True, help="configs/eval-<name>.yaml")
+    arguments.add_argument("--data", help="another data set than the run's")
     args = arguments.parse_args()
-    print(printable(text(eval_plan(Evaluation.of(args.config, args.eval)))))
+    evaluation = Evaluation.of(args.config, args.eval, args.data)
+    if not (evaluation.processed / "test_prompts.jsonl").is_file():
+        refuse_unready(evaluation.config.data)
+    print(printable(text(eval_plan(evaluation))))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python -m scripts.filter --config configs/data-main.yaml
 
-Reads interim/pairs.jsonl; writes interim/filtered.rejected.jsonl, interim/candidates.jsonl (fit but for
-engagement) and interim/filtered.jsonl.
+Reads interim/pairs.jsonl and the replies rejected beside it; writes interim/filtered.rejected.jsonl,
+interim/candidates.jsonl (fit but for engagement) and interim/filtered.jsonl.
 
 Cheap checks run first; language and toxicity only on what they leave, and on replies that could be half of a
 preference.
@@ -16,10 +16,10 @@ from lib.base.config import config_name, load_config
 from lib.base.console import parser, run, summary
 from lib.base.errors import UserError
 from lib.base.files import read_jsonl, rejects_path
-from lib.base.schema import Pair
+from lib.base.schema import Pair, Rejection
 from lib.base.seals import checked, write_sealed
 from lib.base.settings import DataConfig
-from lib.data.filters import filter_pairs
+from lib.data.filters import filter_pairs, noted, replies_in
 from lib.data.interim import CANDIDATES
 from lib.data.scorers import detect_languages, score_toxicity
 
@@ -33,7 +33,9 @@ def main() -> None:
     pairs = read_jsonl(checked(interim / "pairs.jsonl"), Pair)
     model = config.filter.toxicity_model
     score = None if model == "none" else partial(score_toxicity, model=model)
-    filtered = filter_pairs(pairs, config.filter, config.preferences, detect_languages, score)
+    unpaired = rejects_path(interim / "pairs.jsonl")
+    others = replies_in(read_jsonl(checked(unpaired), Rejection)) if unpaired.exists() else []
+    filtered = filter_pairs(pairs, config.filter, config.preferences, detect_languages, score, others)
 
     out = interim / "filtered.jsonl"
     write_sealed(rejects_path(out), filtered.rejected, out)
@@ -49,6 +51,8 @@ def main() -> None:
         f"  {len(filtered.candidates):,} of the rejected lack nothing but engagement"
         " and can still be compared (preferences)"
     )
+    for note, n in noted(filtered.kept):
+        print(f"  {n:,} of the kept: {note}")
     if not filtered.kept:
         raise UserError(
             f"no pair passes the filter; {rejects_path(out)} says why. Widen the bounds in {args.config}, or "

@@ -1,14 +1,18 @@
 """Remove a tweet, a reply or an author from every file, and never collect it again.
 
+Shows what would go, and asks.
+
 python -m scripts.forget --id 1712345678901234567
 python -m scripts.forget --handle somebody
+
+YES=1 answers the question.
 """
 
 from pathlib import Path
 
-from lib.base.console import parser, printable, run
+from lib.base.console import confirm, parser, printable, run
 from lib.base.files import lock
-from lib.data.forget import forget, target_of
+from lib.data.forget import Outcome, forget, preview, target_of
 
 
 def main() -> None:
@@ -18,27 +22,35 @@ def main() -> None:
     args = arguments.parse_args()
     target = target_of(args.id or None, args.handle or None)
     with lock(Path("data/forget.lock")):
+        expected = preview(Path(), target)
+        print(listing(target.name, expected), flush=True)
+        confirm(f"Forget {target.name} for good?", "Nothing was removed.")
         outcome = forget(Path(), target)
-    if not outcome.removed and not outcome.deleted:
-        print(f"forget: {target.name} is in no file. It is on the list and will never be collected.")
-        return
-    print(
-        f"forget: {target.name} removed from {len(outcome.removed)} files; it will never be collected again"
-    )
-    for name, count in outcome.removed.items():
-        print(f"  {count:>6,}  {printable(name)}")
-    for name in outcome.deleted:
-        print(f"  deleted {printable(name)} (the next make builds it again)")
-    if outcome.trained_on_it:
+    print(f"forget: {target.name} is gone from {n_files(outcome)} files and will never be collected again")
+    if seen_by := ", ".join(outcome.trained_on_it):
         print(
-            "adapters trained on data that held it, which cannot unlearn it: "
-            + ", ".join(outcome.trained_on_it)
+            f"  traces stay in the weights of {seen_by}: withdraw what you published of them, or train anew"
         )
-        print(
-            "  train them again (`make data`, then delete the folder and `make train RUN=...`), and withdraw "
-            "what you published."
+    sets = sorted({name.split("/")[1] for name in outcome.removed if name.startswith("data/")})
+    print("\n".join(f"next: make data DATA={name}" for name in sets) or "next: nothing, no data set held it")
+
+
+def listing(name: str, expected: Outcome) -> str:
+    """The preview: lines, rows or fields per file, pages that go as a whole, adapters that have seen it."""
+    if not expected.removed and not expected.deleted:
+        return f"forget: {name} is in no file here; it would go on the list of what is never collected."
+    lines = [f"forget: {name} would go from {n_files(expected)} files"]
+    lines += [f"  {count:>6,} rows or fields  {printable(file)}" for file, count in expected.removed.items()]
+    lines += [f"  the whole page         {printable(file)} (made again)" for file in expected.deleted]
+    if expected.trained_on_it:
+        lines.append(
+            f"  {', '.join(expected.trained_on_it)}: trained on data that held it, and cannot unlearn it"
         )
-    print("next: `make data` for the sets concerned")
+    return "\n".join(lines)
+
+
+def n_files(outcome: Outcome) -> str:
+    return f"{len(outcome.removed) + len(outcome.deleted):,}"
 
 
 if __name__ == "__main__":

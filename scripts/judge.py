@@ -23,12 +23,13 @@ def parse_args() -> argparse.Namespace:
     arguments = parser(__doc__)
     arguments.add_argument("--config", type=Path, required=True, help="configs/train-<run>.yaml")
     arguments.add_argument("--eval", type=Path, required=True, help="configs/eval-<name>.yaml")
+    arguments.add_argument("--data", help="another data set than the run's")
     return arguments.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    evaluation = Evaluation.of(args.config, args.eval)
+    evaluation = Evaluation.of(args.config, args.eval, args.data)
     folder = evaluation.folder
     load_env()
     signal.signal(

@@ -2,22 +2,23 @@
 
     python -m scripts.pair --config configs/data-main.yaml
 
-Reads raw/*.jsonl, *.json, *.csv and collect.files; writes interim/tweets.jsonl, interim/pairs.rejected.jsonl,
-interim/pairs.jsonl. A line that cannot be used is put aside with its file:line and reason, and counted; the
-others are used.
+Reads all files of raw/ that hold posts or pairs, and collect.files; writes interim/tweets.jsonl,
+interim/missing_tweets.txt, interim/pairs.rejected.jsonl, interim/pairs.jsonl. A line that cannot be used is
+put aside with its file:line and reason, and counted; the others are used.
 """
 
 from pathlib import Path
 
 from lib.base.config import config_name, load_config
-from lib.base.console import parser, run, summary
+from lib.base.console import parser, printable, run, summary
 from lib.base.errors import UserError
-from lib.base.files import rejects_path
+from lib.base.files import rejects_path, write_bytes
 from lib.base.seals import write_sealed
 from lib.base.settings import DataConfig
 from lib.data.forget import Forgotten
-from lib.data.pairs import join, refuse_nothing
-from lib.data.raw import raw_files, read_raw
+from lib.data.pairs import join
+from lib.data.raw import ignored_files, raw_files, read_raw
+from lib.data.refusals import notes, refuse_nothing, refuse_unknown
 
 
 def main() -> None:
@@ -26,17 +27,20 @@ def main() -> None:
     args = arguments.parse_args()
     config = load_config(args.config, DataConfig)
     folder = Path("data") / config_name(args.config)
-    files = raw_files(folder / "raw", config.collect.files)
+    files, ignored = raw_files(folder / "raw", config.collect.files), ignored_files(folder / "raw")
     if not files:
         raise UserError(
             f"{folder / 'raw'} holds no *.jsonl, *.json or *.csv file. Collect first (`make collect`), or "
-            "put your own data there."
+            f"put your own data there. {' '.join(ignored)}".rstrip()
         )
     joined = join(read_raw(files), Forgotten.load().holds)
 
     out = folder / "interim" / "pairs.jsonl"
     write_sealed(out.with_name("tweets.jsonl"), joined.tweets, out)
     write_sealed(rejects_path(out), joined.rejected, out)
+    missing = "".join(f"https://x.com/i/status/{tweet_id}\n" for tweet_id in joined.missing_tweets)
+    write_bytes(out.with_name("missing_tweets.txt"), missing.encode())
+    refuse_unknown(joined)
     refuse_nothing(joined)
     write_sealed(out, joined.pairs)  # last: make reads this file as "done"
     print(
@@ -51,6 +55,8 @@ def main() -> None:
         f"  {joined.n_rows:,} rows of {len(files):,} raw file(s); {len(joined.tweets):,} tweets, wrote "
         f"{out.with_name('tweets.jsonl')}"
     )
+    for sentence in (*ignored, *notes(joined)):
+        print(printable(f"  note: {sentence}"))
     print(f"wrote {out}")
 
 

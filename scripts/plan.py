@@ -1,6 +1,6 @@
 """What training would do, need and cost: rows, tokens, steps, checks, a preview, memory, minutes, dollars.
 
-Loads no weights.
+Loads no weights. Without data, or while they wait for the review, it reckons with assumed rows and says so.
 
 python -m scripts.plan --config configs/train-qwen3-8b.yaml
 """
@@ -9,10 +9,12 @@ import os
 import sys
 from pathlib import Path
 
-from lib.base.config import config_name, load_config
+from lib.base.config import config_name, given, load_config
 from lib.base.console import parser, run
 from lib.base.settings import TrainConfig
+from lib.data.ready import lacking
 from lib.model.base_model import local_tokenizer
+from lib.train.assumed import assumed_page
 from lib.train.plan import page, preference_plan, processed_splits, row_tokens
 from lib.train.rows import all_checks, token_rows
 
@@ -20,8 +22,13 @@ from lib.train.rows import all_checks, token_rows
 def main() -> int:
     arguments = parser(__doc__)
     arguments.add_argument("--config", type=Path, required=True, help="configs/train-<run>.yaml")
+    arguments.add_argument("--data", help="another data set than the config's")
     args = arguments.parse_args()
-    config = load_config(args.config, TrainConfig)
+    run, config = config_name(args.config), given(load_config(args.config, TrainConfig), data=args.data)
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    if why := lacking(config.data):
+        print(assumed_page(run, config, why.rstrip("."), colour))
+        return 0
     splits = processed_splits(config.data)
     tokenizer = local_tokenizer(config)
     if config.method == "sft":
@@ -40,9 +47,10 @@ def main() -> int:
         )
     else:
         splits, tokens, found = preference_plan(config, splits["test"], tokenizer)
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    print(page(config_name(args.config), config, splits, tokens, tokenizer, found, colour))
+    print(page(run, config, splits["train"], tokens, tokenizer, found, colour))
     problems = [check.problem for check in found if check.problem]
+    if not problems:
+        print(f"\nnext: make train RUN={run}")
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     return 1 if problems else 0

@@ -9,25 +9,34 @@ Private unless --public is given. --dry-run stops after the list of files and ne
 from pathlib import Path
 from typing import Any
 
-from lib.base.config import config_name, load_config
+from lib.base.config import config_name, given, load_config
 from lib.base.console import confirm, load_env, parser, run
 from lib.base.errors import UserError
 from lib.base.files import read_json, write_json
-from lib.base.settings import EvalConfig, SamplingConfig, TrainConfig
+from lib.base.settings import EvalConfig, TrainConfig
+from lib.model.adapters import ADAPTER_FILE
 from lib.publish.dist import build_dist, dist_files
 from lib.publish.hub import check_repo_name, endpoint, hub_token, publish
+from lib.train.fingerprint import changed_since
+from lib.train.manifest import as_trained
 
 
 def main() -> None:
     args = _arguments()
     load_env()
-    config, folder = load_config(args.config, TrainConfig), Path("adapters") / config_name(args.config)
+    today, folder = load_config(args.config, TrainConfig), Path("adapters") / config_name(args.config)
+    if not (folder / ADAPTER_FILE).is_file():
+        raise UserError(f"{folder} has no trained adapter: run `make train RUN={folder.name}`.")
+    if line := changed_since(folder, today):
+        print(f"publish: {line}")
+    config = given(as_trained(folder, today), data=args.data, eval=args.eval)
+    sampling = load_config(args.config.with_name(f"eval-{config.eval}.yaml"), EvalConfig).sampling
     receipt_path = folder / "publish.json"
     last = read_json(receipt_path) if receipt_path.is_file() else None
     repo = _repo(args.repo, last, folder.name)
     if not args.dry_run:
         hub_token()  # before the work, not after it
-    dist = build_dist(folder, config, repo, _sampling(args.config, config))
+    dist = build_dist(folder, config, repo, sampling)
     files = dist_files(dist)
     print(_listing(dist, files))
     kind = "PUBLIC" if args.public else "private"
@@ -39,22 +48,18 @@ def main() -> None:
     uploaded = receipt.pop("uploaded")
     write_json(receipt_path, receipt)  # stays here: the allow-list does not name it
     said = "published" if uploaded else "nothing has changed, nothing was uploaded:"
-    print(
-        f"{said} {receipt['url']} ({'private' if receipt['private'] else 'public'}, {receipt['tag']}, commit "
-        f"{receipt['commit'][:8]})"
-    )
+    visible = "private" if receipt["private"] else "public"
+    print(f"{said} {receipt['url']} ({visible}, {receipt['tag']}, commit {receipt['commit'][:8]})")
     print(f"wrote {receipt_path}")
 
 
 def _arguments() -> Any:
     arguments = parser(__doc__)
     arguments.add_argument("--config", type=Path, required=True)
-    arguments.add_argument(
-        "--repo", help="<user or organisation>/<name>; default: where this run was published last"
-    )
-    arguments.add_argument(
-        "--public", action="store_true", help="everyone may read it; the default is private"
-    )
+    arguments.add_argument("--data", help="the data set that the files are scanned for; default: the run's")
+    arguments.add_argument("--eval", help="the evaluation whose report is told; default: the run's")
+    arguments.add_argument("--repo", help="<user>/<name>; default: where this run was published last")
+    arguments.add_argument("--public", action="store_true", help="everyone may read it; default: private")
     arguments.add_argument("--dry-run", action="store_true", help="build, check and list; send nothing")
     return arguments.parse_args()
 
@@ -67,10 +72,6 @@ def _repo(asked: str | None, last: dict[str, Any] | None, run_name: str) -> str:
         )
     check_repo_name(repo)
     return repo
-
-
-def _sampling(path: Path, config: TrainConfig) -> SamplingConfig:
-    return load_config(path.with_name(f"eval-{config.eval}.yaml"), EvalConfig).sampling
 
 
 def _listing(dist: Path, files: dict[str, dict[str, Any]]) -> str:

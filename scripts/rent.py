@@ -2,19 +2,19 @@
 
     python -m scripts.rent --config configs/train-qwen3-8b.yaml --eval claude --on runpod
 
-Asks before anything is rented. Writes adapters/<run>/ as `make train` and `make replies` do, and its
-ledger.jsonl.
+Asks first. Writes adapters/<run>/ as `make train` and `make replies` do, and its ledger.jsonl.
 """
 
 import argparse
 from functools import partial
 from pathlib import Path
 
-from lib.base.config import config_name, load_config
+from lib.base.config import config_name, given, load_config
 from lib.base.console import confirm, load_env, parser, printable, run
 from lib.base.errors import UserError
 from lib.base.files import lock
 from lib.base.settings import EvalConfig, TrainConfig
+from lib.data.ready import refuse_unready
 from lib.model.base_model import TINY, local_tokenizer
 from lib.model.shapes import shape_of
 from lib.remote.hf_jobs import hf_jobs
@@ -35,16 +35,16 @@ ENGINES = {"runpod": runpod, "hf": hf_jobs}
 def parse_args() -> argparse.Namespace:
     arguments = parser(__doc__)
     arguments.add_argument("--config", type=Path, required=True, help="configs/train-<run>.yaml")
-    arguments.add_argument(
-        "--eval", required=True, help="name of the evaluation whose replies are written there too"
-    )
+    arguments.add_argument("--eval", required=True, help="the evaluation whose replies are written there too")
+    arguments.add_argument("--data", help="another data set than the config's")
     arguments.add_argument("--on", choices=sorted(ENGINES), required=True, help="who rents the machine out")
     return arguments.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    config, name = load_config(args.config, TrainConfig), config_name(args.config)
+    config, name = given(load_config(args.config, TrainConfig), data=args.data), config_name(args.config)
+    refuse_unready(config.data)
     load_config(args.config.with_name(f"eval-{args.eval}.yaml"), EvalConfig)
     load_env()
     folder = Path("adapters") / name

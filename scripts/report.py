@@ -7,7 +7,7 @@ Writes adapters/<run>/eval/<eval>/report.html, then report.json.
 
 from pathlib import Path
 
-from lib.base.console import parser, printable, run
+from lib.base.console import made, parser, printable, run
 from lib.base.files import read_json, write_json, write_text
 from lib.data.scorers import detect_languages, score_toxicity
 from lib.evaluate.evaluation import Evaluation
@@ -21,8 +21,9 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--config", type=Path, required=True, help="configs/train-<run>.yaml")
     arguments.add_argument("--eval", type=Path, required=True, help="configs/eval-<name>.yaml")
+    arguments.add_argument("--data", help="another data set than the run's")
     args = arguments.parse_args()
-    evaluation = Evaluation.of(args.config, args.eval)
+    evaluation = Evaluation.of(args.config, args.eval, args.data)
     files, folder = Files.read(evaluation), evaluation.folder
     data = read_json(evaluation.processed / "manifest.json")["config"]["filter"]
     toxicity = (
@@ -48,10 +49,9 @@ def main() -> None:
         print(printable(f"  {question.rstrip('?')}: {answer}"))
     for row in report.gate.criteria:
         value = "–" if row.value is None else f"{row.value:.3f}"
-        print(
-            f"  {'pass' if row.passed else 'no':<6}{row.label:<32}{value:>10}   threshold {row.threshold:g}"
-        )
-    print(f"wrote {folder / 'report.html'}")
+        holds = "pass" if row.passed else "no"
+        print(f"  {holds:<6}{row.label:<32}{value:>10}   threshold {row.threshold:g}")
+    made(folder / "report.html")
 
 
 if __name__ == "__main__":

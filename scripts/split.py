@@ -4,7 +4,7 @@
 
 Reads interim/, review/decisions.jsonl; writes
 processed/{train,val,test,test_prompts,preferences,calibration}.jsonl and, last, processed/manifest.json. With
-`review: required` it stops while pairs are unreviewed.
+`review: required` it waits, and writes nothing, while pairs are unreviewed.
 """
 
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from lib.base.console import parser, run, summary
 from lib.base.files import jsonl_bytes, write_bytes, write_json
 from lib.base.seals import seal_of, write_sealed
 from lib.base.settings import DataConfig
-from lib.data.decisions import reviewed
+from lib.data.decisions import UnreviewedError, reviewed
 from lib.data.interim import read_interim, stage_counts
 from lib.data.processed import Processed, processed_of, shortfalls
 from lib.data.scorers import detect_languages
@@ -31,7 +31,11 @@ def main() -> None:
     folder = Path("data") / name
     interim, out = folder / "interim", folder / "processed"
     left = read_interim(interim)
-    pairs, dropped = reviewed(left.clean, folder / "review" / "decisions.jsonl", config.review, name)
+    try:
+        pairs, dropped = reviewed(left.clean, folder / "review" / "decisions.jsonl", config.review, name)
+    except UnreviewedError as waiting:
+        print(f"split: {waiting}")
+        return
     vectors_of = partial(embed, model=config.clean.embedding_model)
     processed = processed_of(pairs, left.tweets, left.candidates, config, vectors_of, detect_languages)
     rejected = sorted([*dropped, *processed.rejected], key=lambda rejection: rejection.id)
@@ -42,11 +46,8 @@ def main() -> None:
     missing = shortfalls(processed, config)
     _write(out, name, processed, config, counts, missing)
     print(summary("split", processed.n_kept, reasons))
-    print(
-        "  "
-        + ", ".join(f"{part} {len(rows):,}" for part, rows in processed.parts.items())
-        + " pairs, no tweet author in two of them"
-    )
+    sizes = ", ".join(f"{part} {len(rows):,}" for part, rows in processed.parts.items())
+    print(f"  {sizes} pairs, no tweet author in two of them")
     n_preferences, n_calibration = len(processed.preferences), len(processed.calibration)
     print(
         f"  {len(processed.prompts):,} test prompts, {n_preferences:,} preferences, {n_calibration:,} for "

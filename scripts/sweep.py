@@ -13,6 +13,9 @@ from pathlib import Path
 
 from lib.base.config import config_name, load_config
 from lib.base.console import parser, run
+from lib.base.settings import TrainConfig
+from lib.data.ready import refuse_unready
+from lib.model.machine import refuse_small_machine
 from lib.train.sweep import sweep, train_apart
 from lib.train.variants import SweepConfig, table
 
@@ -22,6 +25,9 @@ def main() -> int:
     arguments.add_argument("--config", type=Path, required=True, help="configs/sweep-<name>.yaml")
     path = arguments.parse_args().config
     config, name = load_config(path, SweepConfig), config_name(path)
+    base = load_config(path.with_name(f"train-{config.base}.yaml"), TrainConfig)
+    refuse_unready(base.data)
+    refuse_small_machine(config.base, base, to_train=True)
     found = sweep(name, config, train_apart)
     states = [one["state"] for one in found["variants"]]
     print(

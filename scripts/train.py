@@ -10,9 +10,11 @@ manifest.json last.
 
 from pathlib import Path
 
-from lib.base.config import config_name, load_config
+from lib.base.config import config_name, given, load_config
 from lib.base.console import load_env, parser, run
 from lib.base.settings import TrainConfig
+from lib.data.ready import refuse_unready
+from lib.model.machine import refuse_small_machine
 from lib.train.distributed import is_first
 from lib.train.fingerprint import up_to_date
 from lib.train.manifest import Manifest
@@ -26,13 +28,16 @@ STOPPED = 143  # 128 + SIGTERM
 def main() -> int:
     arguments = parser(__doc__)
     arguments.add_argument("--config", type=Path, required=True, help="configs/train-<run>.yaml")
-    path = arguments.parse_args().config
-    config, name = load_config(path, TrainConfig), config_name(path)
+    arguments.add_argument("--data", help="another data set than the config's")
+    args = arguments.parse_args()
+    config, name = given(load_config(args.config, TrainConfig), data=args.data), config_name(args.config)
     folder = Path("adapters") / name
+    refuse_unready(config.data)
     if up_to_date(folder, config):
-        say(f"train: {folder} is up to date: same config, data and base model")
+        say(f"train: {folder} is up to date: same config, data and base model\nnext: make eval RUN={name}")
         return 0
     load_env()
+    refuse_small_machine(name, config, to_train=True)
     manifest = train(name, config)
     if manifest is None:
         say(
@@ -66,7 +71,7 @@ def report(manifest: Manifest, folder: Path) -> str:
         f"  by heart         {memorisation_line(manifest.memorisation)}",
         *(f"  alert            {alert}" for alert in manifest.alerts),
     ]
-    return "\n".join([*lines, f"wrote {folder}/manifest.json"])
+    return "\n".join([*lines, f"wrote {folder}/manifest.json", f"next: make eval RUN={folder.name}"])
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ class Checkout:
         (self.folder / "steps").write_text("")
         done = self.make("data", "eval")
         assert done.returncode == 0, done.stderr
-        return set((self.folder / "steps").read_text().split())
+        return set((self.folder / "steps").read_text().split()) - {"next_step"}
 
 
 @pytest.fixture
@@ -206,3 +206,87 @@ def test_without_a_virtual_environment_nothing_is_made_only_to_list_or_to_ask(ch
         (checkout.folder / path).unlink()
     said = checkout.make("-n", "data").stdout
     assert said.index("-m venv .venv") < said.index("scripts.pair") < said.index("scripts.data_report")
+
+
+# --- machines ----------------------------------------------------------------------------------------
+
+TOOLS = ("make", "sh", "sed", "tr", "head", "cat", "awk", "grep", "env", "ls", "touch", "mkdir")
+
+
+def elsewhere(target, folder, system, processor, macos="", apple_chip=False):
+    """`make target` in folder, as on another machine: uname, sw_vers and sysctl answer so, no Python fits."""
+    for name in ("Makefile", "configs", "scripts", "lib", "requirements.txt"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "bin").mkdir()
+    for tool in TOOLS:
+        (folder / "bin" / tool).symlink_to(shutil.which(tool))
+    both = f"{system} {processor}"
+    answers = {
+        "uname": f'case "$1" in -s) echo {system} ;; -m) echo {processor} ;; *) echo {both} ;; esac',
+        "sw_vers": f"echo {macos}",
+        "sysctl": f"echo {int(apple_chip)}",
+        "python3": "echo used > python-was-used; exit 1",
+    }
+    for name, shell in answers.items():
+        (folder / "bin" / name).write_text(f"#!/bin/sh\n{shell}\n")
+        (folder / "bin" / name).chmod(0o755)
+    environment = {"PATH": str(folder / "bin")}
+    return subprocess.run(
+        ["make", target], cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.mark.parametrize(
+    "machine, said",
+    [
+        (("Darwin", "x86_64", "15.1"), "torch has no build for Intel Macs"),
+        (("Darwin", "x86_64", "15.1", True), "under Rosetta"),
+        (("Darwin", "arm64", "13.6.9"), "macOS 13.6.9 is too old: torch needs macOS 14"),
+        (("Linux", "armv7l"), "torch has no build for Linux armv7l"),
+        (("Linux", "i686"), "torch has no build for Linux i686"),
+        (("FreeBSD", "amd64"), "torch has no build for FreeBSD amd64"),
+    ],
+)
+@pytest.mark.parametrize("target", ["setup", "quickstart"])
+def test_setup_refuses_in_one_sentence_where_torch_has_no_wheel(machine, said, target, tmp_path):
+    done = elsewhere(target, tmp_path, *machine)
+    assert done.returncode != 0
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1 and said in errors[0]
+    assert not (tmp_path / ".venv").exists()
+    assert not (tmp_path / "python-was-used").exists()
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [("Darwin", "arm64", "14.0"), ("Darwin", "arm64", "26.1"), ("Linux", "x86_64"), ("Linux", "aarch64")],
+)
+@pytest.mark.parametrize("target", ["setup", "doctor"])
+def test_a_machine_with_a_wheel_is_asked_for_its_python(machine, target, tmp_path):
+    done = elsewhere(target, tmp_path, *machine)
+    assert done.returncode != 0
+    assert "error: Python 3.11, 3.12 or 3.13 is needed" in done.stderr
+
+
+def test_the_doctor_is_seen_before_anything_is_installed(checkout):
+    shutil.rmtree(checkout.folder / ".venv")
+    shutil.copy(ROOT / "requirements-runpod.txt", checkout.folder)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    offline = dict.fromkeys(
+        ("APIFY_API_BASE_URL", "ANTHROPIC_BASE_URL", "HF_ENDPOINT", "RUNPOD_API_BASE_URL"),
+        "http://127.0.0.1:9",
+    )
+    venv = checkout.folder / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True, timeout=60)
+    done = subprocess.run(
+        ["make", "doctor", "RUN=tiny"],
+        cwd=checkout.folder,
+        env={**environment, **offline, "PATH": f"{venv / 'bin'}{os.pathsep}{environment['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert "no  packages" in done.stdout and "make setup" in done.stdout
+    assert not (checkout.folder / ".venv").exists()

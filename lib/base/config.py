@@ -6,6 +6,7 @@ What the class does not know is an error.
 import difflib
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -13,7 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from lib.base.errors import UserError
-from lib.base.settings import Strict
+from lib.base.settings import Strict, TrainConfig
 from lib.base.text_files import read_text
 
 C = TypeVar("C", bound=Strict)
@@ -99,6 +100,15 @@ def load_config(path: Path, cls: type[C]) -> C:
         raise UserError("\n".join(sentences) + (f"\nand {more:,} more" if more else "")) from error
 
 
+def given(config: TrainConfig, **names: str | None) -> TrainConfig:
+    """The settings of a run, with the data set and evaluation that the command line names (DATA=, EVAL=).
+
+    Raises UserError for a name that could leave its folder.
+    """
+    named = {key: config_name(Path(f"{key}-{name}.yaml")) for key, name in names.items() if name is not None}
+    return config.model_copy(update=named)
+
+
 def config_name(path: Path) -> str:
     """configs/train-qwen3-8b.yaml -> qwen3-8b. Raises UserError for a name that could leave its folder."""
     name = path.stem.partition("-")[2]
@@ -107,6 +117,13 @@ def config_name(path: Path) -> str:
             f"{path}: a config is named data-<set>.yaml, train-<run>.yaml or eval-<name>.yaml. Rename it."
         )
     return name
+
+
+def did_you_mean(name: str, there: Sequence[str]) -> str:
+    """The nearest of the names that there are, or all of them."""
+    near = difflib.get_close_matches(name, there, n=1) or [other for other in there if name and name in other]
+    names = ", ".join(sorted(there)) or "none"
+    return f"Did you mean {near[0]}? There are: {names}." if near else f"There are: {names}."
 
 
 def _resolved(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
@@ -133,8 +150,8 @@ def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
 def _read_yaml(path: Path) -> dict[str, Any]:
     if not os.path.lexists(path):
         kind = path.stem.partition("-")[0]
-        there = ", ".join(sorted(other.name for other in path.parent.glob(f"{kind}-*.yaml"))) or "none"
-        raise UserError(f"{path} does not exist. Files of this kind in {path.parent}: {there}.")
+        there = sorted(other.stem.partition("-")[2] for other in path.parent.glob(f"{kind}-*.yaml"))
+        raise UserError(f"{path} does not exist. {did_you_mean(path.stem.partition('-')[2], there)}")
     values = _parsed(path, read_text(path, MAX_CHARS))
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected `key: value` lines. Compare it with the examples in configs/.")

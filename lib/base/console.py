@@ -158,8 +158,18 @@ def summary(stage: str, n_kept: int, reasons: Iterable[str], unit: str = "pairs"
     return "\n".join([f"{stage}: kept {n_kept:,} of {n_in:,} {unit}{share}", *rows])
 
 
-def confirm(question: str) -> None:
-    """Ask before money is spent or something leaves the machine.
+def made(page: Path) -> None:
+    """Say where a page was written; OPEN=1 shows it in the browser as well."""
+    print(f"wrote {page}", flush=True)
+    if os.environ.get("OPEN") == "1":
+        import webbrowser
+
+        if not webbrowser.open(page.resolve().as_uri()):
+            print(f"no browser opens here: open {page} yourself", file=sys.stderr)
+
+
+def confirm(question: str, otherwise: str = "Nothing was spent or sent.") -> None:
+    """Ask before money is spent, something leaves the machine, or something is deleted.
 
     YES=1 answers yes; without a terminal the answer is no.
     """
@@ -172,7 +182,7 @@ def confirm(question: str) -> None:
     except (EOFError, UnicodeDecodeError):  # Ctrl-D; a byte of another encoding
         answer = ""
     if answer.strip().lower() not in ("y", "yes"):
-        raise UserError("Stopped: not confirmed. Nothing was spent or sent.")
+        raise UserError(f"Stopped: not confirmed. {otherwise}")
 
 
 def load_env() -> None:

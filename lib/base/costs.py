@@ -76,11 +76,11 @@ def _add_ledger(found: dict[tuple[str, str], Cost], ledger: Ledger, name: str) -
 
 
 def table(found: list[Cost]) -> str:
-    """A row per step and name, the total below. Raises UserError where nothing has been paid for yet."""
+    """A row per step and name, the total below."""
     if not found:
-        raise UserError(
-            "Nothing has been paid for here: there is no ledger in data/ or adapters/. `make data` would be "
-            "the first to cost."
+        return (
+            "Nothing has been paid for here: there is no ledger in data/ or adapters/.\n"
+            "next: make data (shows its estimate and asks first)"
         )
     rows = [("step", "set or run", "units", "estimate", "usd")]
     for cost in found:

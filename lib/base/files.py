@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from lib.base.errors import UserError
+from lib.base.folders import no_empty_folders
 from lib.base.strict_json import advice, advice_at, parse_own
 from lib.base.text_files import obstacle, refuse_no_file
 
@@ -236,9 +237,10 @@ def rejects_path(path: Path) -> Path:
 def lock(path: Path) -> Iterator[None]:
     """Hold path for this process; the kernel lets go when the process dies.
 
-    Raises UserError if another one holds it.
+    Folders that it had to make are gone again afterwards if nothing else was put there: a command that
+    refuses leaves nothing. Raises UserError if another process holds it.
     """
-    with os.fdopen(_opened(path), "a+") as handle:
+    with no_empty_folders(path), os.fdopen(_opened(path), "a+") as handle:
         try:
             _flock(handle.fileno(), path, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

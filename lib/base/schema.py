@@ -31,6 +31,8 @@ Flag = Literal[
     "reply_quote",
     "truncated",
     "tweet_truncated",
+    "tweet_media",
+    "tweet_url",
 ]
 
 
@@ -72,6 +74,8 @@ class Pair(OfTweet):
     tweet_lang: str | None = None  # X's own guess, where the provider passes it on
     reply_lang: str | None = None
     flags: list[Flag] = []
+    reply_author_created_at: Utc | None = None  # how old the account is, where the provider says so
+    quality: float | None = Field(None, ge=0, le=1)  # of the clean stage: lib/data/quality.py
     validation: Validation | None = None
 
     @property

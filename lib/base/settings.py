@@ -16,9 +16,8 @@ def _ordered(bounds: list[int]) -> list[int]:
     return bounds
 
 
-Bounds = Annotated[
-    list[Annotated[int, Field(ge=0)]], Field(min_length=2, max_length=2), AfterValidator(_ordered)
-]
+Count = Annotated[int, Field(ge=0)]
+Bounds = Annotated[list[Count], Field(min_length=2, max_length=2), AfterValidator(_ordered)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Usd = Annotated[float, Field(ge=0, le=10_000)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -68,6 +67,12 @@ class FilterConfig(Strict):
     max_toxicity: Share = 0.3
     toxicity_model: str = "original"
     max_hashtags: int = Field(2, ge=0)
+    tweet_media: bool = Field(False, description="true keeps replies to a picture that the model never sees")
+    tweet_url: bool = False
+    max_replies_per_author: int | None = Field(10, ge=1, description="over the whole set; null: no cap")
+    max_replies_per_tweet: int | None = Field(10, ge=1, description="over the whole set; null: no cap")
+    promotion: Literal["reject", "review", "keep"] = "reject"
+    filler: Literal["reject", "review", "keep"] = "review"
 
 
 class CleanConfig(Strict):
@@ -90,13 +95,9 @@ class SplitConfig(Strict):
 
 class PreferencesConfig(Strict):
     min_likes: int = Field(2, ge=0, description="both replies have at least this many likes")
-    like_ratio: float = Field(
-        2.0, gt=1, description="the chosen reply has at least this many times the likes"
-    )
+    like_ratio: float = Field(2.0, gt=1, description="least likes of the chosen reply over the other's")
     max_per_tweet: int = Field(5, ge=1)
-    max_follower_ratio: float = Field(
-        3.0, ge=1, description="how far apart the two authors' follower counts may be"
-    )
+    max_follower_ratio: float = Field(3.0, ge=1, description="of the two authors' follower counts")
 
 
 class DataConfig(Strict):

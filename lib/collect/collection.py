@@ -17,7 +17,7 @@ from typing import Any
 from lib.base.errors import UserError
 from lib.base.files import content_hash, lock, read_json, write_json
 from lib.base.settings import DataConfig
-from lib.collect.forecast import PAIRS_PER_TWEET, Outcome, estimate
+from lib.collect.forecast import PAIRS_PER_TWEET, Outcome, estimate, time_left
 from lib.collect.provider import Provider, Request
 from lib.collect.purchase import Purchases, has_open
 from lib.collect.rereading import damaged, read_again
@@ -30,6 +30,10 @@ CHECK_FILLER = (
     "See that the queries find posts on x.com; if they do, wait a quarter of an hour (throttling). "
     "Then the same command with AGAIN=1 asks, and pays, once more."
 )
+JUDGE_ONLY = {
+    *("toxicity_model", "max_toxicity", "min_language_confidence"),
+    *("max_replies_per_author", "max_replies_per_tweet", "promotion", "filler"),
+}
 MakeRequest = Callable[[str, str], Request]  # step, query or tweet id
 
 
@@ -38,10 +42,11 @@ def config_hash(config: DataConfig) -> str:
 
     The budget does not, nor do the bounds that only judge what is there.
     """
-    return content_hash(
-        config.collect.model_dump(exclude={"max_usd", "run_minutes", "files", "min_pairs", "max_pairs"}),
-        config.filter.model_dump(exclude={"toxicity_model", "max_toxicity", "min_language_confidence"}),
-    )
+    bounds = config.filter.model_dump(exclude=JUDGE_ONLY)
+    # Absent where false, as in jobs from before there were such keys.
+    bounds = {key: value for key, value in bounds.items() if value or key not in ("tweet_media", "tweet_url")}
+    asked = config.collect.model_dump(exclude={"max_usd", "run_minutes", "files", "min_pairs", "max_pairs"})
+    return content_hash(asked, bounds)
 
 
 def finished(folder: Path, config: DataConfig, max_usd: float) -> Outcome | None:
@@ -132,14 +137,21 @@ class _Job:
         read_again(self.folder, self.purchases)
         within_budget = self.purchases.buy(self.searches)
         self.see_tweets()
+        self.start, self.n_before = time.monotonic(), self.n_pairs
         while within_budget and self.n_missing > 0 and (window := self.next_tweets()):
             within_budget = self.purchases.buy([self.request("replies", tweet_id) for tweet_id in window])
             self.see_replies(window)
             self.refuse_filler(n_runs=5)
-            self.talk.say(
-                f"replies to {len(self.seen)} of {len(self.tweets)} tweets: about {self.n_pairs} pairs"
-            )
+            self.talk.say(self.progress())
         return self.close(within_budget)
+
+    def progress(self) -> str:
+        """Tweets, pairs and dollars so far, and the time left at the pace of this call."""
+        left = time_left(time.monotonic() - self.start, self.n_pairs - self.n_before, self.n_missing)
+        return (
+            f"replies to {len(self.seen)} of {len(self.tweets)} tweets: about {self.n_pairs} pairs, "
+            f"${self.purchases.spent_usd():.2f} of ${self.purchases.max_usd:.2f} so far{left}"
+        )
 
     @property
     def n_pairs(self) -> int:

@@ -67,6 +67,14 @@ def summary(folder: Path, outcome: Outcome) -> str:
     )
 
 
+def time_left(elapsed_s: float, n_gained: int, n_missing: int) -> str:
+    """`, about 4 min left`, at the pace so far; nothing where there is none, or nothing is missing."""
+    if n_gained <= 0 or n_missing <= 0:
+        return ""
+    minutes = elapsed_s / n_gained * n_missing / 60
+    return f", about {minutes:.0f} min left" if minutes >= 1 else ", less than a minute left"
+
+
 def estimate(
     config: DataConfig,
     price: Price,

@@ -13,7 +13,7 @@ from lib.data.checks import ENGAGEMENT, STRUCTURE, TEXT, first_problem, tweet_pr
 from lib.data.fields import BadItem
 from lib.data.items import Post, post_of
 from lib.data.pairs import join
-from lib.data.raw import Row
+from lib.data.raw import Row, ignored_files, raw_files
 
 WHENEVER = datetime(2000, 1, 1, tzinfo=UTC)  # when an item was collected does not matter here
 
@@ -34,28 +34,21 @@ def read_items(path: Path) -> list[Any]:
 def own_files(raw: Path, outside: Sequence[str]) -> str:
     """A summary of raw/ and collect.files, where nothing is to be collected.
 
-    Raises UserError where there is nothing at all.
+    The files are those that pairing reads. Raises UserError where there is none at all.
     """
-    paths = sorted(path for pattern in ("*.jsonl", "*.csv") for path in raw.glob(pattern)) + [
-        Path(name) for name in outside
-    ]
-    for path in paths:
-        if not path.is_file():
-            raise UserError(
-                f"{path} does not exist (collect.files). Correct the path; it is relative to the project's "
-                "folder."
-            )
-    if not paths:
+    files, ignored = raw_files(raw, outside), ignored_files(raw)
+    if not files:
         raise UserError(
-            f"{raw} holds no .jsonl or .csv file, and collect.source is files. Put JSONL of items or of "
-            "pairs, or a CSV with a header, "
-            "there; or set collect.source: apify."
+            f"{raw} holds no .jsonl or .csv file, nor another that can be read, and collect.source is files. "
+            "Put JSONL of items or of pairs, or a CSV with a header, "
+            f"there; or set collect.source: apify. {' '.join(ignored)}".rstrip()
         )
     rows = []
-    for path in paths:
-        with path.open("rb") as handle:
-            rows.append(f"  {path}  {sum(1 for line in handle if line.strip()):,} lines")
-    return "\n".join([f"collect: {len(paths)} files of your own, nothing to collect", *rows])
+    for file in files:
+        with file.path.open("rb") as handle:
+            rows.append(f"  {file.path}  {sum(1 for line in handle if line.strip()):,} lines")
+    rows += [f"  {sentence}" for sentence in ignored]
+    return "\n".join([f"collect: {len(files)} files of your own, nothing to collect", *rows])
 
 
 def is_post(item: Any) -> bool:

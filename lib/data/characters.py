@@ -63,6 +63,12 @@ def _is_hidden(character: str, category: str) -> bool:
     return 0xFDD0 <= code <= 0xFDEF or code & 0xFFFE == 0xFFFE or 0xE0000 <= code <= 0xE0FFF
 
 
+def mostly_capitals(text: str) -> bool:
+    """True where more than half of the letters that have a case are capitals."""
+    n_upper, n_lower = sum(map(str.isupper, text)), sum(map(str.islower, text))
+    return n_upper > n_lower
+
+
 def n_characters(text: str) -> int:
     """Length as a reader counts it: an emoji is one, however it is encoded; an accent is part of its letter.
 

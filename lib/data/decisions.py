@@ -12,6 +12,10 @@ from lib.base.schema import Pair, Record, Rejection, Utc
 from lib.data.text import clean_text
 
 
+class UnreviewedError(UserError):
+    """Pairs wait for a person: no fault, but nothing can be split yet."""
+
+
 class Decision(Record):
     """One line of decisions.jsonl; the latest of a reply counts, and undo makes it undecided again.
 
@@ -83,12 +87,12 @@ def reviewed(
 ) -> tuple[list[Pair], list[Rejection]]:
     """Apply review/decisions.jsonl, if there is one.
 
-    Raises UserError if review is required and not finished.
+    Raises UnreviewedError if review is required and not finished.
     """
     decisions = read_jsonl(path, Decision, torn_tail=True) if path.exists() else []
     kept, rejected, n_unreviewed = apply_decisions(pairs, decisions)
     if rule == "required" and n_unreviewed:
-        raise UserError(
+        raise UnreviewedError(
             f"{n_unreviewed:,} of {len(pairs):,} pairs are unreviewed. Run `make review DATA={name}`, then "
             "this again;"
             " or write `review: optional` into the data config."

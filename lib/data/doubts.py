@@ -1,4 +1,4 @@
-"""Doubtful pairs, which a person should see first: near a threshold of the filter, or near another reply."""
+"""Doubtful pairs, which a person should see first: with a bad sign, near a threshold, near another reply."""
 
 import math
 from collections import defaultdict
@@ -8,12 +8,14 @@ from itertools import combinations
 
 from lib.base.schema import Pair
 from lib.base.settings import FilterConfig
+from lib.data.heuristics import SENTENCES
 from lib.data.text import is_instruction, normalised, reply_length
 
 Doubt = tuple[float, str]  # how much it counts, and the sentence a person reads
 
 NEAR = 0.2  # the share of the range, counted from a bound inwards, that is near it
 MIN_OVERLAP = 0.5  # of the words of two replies; unrelated replies share up to about a third
+BAD_SIGN = 20.0  # more than all others together: the config sends these to the top
 COMMON = 40  # a word in more replies than this says nothing about two of them
 
 
@@ -48,6 +50,9 @@ def _measured(pair: Pair, bounds: FilterConfig) -> Iterator[Doubt]:
     unpopular one.
     """
     seen = pair.validation
+    for reason in seen.reasons if seen else ():
+        if reason in SENTENCES:
+            yield BAD_SIGN, SENTENCES[reason]
     if seen and seen.toxicity is not None and bounds.toxicity_model != "none":
         yield from _above(
             3, seen.toxicity, bounds.max_toxicity / 3, bounds.max_toxicity, f"toxicity {seen.toxicity:.2f}"

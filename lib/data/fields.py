@@ -20,14 +20,35 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _TWITTER_DATE = re.compile(
     r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) (\d{1,2}) (\d{2}):(\d{2}):(\d{2}) ([+-]\d{4}) (\d{4})"
 )
-_COUNT = re.compile(r"(\d{1,3}(?:,\d{3})+|\d+)|(\d+(?:\.\d+)?)\s?([KMB])", re.IGNORECASE)
+# A column that holds one blank becomes floats in pandas and is written as 500.0.
+_COUNT = re.compile(r"(\d{1,3}(?:,\d{3})+|\d+)(?:\.0+)?|(\d+(?:\.\d+)?)\s?([KMB])", re.IGNORECASE)
 _TOO_MANY = 10**15  # NaN is not below it either
 _UNITS = {"k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
+# What spreadsheets, pandas and JavaScript write where there is nothing.
+_ABSENT = frozenset(("", "nan", "none", "null", "undefined", "nat", "<na>", "n/a", "[]", "{}"))
+_FALSE = frozenset(("false", "0", "0.0", "no", "n", "f"))
+_WRITE = "write it as 2025-01-31T12:00:00Z"
 _FIRST, _LAST = datetime(2006, 3, 21, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)  # from the first tweet on
+
+
+def is_absent(value: Any) -> bool:
+    """True of what stands for nothing: null, False, "", "nan", "None", [] or {}. 0 is a value."""
+    if isinstance(value, str):
+        return len(value) < 12 and value.strip().lower() in _ABSENT
+    return value is None or value is False or value in ([], {})
+
+
+def is_true(value: Any) -> bool:
+    """True of a yes, a name or a number: not of "false", "0", "no", or an object of empty parts."""
+    if isinstance(value, dict):
+        return any(bool(part) if isinstance(part, dict) else is_true(part) for part in value.values())
+    return not is_absent(value) and value != 0 and str(value)[:8].strip().lower() not in _FALSE
 
 
 def to_id(value: Any, name: str) -> str:
     """An id as a string. A float has lost its last digits: 1.9e18 names no post. Raises BadItem(bad_id)."""
+    if isinstance(value, str) and (kept := re.fullmatch(r"""=?["']?(\d{5,})["']?""", value.strip())):
+        value = kept[1]  # ="1886675324152567949": how people keep a spreadsheet from rounding it
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         value = str(value)
     if (
@@ -44,7 +65,7 @@ def to_count(value: Any, name: str) -> int:
 
     Raises BadItem: missing_field for null, bad_count for all that is no whole number >= 0.
     """
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and is_absent(value)):
         raise BadItem("missing_field", f"{name} is absent")
     if (
         isinstance(value, int | float)
@@ -64,17 +85,31 @@ def to_moment(value: Any, name: str) -> datetime:
 
     A time without a zone is refused: hours of error would pass for a reply's delay.
     """
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and is_absent(value)):
         raise BadItem("missing_field", f"{name} is absent")
     try:
         moment = _moment(value)
     except (ValueError, OverflowError, OSError) as error:
-        raise BadItem("bad_date", f"{name} is {_shown(value)}") from error
+        raise BadItem("bad_date", f"{name} is {_shown(value)}{_date_trouble(value)}") from error
     if moment.tzinfo is None:
-        raise BadItem("bad_date", f"{name} is {_shown(value)}, without a time zone")
+        raise BadItem(
+            "bad_date", f"{name} is {_shown(value)}, without a time zone: append Z if it is UTC, else +hh:mm"
+        )
     if not _FIRST <= moment <= _LAST:
-        raise BadItem("bad_date", f"{name} is {_shown(value)}, which is no date of a post")
+        trouble = _date_trouble(value) or ", which is no date of a post"
+        raise BadItem("bad_date", f"{name} is {_shown(value)}{trouble}")
     return moment.astimezone(UTC)
+
+
+def _date_trouble(value: Any) -> str:
+    """The harm that a spreadsheet did to a date, as the end of a sentence; empty for all else."""
+    if re.match(r"\d{1,2}[/.]\d{1,2}[/.]\d{2,4}\b", str(value)[:20].strip()):
+        return f", which has no time zone, and its day and month may be either way round: {_WRITE}"
+    try:
+        is_serial = not isinstance(value, bool) and 38_000 < float(value) < 80_000  # 2004 to 2119
+    except (TypeError, ValueError, OverflowError):
+        return ""
+    return f", a spreadsheet's number of a day, without a time zone: {_WRITE}" if is_serial else ""
 
 
 def _moment(value: Any) -> datetime:
@@ -89,7 +124,7 @@ def _moment(value: Any) -> datetime:
         return datetime.fromisoformat(
             f"{year}-{1 + _MONTHS.index(month):02}-{int(day):02}T{hour}:{minute}:{second}{zone}"
         )
-    return datetime.fromisoformat(value.strip())
+    return datetime.fromisoformat(re.sub(r"\s*(?:UTC|GMT)$", "+00:00", value.strip()))
 
 
 def to_text(value: Any, name: str) -> str:
@@ -97,7 +132,7 @@ def to_text(value: Any, name: str) -> str:
 
     Raises BadItem(missing_field) for blank or none.
     """
-    if not isinstance(value, str) or not (text := storable(value)).strip():
+    if not isinstance(value, str) or is_absent(value) or not (text := storable(value)).strip():
         raise BadItem("missing_field", f"{name} is absent or empty")
     return text
 

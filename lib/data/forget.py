@@ -76,6 +76,16 @@ def target_of(id: str | None, handle: str | None) -> Target:
     return Target(id, handle)
 
 
+def preview(root: Path, target: Target) -> Outcome:
+    """What forget would do. Changes nothing."""
+    files = _candidates(root)
+    target = Target(target.id, target.handle, frozenset(_known_texts(root, files, target)))
+    outcome = Outcome(trained_on_it=_adapters_that_saw(root, target))
+    for path in files:
+        _forget_in(path, path.relative_to(root).as_posix(), target, outcome, is_preview=True)
+    return outcome
+
+
 def forget(root: Path, target: Target) -> Outcome:
     """Remove target from all files below root/data and root/adapters.
 
@@ -84,7 +94,7 @@ def forget(root: Path, target: Target) -> Outcome:
     forgotten = Forgotten.load(root / "data/forgotten.json")
     forgotten.add(target.name)
     forgotten.save(root / "data/forgotten.json")  # first: from now on it cannot come back
-    files = [path for path in _files(root) if path not in (root / "data/forgotten.json", root / PENDING)]
+    files = _candidates(root)
     target = Target(target.id, target.handle, frozenset(_known_texts(root, files, target)))
     write_json(
         root / PENDING, {"name": target.name, "texts": sorted(target.texts)}
@@ -94,6 +104,10 @@ def forget(root: Path, target: Target) -> Outcome:
         _forget_in(path, path.relative_to(root).as_posix(), target, outcome)
     (root / PENDING).unlink()
     return outcome
+
+
+def _candidates(root: Path) -> list[Path]:
+    return [path for path in _files(root) if path not in (root / "data/forgotten.json", root / PENDING)]
 
 
 def _files(root: Path) -> list[Path]:
@@ -122,28 +136,30 @@ def _known_texts(root: Path, files: list[Path], target: Target) -> set[str]:
         pending = read_json(root / PENDING)
         texts |= set(pending["texts"]) if pending["name"] == target.name else set()
     for path in files:
-        if path.suffix == ".jsonl":
+        if EDITORS.get(path.suffix.lower()) is EDITORS[".jsonl"]:
             for line in path.read_bytes().split(b"\n"):
                 if (value := parsed(line)) is not None:
                     texts.update(target.own_texts(value))
     return texts
 
 
-def _forget_in(path: Path, name: str, target: Target, outcome: Outcome) -> None:
+def _forget_in(path: Path, name: str, target: Target, outcome: Outcome, is_preview: bool = False) -> None:
     if path.suffix == ".safetensors" or path.suffix in (".pt", ".bin", ".pth"):
         return  # weights: they cannot be edited; the adapters concerned are listed
     content = path.read_bytes()
-    edit = redacted if path.name == "ledger.jsonl" else EDITORS.get(path.suffix)
+    edit = redacted if path.name == "ledger.jsonl" else EDITORS.get(path.suffix.lower())
     if edit is None:
         if target.in_text(content.decode("utf-8", "replace")):
-            path.resolve().unlink()
+            if not is_preview:
+                path.resolve().unlink()
             outcome.deleted.append(name)
         return
     changed, n_removed = edit(content, target)
     if n_removed:
-        # First: killed between the two, the next call removes the same lines and finds their seal.
-        reseal(path, changed)
-        write_bytes(path.resolve(), changed)
+        if not is_preview:
+            # First: killed between the two, the next call removes the same lines and finds their seal.
+            reseal(path, changed)
+            write_bytes(path.resolve(), changed)
         outcome.removed[name] = n_removed
 
 

@@ -3,59 +3,54 @@
 Actors name the same field differently.
 """
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from lib.data.fields import BadItem, storable, to_count, to_handle, to_id, to_language, to_moment, to_text
+from lib.base.schema import Flag
+from lib.data import signs
+from lib.data.fields import (
+    BadItem,
+    is_true,
+    storable,
+    to_count,
+    to_handle,
+    to_id,
+    to_language,
+    to_moment,
+    to_text,
+)
+from lib.data.shapes import OTHER_TEXTS, TEXTS, flat, found, is_post, paths, unknown_shape
+from lib.data.text import has_url, without_picture_link
 
-# Field names of apidojo and kaito (camelCase), of X's own API and its imitations (snake_case), of twscrape.
-# A dot goes one level down; the first name that holds something wins.
-ID_FIELDS = ("id_str", "idStr", "id", "tweet_id", "tweetId", "rest_id")
-_TEXTS = ("fullText", "full_text", "text", "rawContent", "note_tweet.text", "noteTweet.text")
-_LIKES = ("likeCount", "favorite_count", "favoriteCount", "like_count", "likes", "public_metrics.like_count")
-_RETWEETS = ("retweetCount", "retweet_count", "retweets", "public_metrics.retweet_count")
-_CREATED = ("createdAt", "created_at", "date", "timestamp", "timeParsed")
-_PARENT = (
-    *(
-        "inReplyToId",
-        "in_reply_to_status_id_str",
-        "in_reply_to_status_id",
-        "inReplyToTweetIdStr",
-        "inReplyToTweetId",
-    ),
-    *("in_reply_to_tweet_id", "inReplyToStatusId", "in_reply_to_id"),
+# A dot goes one level down, case and punctuation do not matter; the first name that holds something wins.
+ID_FIELDS = ("id_str", "idStr", "rest_id", "id", "tweet_id", "tweetId")
+_IDS, _TEXTS, _OTHER_TEXTS = paths(*ID_FIELDS, "status_id"), paths(*TEXTS), paths(*OTHER_TEXTS)
+_ADDRESSES = paths("url", "twitterUrl", "tweetUrl", "permanentUrl", "permalink", "link")
+_LIKES = paths(
+    *("likeCount", "favoriteCount", "likes", "likes_count", "favorites", "public_metrics.like_count"),
+    *("tweet_likes", "favorites_count"),
 )
-_CONVERSATION = ("conversationIdStr", "conversationId", "conversation_id_str", "conversation_id")
-_AUTHOR = ("author", "user")
-_HANDLE = ("userName", "screen_name", "screenName", "username", "handle")
-_FOLLOWERS = ("followers", "followersCount", "followers_count", "public_metrics.followers_count")
-_RETWEETED = (
-    "isRetweet",
-    "is_retweet",
-    "retweeted_status",
-    "retweetedStatus",
-    "retweetedTweet",
-    "retweeted_tweet",
+_RETWEETS = paths("retweetCount", "retweets", "retweets_count", "public_metrics.retweet_count", "repostCount")
+_CREATED = paths(
+    "createdAt", "tweet_created_at", "date", "timestamp", "timeParsed", "created_utc", "datetime"
 )
-_QUOTED = (
-    "isQuote",
-    "is_quote",
-    "is_quote_status",
-    "quoteId",
-    "quoted_status_id_str",
-    "quoted_status",
-    "quotedTweet",
-    "quoted_tweet",
+_CONVERSATION = paths("conversationIdStr", "conversationId")
+_LANGUAGE, _COLLECTED = paths("lang", "language"), paths("collectedAt", "scrapedAt")
+_ERRORS = paths("error", "errors", "errorMessage")
+_AUTHOR = paths("author", "user")
+_HANDLE = paths(
+    *("screen_name", "userName", "handle", "author_username", "author_screen_name", "author_handle"),
+    *("user_screen_name", "user_username", "user_handle"),
 )
-_MEDIA = (
-    "media",
-    "extendedEntities.media",
-    "extended_entities.media",
-    "entities.media",
-    "attachments.media_keys",
+_FOLLOWERS = paths(
+    *("followers", "followersCount", "follower_count", "num_followers", "public_metrics.followers_count"),
+    *("relationship_counts.followers", "author_followers", "author_followers_count", "user_followers_count"),
+    *("user_followers", "author_public_metrics.followers_count"),
 )
-_URLS = ("entities.urls", "links", "urls")
+# X cut at 140, later at 280, and wrote an ellipsis, in old items with a link after it.
+_CUT = re.compile(r"…\s*(?:https?://t\.co/\w+\s*)?$")
 
 
 @dataclass(frozen=True)
@@ -74,67 +69,98 @@ class Post:
     lang: str | None
     collected_at: datetime
     source: str
-    is_retweet: bool = False
-    is_quote: bool = False
-    marks: list[str] = field(default_factory=list)  # media, url, truncated
+    is_retweet: bool
+    is_quote: bool
+    marks: list[str]  # media, url, truncated
+    versions: tuple[str, ...]  # ids of an edited post, oldest first; its own among them
+    author_created_at: datetime | None = None
 
 
 def post_of(item: Any, source: str, collected_at: datetime) -> Post:
     """Read one item. collected_at: of its file, unless the item says so itself. Raises BadItem."""
     item = _tweet_in(item)
-    author = _found(item, _AUTHOR)
-    holder = author if isinstance(author, dict) else item
-    parent = _found(item, _PARENT)
-    if parent is None and _found(item, ("isReply", "is_reply")) is True:
-        raise BadItem("missing_field", "inReplyToId is absent, though the item is a reply")
-    text = _longest_text(item)
+    holder = _holder(item)
+    text, parent = _longest_text(item), signs.parent_of(item)
+    own_id = to_id(_own_id(item), "id")
+    versions = signs.versions_of(item, own_id)
+    # A reply that begins with RT quotes by hand; the filter for copies judges that.
+    is_retweet = signs.is_retweet(item) or (parent is None and text.startswith("RT @"))
+    if parent is None and not signs.is_retweet(item) and (sign := signs.reply_sign(item, versions)):
+        said = storable(str(item.get(sign, "another post's")))[:60]
+        detail = f"{sign} is {said}: a reply, and no field names the tweet that it answers (inReplyToId)"
+        raise BadItem("missing_field", detail)
     return Post(
-        id=to_id(_found(item, ID_FIELDS), "id"),
+        id=own_id,
         text=text,
-        author=to_handle(author if isinstance(author, str) else _found(holder, _HANDLE), "author.userName"),
-        followers=_followers(_found(holder, _FOLLOWERS), parent is not None),
-        likes=to_count(_found(item, _LIKES), "likeCount"),
-        retweets=to_count(_found(item, _RETWEETS), "retweetCount"),
-        created_at=to_moment(_found(item, _CREATED), "createdAt"),
+        author=_handle(item, holder),
+        followers=_followers(item, holder, needed=parent is not None),
+        likes=to_count(found(item, _LIKES), "likeCount"),
+        retweets=to_count(found(item, _RETWEETS), "retweetCount"),
+        created_at=to_moment(found(item, _CREATED), "createdAt"),
         parent=None if parent is None else to_id(parent, "inReplyToId"),
-        conversation=_optional_id(_found(item, _CONVERSATION)),
-        lang=to_language(_found(item, ("lang", "language"))),
-        collected_at=_optional_moment(_found(item, ("collectedAt", "collected_at", "scrapedAt")))
-        or collected_at,
+        conversation=_optional_id(found(item, _CONVERSATION)),
+        lang=to_language(found(item, _LANGUAGE)),
+        collected_at=_optional_moment(found(item, _COLLECTED)) or collected_at,
         source=source,
-        # A reply that begins with RT quotes by hand; the filter for copies judges that.
-        is_retweet=_found(item, _RETWEETED) is not None or (parent is None and text.startswith("RT @")),
-        is_quote=_found(item, _QUOTED) is not None,
+        is_retweet=is_retweet,
+        is_quote=signs.is_quote(item),
         marks=_marks(item, text),
+        versions=versions,
+        author_created_at=_optional_moment(found(holder, _CREATED)) if holder is not item else None,
     )
+
+
+def tweet_flags(tweet: Post) -> list[Flag]:
+    """Flags of a pair: all that an item says of a tweet beside its text."""
+    text = without_picture_link(tweet.text) if "media" in tweet.marks else tweet.text
+    flags: dict[Flag, bool] = {
+        "retweet": tweet.is_retweet,
+        "quote": tweet.is_quote,
+        "tweet_truncated": "truncated" in tweet.marks,
+        "tweet_media": "media" in tweet.marks,
+        "tweet_url": "url" in tweet.marks or has_url(text),
+    }
+    return [flag for flag, is_set in flags.items() if is_set]
+
+
+def reply_flags(reply: Post) -> list[Flag]:
+    """Flags of a pair: all that an item says of a reply beside its text."""
+    flags: dict[Flag, bool] = {
+        "reply_retweet": reply.is_retweet,
+        "reply_quote": reply.is_quote,
+        "reply_media": "media" in reply.marks,
+        "reply_url": "url" in reply.marks,
+        "truncated": "truncated" in reply.marks,
+    }
+    return [flag for flag, is_set in flags.items() if is_set]
 
 
 def seen_of(item: Any) -> dict[str, Any]:
     """The legible part of an unusable item, for its rejection: enough to find it, and to forget it."""
-    found: dict[str, Any] = {}
+    seen: dict[str, Any] = {}
     if not isinstance(item, dict):
-        return {"item": storable(item)[:280]} if isinstance(item, str) else found
-    author = _found(item, _AUTHOR)
+        return {"item": storable(item)[:280]} if isinstance(item, str) else seen
+    item = flat(item)
+    author = found(item, _AUTHOR)
     values = {
-        "reply_id": _found(item, ID_FIELDS),
-        "tweet_id": _found(item, _PARENT),
-        "reply": _found(item, _TEXTS),
-        "reply_author": author
-        if isinstance(author, str)
-        else _found(author if isinstance(author, dict) else item, _HANDLE),
+        "reply_id": found(item, _IDS),
+        "tweet_id": signs.parent_of(item),
+        "reply": found(item, (*_TEXTS, *_OTHER_TEXTS)),
+        "reply_author": found(_holder(item), _HANDLE) or author,
     }
     for name, value in values.items():
         if isinstance(value, str):
-            found[name] = storable(value)[:4000]
+            seen[name] = storable(value)[:4000]
         elif isinstance(value, int) and abs(value) < 10**30:
-            found[name] = str(value)
-    return found
+            seen[name] = str(value)
+    return seen
 
 
 def is_filler(item: Any) -> bool:
     """Rows that providers deliver, and bill, where they found nothing."""
     return isinstance(item, dict) and (
-        bool(item.get("noResults") or item.get("demo"))
+        is_true(item.get("noResults"))
+        or is_true(item.get("demo"))
         or item.get("type") == "mock_tweet"
         or item.get("id") in (-1, "-1")
     )
@@ -147,39 +173,43 @@ def _tweet_in(item: Any) -> dict[str, Any]:
         )
     if is_filler(item):
         raise BadItem("provider_filler", "noResults row" if item.get("noResults") else "mock or demo row")
-    if isinstance(inner := item.get("tweet"), dict):  # {"tweet": {...}, "author": {...}}
-        item = {**{key: value for key, value in item.items() if key != "tweet"}, **inner}
-    kind = str(item.get("type") or item.get("__typename") or "").lower()
-    if "tombstone" in kind or "unavailable" in kind or item.get("tombstone"):
+    post = flat(item)
+    kind = str(post.get("type") or post.get("typename") or "").lower()
+    if "tombstone" in kind or "unavailable" in kind or post.get("tombstone"):
         raise BadItem("unavailable", "deleted, withheld or private")
-    if kind == "error" or (
-        _found(item, ("error", "errors", "errorMessage")) is not None and _found(item, _TEXTS) is None
-    ):
+    if kind == "error" or (found(post, _ERRORS) is not None and found(post, _TEXTS) is None):
         raise BadItem("error_row", "the provider reports an error in place of a tweet")
     if kind in ("user", "list", "trend", "community"):
         raise BadItem("not_an_item", f"a {kind}, not a tweet")
-    return item
+    if item and not is_post(item):
+        raise BadItem("unknown_shape", unknown_shape([storable(str(name)) for name in item]))
+    return post
 
 
-def _found(item: dict[str, Any], names: tuple[str, ...]) -> Any:
-    """The first of these fields that holds something: not null, "", False, [] or {}."""
-    for name in names:
-        value: Any = item
-        for part in name.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        if value is None or value is False or value in ("", [], {}):
-            continue
-        return value
-    return None
+def _holder(item: dict[str, Any]) -> dict[str, Any]:
+    return author if isinstance(author := found(item, _AUTHOR), dict) else item
+
+
+def _handle(item: dict[str, Any], holder: dict[str, Any]) -> str:
+    handle, author = found(holder, _HANDLE), found(item, _AUTHOR)
+    return to_handle(author if handle is None and isinstance(author, str) else handle, "author.userName")
+
+
+def _own_id(item: dict[str, Any]) -> Any:
+    value = found(item, _IDS)
+    return signs.status_id(found(item, _ADDRESSES)) if value is None else value
 
 
 def _longest_text(item: dict[str, Any]) -> str:
     """Actors cut `text` or `fullText`, whichever: the longer one is whole."""
-    texts = [value for name in _TEXTS if isinstance(value := _found(item, (name,)), str)]
-    return to_text(max(texts, key=len, default=None), "text")
+    texts = [value for name in _TEXTS if isinstance(value := found(item, (name,)), str)]
+    other = found(item, _OTHER_TEXTS)
+    return to_text(max(texts, key=len, default=other), "text")
 
 
-def _followers(value: Any, needed: bool) -> int | None:
+def _followers(item: dict[str, Any], holder: dict[str, Any], needed: bool) -> int | None:
+    value = found(holder, _FOLLOWERS)
+    value = found(item, _FOLLOWERS) if value is None else value
     try:
         return to_count(value, "author.followers")
     except BadItem:
@@ -189,15 +219,13 @@ def _followers(value: Any, needed: bool) -> int | None:
 
 
 def _marks(item: dict[str, Any], text: str) -> list[str]:
-    media, urls = _found(item, _MEDIA), _found(item, _URLS)
-    has_media = any(media.values()) if isinstance(media, dict) else media is not None
-    # X cut at 140, later at 280, and wrote an ellipsis; in a short text an ellipsis is the author's.
-    is_cut = text.rstrip().endswith("…") and (len(text) >= 130 or item.get("truncated") is True)
-    return [
-        name
-        for name, is_set in (("media", has_media), ("url", urls is not None), ("truncated", is_cut))
-        if is_set
-    ]
+    is_short = text == item.get("text") or found(item, _TEXTS) is None
+    is_cut = bool(_CUT.search(text)) and len(text) >= 130  # in a short text an ellipsis is the author's
+    # `truncated` speaks of `text`; where another field holds more, that is the whole.
+    if is_true(item.get("truncated")):
+        is_cut = is_cut or bool(_CUT.search(text)) or is_short
+    marks = {"media": signs.has_media(item), "url": signs.has_links(item), "truncated": is_cut}
+    return [name for name, is_set in marks.items() if is_set]
 
 
 def _optional_id(value: Any) -> str | None:

@@ -4,14 +4,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lib.base.errors import UserError
-from lib.base.schema import Flag, Pair, Rejection, Tweet
+from lib.base.schema import Pair, Rejection, Tweet
 from lib.data.fields import BadItem
-from lib.data.items import Post, post_of, seen_of
-from lib.data.own_pairs import is_pair, pair_of
-from lib.data.raw import Row
-
-FILLER = "provider_filler"
+from lib.data.items import Post, post_of, reply_flags, seen_of, tweet_flags
+from lib.data.own_pairs import extra_fields, is_pair, pair_of
+from lib.data.rounding import rounded_columns
+from lib.data.sources import Row, place_of
 
 
 @dataclass
@@ -27,6 +25,9 @@ class Joined:
     rejected: list[Rejection] = field(default_factory=list)
     n_rows: int = 0
     n_tweet_rows: int = 0
+    ignored_fields: dict[str, list[str]] = field(default_factory=dict)  # file -> names that no pair has
+    rounded: dict[str, str] = field(default_factory=dict)  # file -> why its ids, and so its rows, are refused
+    missing_tweets: list[str] = field(default_factory=list)  # ids that replies answer and raw/ does not hold
 
 
 def join(rows: Iterable[Row], is_forgotten: Callable[..., bool] = lambda *names: False) -> Joined:
@@ -41,17 +42,27 @@ def join(rows: Iterable[Row], is_forgotten: Callable[..., bool] = lambda *names:
         joined.n_rows += 1
         try:
             read = _read(row, is_forgotten)
-            (ready if isinstance(read, Pair) else posts).append(read)
+            if isinstance(read, Pair):
+                ready.append(read)
+                _note_extra(row, joined)
+            else:
+                posts.append(read)
         except BadItem as bad:
             joined.rejected.append(_unusable(row, bad))
-    tweets = _newest([post for post in posts if post.parent is None], joined)
-    replies = _newest([post for post in posts if post.parent is not None], joined)
-    made = [pair for reply in replies.values() if (pair := _paired(reply, tweets, replies, joined))]
+    joined.rounded = rounded_columns(posts, ready)
+    posts = [post for post in posts if not _is_rounded(post, joined)]
+    ready = [pair for pair in ready if not _is_rounded(pair, joined)]
+    longest_last = sorted(posts, key=lambda post: len(post.versions))
+    roots = {version: post.versions[0] for post in longest_last for version in post.versions}
+    tweets = _newest([post for post in posts if post.parent is None], roots, joined)
+    replies = _newest([post for post in posts if post.parent is not None], roots, joined)
+    made = [pair for reply in replies.values() if (pair := _paired(reply, roots, tweets, replies, joined))]
+    joined.missing_tweets = sorted(set(joined.missing_tweets))
     joined.pairs = sorted(_newest_pairs([*made, *ready], joined), key=_order)
     joined.tweets = _all_tweets(tweets, joined.pairs)
     joined.n_tweet_rows = len(tweets)
     joined.rejected.sort(
-        key=lambda rejection: (_place(rejection.pair.get("source", "")), rejection.id, rejection.reason)
+        key=lambda rejection: (place_of(rejection.pair.get("source", "")), rejection.id, rejection.reason)
     )
     return joined
 
@@ -83,21 +94,39 @@ def _unusable(row: Row, bad: BadItem) -> Rejection:
     )
 
 
-def _newest(posts: list[Post], joined: Joined) -> dict[str, Post]:
+def _note_extra(row: Row, joined: Joined) -> None:
+    if extra := extra_fields(row.value):
+        names = joined.ignored_fields.setdefault(place_of(row.where)[0], [])
+        names += [name for name in extra if name not in names]
+
+
+def _is_rounded(one: Post | Pair, joined: Joined) -> bool:
+    detail = joined.rounded.get(place_of(one.source)[0])
+    if detail is not None and isinstance(one, Pair):
+        joined.rejected.append(Rejection.of(one, "pair", "bad_id", detail))
+    elif detail is not None:
+        joined.rejected.append(_dropped(one, "bad_id", detail))
+    return detail is not None
+
+
+def _newest(posts: list[Post], roots: dict[str, str], joined: Joined) -> dict[str, Post]:
+    """id of the first version -> the last version, as it was seen last."""
     newest: dict[str, Post] = {}
     for post in sorted(
         posts,
         key=lambda post: (
+            post.versions.index(post.id),
             post.collected_at,
             post.likes + post.retweets,
             post.likes,
-            _place(post.source),
+            place_of(post.source),
             post.text,
         ),
     ):
-        if (older := newest.get(post.id)) is not None:
+        root = roots[post.id]
+        if (older := newest.get(root)) is not None:
             joined.rejected.append(_dropped(older, "older_observation", f"{post.source} saw it later"))
-        newest[post.id] = post
+        newest[root] = post
     return newest
 
 
@@ -108,7 +137,7 @@ def _newest_pairs(pairs: list[Pair], joined: Joined) -> list[Pair]:
         key=lambda pair: (
             pair.collected_at,
             pair.reply_likes + pair.reply_retweets,
-            _place(pair.source),
+            place_of(pair.source),
             pair.tweet_id,
         ),
     ):
@@ -119,18 +148,23 @@ def _newest_pairs(pairs: list[Pair], joined: Joined) -> list[Pair]:
     return list(newest.values())
 
 
-def _paired(reply: Post, tweets: dict[str, Post], replies: dict[str, Post], joined: Joined) -> Pair | None:
+def _paired(
+    reply: Post, roots: dict[str, str], tweets: dict[str, Post], replies: dict[str, Post], joined: Joined
+) -> Pair | None:
     """The pair, if reply answers a tweet directly; else None, and the reason is among the rejected."""
-    tweet = tweets.get(reply.parent or "")
+    parent, conversation = (roots.get(name or "", name) for name in (reply.parent, reply.conversation))
+    tweet = tweets.get(parent or "")
     if tweet is None:
-        is_nested = reply.parent in replies or reply.conversation in tweets
+        is_nested = parent in replies or conversation in tweets
         reason = "nested_reply" if is_nested else "other_conversation"
         detail = f"answers {reply.parent}, " + (
             "which is itself a reply" if is_nested else "of which raw/ holds no usable tweet"
         )
         joined.rejected.append(_dropped(reply, reason, detail))
+        if not is_nested and reply.parent:
+            joined.missing_tweets.append(reply.parent)
         return None
-    if reply.conversation not in (None, tweet.conversation or tweet.id, tweet.id):
+    if conversation not in (None, roots.get(tweet.conversation or "", tweet.conversation), roots[tweet.id]):
         detail = f"belongs to conversation {reply.conversation}, not to {tweet.id}"
         joined.rejected.append(_dropped(reply, "other_conversation", detail))
         return None
@@ -153,40 +187,20 @@ def _paired(reply: Post, tweets: dict[str, Post], replies: dict[str, Post], join
         source=reply.source,
         tweet_lang=tweet.lang,
         reply_lang=reply.lang,
-        flags=[*_tweet_flags(tweet), *_reply_flags(reply)],
+        reply_author_created_at=reply.author_created_at,
+        flags=[*tweet_flags(tweet), *reply_flags(reply)],
     )
 
 
-def _tweet_flags(tweet: Post) -> list[Flag]:
-    # The tweet's own pictures and links do not matter; a text that X cut does.
-    flags: list[tuple[Flag, bool]] = [
-        ("retweet", tweet.is_retweet),
-        ("quote", tweet.is_quote),
-        ("tweet_truncated", "truncated" in tweet.marks),
-    ]
-    return [flag for flag, is_set in flags if is_set]
-
-
-def _reply_flags(reply: Post) -> list[Flag]:
-    flags: list[tuple[Flag, bool]] = [
-        ("reply_retweet", reply.is_retweet),
-        ("reply_quote", reply.is_quote),
-        ("reply_media", "media" in reply.marks),
-        ("reply_url", "url" in reply.marks),
-        ("truncated", "truncated" in reply.marks),
-    ]
-    return [flag for flag, is_set in flags if is_set]
-
-
 def _all_tweets(tweets: dict[str, Post], pairs: list[Pair]) -> list[Tweet]:
-    own = {pair.tweet_id: pair for pair in pairs}
+    own, there = {pair.tweet_id: pair for pair in pairs}, {post.id for post in tweets.values()}
     found = [
         Tweet(
             **{name: getattr(pair, name) for name in Tweet.model_fields if name != "flags"},
-            flags=[flag for flag in pair.flags if flag in ("retweet", "quote", "tweet_truncated")],
+            flags=[flag for flag in pair.flags if flag in ("retweet", "quote") or flag.startswith("tweet_")],
         )
         for pair in own.values()
-        if pair.tweet_id not in tweets
+        if pair.tweet_id not in there
     ]
     for post in tweets.values():
         found.append(
@@ -200,7 +214,7 @@ def _all_tweets(tweets: dict[str, Post], pairs: list[Pair]) -> list[Tweet]:
                 collected_at=post.collected_at,
                 source=post.source,
                 tweet_lang=post.lang,
-                flags=_tweet_flags(post),
+                flags=tweet_flags(post),
             )
         )
     return sorted(found, key=lambda tweet: (tweet.tweet_created_at, tweet.tweet_id))
@@ -220,28 +234,3 @@ def _dropped(post: Post, reason: str, detail: str) -> Rejection:
 
 def _order(pair: Pair) -> tuple[Any, ...]:
     return (pair.tweet_created_at, pair.tweet_id, pair.reply_created_at, pair.reply_id)
-
-
-def _place(source: str) -> tuple[str, int]:
-    """items.jsonl:12 -> ("items.jsonl", 12): line 9 comes before line 10."""
-    name, _, number = source.rpartition(":")
-    return name, int(number) if number.isdigit() else 0
-
-
-def refuse_nothing(joined: Joined) -> None:
-    """Raise UserError if there is no pair: nothing but filler, or nothing that could be used."""
-    if joined.pairs:
-        return
-    reasons = {rejection.reason for rejection in joined.rejected}
-    if joined.rejected and reasons == {FILLER} and not joined.tweets:
-        raise UserError(
-            f"all {joined.n_rows:,} rows of raw/ are the provider's filler (noResults, mock tweets): it "
-            "found nothing, or your plan does"
-            " not cover the search. Check the queries and the plan, move these files away, and collect again."
-        )
-    why = f" Reasons: {', '.join(sorted(reasons))}." if reasons else ""
-    raise UserError(
-        f"nothing usable in raw/: {joined.n_rows:,} rows, {joined.n_tweet_rows:,} tweets and no reply to one "
-        f"of them.{why}"
-        " Put items, pairs or a CSV of pairs into raw/, or collect again."
-    )

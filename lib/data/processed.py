@@ -62,7 +62,7 @@ def processed_of(
     askable = [tweet for tweet in tweets if split_of(tweet.tweet_author, config.split) == "test"]
     prompts = prompts_of(_passing(askable, config.filter, detect_languages), parts["test"], config.split)
     parts, rejected = drop_leaks(parts, prompts, embed, config.clean.similarity_threshold)
-    refuse_empty(parts, config.split)
+    refuse_empty(parts, rejected, config.split)
     clean, _ = clean_pairs(candidates, config.filter)
     preferences, calibration = _preferences(parts, clean, prompts, config, embed)
     return Processed(parts, prompts, preferences, calibration, rejected, len(candidates))

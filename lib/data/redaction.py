@@ -150,3 +150,4 @@ def _prune(value: Any, target: Target, key: str = "") -> tuple[Any, int]:
 
 Editor = Callable[[bytes, Target], tuple[bytes, int]]  # content -> what is left of it, and how much went
 EDITORS: dict[str, Editor] = {".jsonl": _without_lines, ".json": _without_fields, ".csv": _without_rows}
+EDITORS |= dict.fromkeys((".ndjson", ".jsonlines", ".jl"), _without_lines)

@@ -14,6 +14,9 @@ from lib.base.plots import bars, histogram, label
 from lib.base.schema import Pair, Rejection
 from lib.base.seals import checked
 from lib.base.settings import DataConfig
+from lib.data.characters import n_characters
+from lib.data.filters import noted
+from lib.data.quality import topic_of, topics_of
 
 STAGES = {"pairs": "pair", "filtered": "filter", "clean": "clean", "split": "review and split"}
 VALIDATION = {"language", "low_language_confidence", "no_language", "toxicity"}
@@ -27,6 +30,7 @@ class Stage:
     name: str
     n_kept: int
     rejected: list[Rejection]
+    notes: tuple[tuple[str, int], ...] = ()  # what people are told of the kept: sentence, number of pairs
 
     @property
     def n_in(self) -> int:
@@ -46,23 +50,15 @@ def read_report(folder: Path, config: DataConfig) -> dict[str, Any]:
     stages = []
     for name, stage in (("pairs", "pair"), ("filtered", "filter"), ("clean", "clean"), ("split", "split")):
         rejected = read_jsonl(checked(rejects_path(folder / "interim" / f"{name}.jsonl")), Rejection)
-        stages.append(Stage(name, counts[stage]["kept"], rejected))
+        filtered = folder / "interim" / "filtered.jsonl"
+        told = noted(read_jsonl(checked(filtered), Pair)) if name == "filtered" and filtered.exists() else []
+        stages.append(Stage(name, counts[stage]["kept"], rejected, tuple(told)))
     parts = [checked(folder / "processed" / f"{split}.jsonl") for split in ("train", "val", "test")]
     pairs = [pair for part in parts for pair in read_jsonl(part, Pair)]
     ledger = folder / "ledger.jsonl"
     usd = Ledger(ledger).spent_usd("collect") if ledger.exists() else 0.0
     target = (config.collect.min_pairs, config.collect.target_pairs, config.collect.max_pairs)
-    return describe(stages, pairs, target, usd, _queries(folder / "raw"))
-
-
-def _queries(raw: Path) -> dict[str, str]:
-    """raw file -> the search that it answers, from the .meta.json beside it."""
-    metas = {path: read_json(path) for path in sorted(raw.glob("*.meta.json"))}
-    return {
-        path.name.removesuffix(".meta.json") + ".jsonl": str(meta["query"])
-        for path, meta in metas.items()
-        if meta.get("query")
-    }
+    return describe(stages, pairs, target, usd, topics_of(folder / "raw"))
 
 
 def describe(
@@ -132,16 +128,18 @@ def _target(name: str, value: float | None, low: float, high: float, goal: str) 
 def spread(pairs: Sequence[Pair], queries: Mapping[str, str]) -> dict[str, Any]:
     """The origins of the pairs, and how even they are."""
     times = [pair.tweet_created_at for pair in pairs]
-    files = [pair.source.rpartition(":")[0] for pair in pairs]
-    topics = Counter(queries.get(file, file) for file in files)
+    topics = Counter(topic_of(pair, queries) for pair in pairs)
+    scores = [pair.quality for pair in pairs if pair.quality is not None]
     return {
         "from": min(times),
         "to": max(times),
         "likes": [pair.reply_likes for pair in pairs],
-        "chars": [len(pair.reply) for pair in pairs],
+        "chars": [n_characters(pair.reply) for pair in pairs],
         "minutes": [pair.reply_time_diff_seconds / 60 for pair in pairs],
         "median_likes": median(pair.reply_likes for pair in pairs),
-        "median_chars": median(len(pair.reply) for pair in pairs),
+        "median_chars": median(n_characters(pair.reply) for pair in pairs),
+        "quality": scores,
+        "median_quality": median(scores) if scores else None,
         "topics": topics.most_common(10),
         "concentration": [
             concentration("tweet", [pair.tweet_id for pair in pairs]),
@@ -218,6 +216,7 @@ def _plots(report: Mapping[str, Any]) -> dict[str, Any]:
             "minutes": histogram(
                 spread["minutes"], "Delay of the replies", "minutes after the tweet", log=True
             ),
+            **({"quality": histogram(spread["quality"], "Quality", "score")} if spread["quality"] else {}),
             "topics": bars([(label(topic), float(n)) for topic, n in spread["topics"]], "Pairs per search"),
         }
     return plots

@@ -239,13 +239,14 @@ def shown(text: str) -> str:
 def numbers(pair: Pair) -> dict[str, str]:
     """The known facts about the reply, as a person reads them."""
     seen = pair.validation
-    language = f"{seen.language} {seen.language_confidence or 0:.2f}" if seen and seen.language else "–"
+    sure = "(X)" if seen is None or seen.language_confidence is None else f"{seen.language_confidence:.2f}"
     return {
         "likes": f"{pair.reply_likes:,}",
         "followers": f"{pair.reply_author_followers:,}",
         "after": duration(pair.reply_time_diff_seconds),
         "characters": f"{reply_length(pair.reply)}",
-        "language": language,
+        "quality": "–" if pair.quality is None else f"{pair.quality:.2f}",
+        "language": f"{seen.language} {sure}" if seen and seen.language else "–",
         "toxicity": f"{seen.toxicity:.2f}" if seen and seen.toxicity is not None else "–",
     }
 

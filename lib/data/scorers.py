@@ -10,6 +10,7 @@ from typing import Any
 
 from lib.base.errors import UserError
 from lib.base.parallel import map_texts
+from lib.data.characters import mostly_capitals
 
 TOXICITY_MODELS = ("original", "unbiased", "multilingual", "original-small", "unbiased-small")
 TOXICITY_WAY_OUT = (
@@ -33,8 +34,9 @@ def detect_language(text: str) -> tuple[str, float]:
 
     # Without a seed langdetect gives a short post another language on the next run.
     DetectorFactory.seed = 0
+    # To langdetect English in capitals is German (github.com/Mimino666/langdetect/issues/74).
     try:
-        best = detect_langs(text)[0]
+        best = detect_langs(text.lower() if mostly_capitals(text) else text)[0]
     except LangDetectException:  # no letters
         return "", 0.0
     return best.lang, min(best.prob, 1.0)

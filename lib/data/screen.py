@@ -178,7 +178,8 @@ class _Screen:
         self._set("reply", shown(pair.reply))
         self._set(
             "numbers",
-            f"{known['characters']} characters   language {known['language']}   toxicity {known['toxicity']}",
+            f"{known['characters']} characters   language {known['language']}   toxicity {known['toxicity']}"
+            f"   quality {known['quality']}",
         )
         self._set("why", shown("\n".join(f"· {why}" for why in item.why[:3])))
         for box in ("#tweet_box", "#reply_box"):

@@ -1,6 +1,7 @@
 """Train, validation and test sets that share no tweet, no tweet author and no text."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -123,16 +124,26 @@ def _prompt(tweet: Tweet | Pair, text: str, reply: Pair | None) -> TestPrompt:
     )
 
 
-def refuse_empty(parts: dict[Split, list[Pair]], config: SplitConfig) -> None:
-    """Raise UserError if a set has no pair: nothing could be trained, or nothing measured."""
+def refuse_empty(parts: dict[Split, list[Pair]], rejected: Sequence[Rejection], config: SplitConfig) -> None:
+    """Raise UserError if a set has no pair: nothing could be trained, or nothing measured.
+
+    rejected: what the split itself dropped; the sentence says which of its rules took the pairs.
+    """
     empty = [name for name in SPLITS if not parts[name]]
     if not empty:
         return
-    n_pairs = sum(map(len, parts.values()))
-    authors = {pair.tweet_author.casefold() for part in parts.values() for pair in part}
+    pairs = [pair for part in parts.values() for pair in part]
+    assigned = split_pairs([*pairs, *(Pair.model_validate(one.pair) for one in rejected)], config)
+    authors = {pair.tweet_author.casefold() for part in assigned.values() for pair in part}
+    n_pairs, leaks = len(pairs) + len(rejected), Counter(one.detail for one in rejected)
+    taken = "".join(f"; near_duplicate_across_splits took {n:,}: {why}" for why, n in leaks.most_common())
+    by_hash = ", ".join(f"{len(assigned[name]):,} in {name}" for name in SPLITS)
+    advice = (
+        "Collect more, widen the filter bounds, or raise these shares in the data config."
+        if any(not assigned[name] for name in empty)
+        else "Collect tweets that differ more, or raise clean.similarity_threshold."
+    )
     raise UserError(
-        f"split: {' and '.join(empty)} would be empty: {n_pairs:,} pairs of {len(authors):,} tweet authors "
-        "are too few for"
-        f" val {config.val} and test {config.test}. Collect more, widen the filter bounds, or raise these "
-        "shares in the data config."
+        f"split: {' and '.join(empty)} would be empty: {n_pairs:,} pairs of {len(authors):,} tweet authors. "
+        f"split_by_author (val {config.val}, test {config.test}) put {by_hash}{taken}. {advice}"
     )

@@ -29,6 +29,7 @@ from lib.evaluate.steps import ModelMetrics, RepliesManifest, read_replies_manif
 from lib.model.adapters import ADAPTER_FILE, check_adapter, sha256_of, whole_adapter
 from lib.model.generate import transformers_engine
 from lib.model.losses import FORGETTING_MARGIN, GENERAL_TEXTS, model_metrics
+from lib.model.machine import refuse_small_machine
 from lib.model.openai_engine import openai_engine, refuse_unlike_quantization
 from lib.train.manifest import Manifest
 
@@ -36,12 +37,14 @@ if TYPE_CHECKING:
     from lib.model.loading import Loaded
 
 
-def make_replies(evaluation: Evaluation, progress: Callable[[str], None]) -> tuple[RepliesManifest, bool]:
+def make_replies(
+    evaluation: Evaluation, progress: Callable[[str], None], before_new: Callable[[], None] = lambda: None
+) -> tuple[RepliesManifest, bool]:
     """replies.jsonl, its manifest and model_metrics.json. Returns the manifest, and whether anything had to
     be done.
 
-    Raises UserError for missing files, an adapter without effect, and arms that differ in engine or
-    quantization.
+    before_new: called before the first reply is made. Raises UserError for missing files, an adapter without
+    effect, and arms that differ in engine or quantization.
     """
     arms = identities(evaluation)
     replies_print, metrics_print = _fingerprints(evaluation, arms)
@@ -52,6 +55,7 @@ def make_replies(evaluation: Evaluation, progress: Callable[[str], None]) -> tup
     if replies_done and metrics_done:
         os.utime(evaluation.folder / "replies.jsonl")  # make compares times; the content is what counts
         return read_replies_manifest(evaluation.folder), False
+    before_new()
     tasks = plan_tasks(evaluation, arms)
     log = evaluation.work / "replies.jsonl"
     loaded = None
@@ -204,13 +208,15 @@ def _metrics(evaluation: Evaluation, loaded: "Loaded | None", fingerprint: str) 
             "the weights are."
         )
         return ModelMetrics(fingerprint=fingerprint, engine="openai", reason=reason)
-    pairs = read_jsonl(checked(evaluation.processed / "test.jsonl"), Pair)
+    there = read_jsonl(checked(evaluation.processed / "test.jsonl"), Pair)
+    pairs = [pair for pair in there if not evaluation.has_seen(pair)]
     return ModelMetrics(fingerprint=fingerprint, **model_metrics(loaded, pairs, evaluation.config.prompt))
 
 
 def _load(evaluation: Evaluation) -> "Loaded":
     from lib.model.loading import load_for_inference
 
+    refuse_small_machine(evaluation.run, evaluation.config, to_train=False)
     return load_for_inference(_folder(evaluation.run), evaluation.config)
 
 

@@ -5,15 +5,16 @@ Every step takes it as its first argument.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from lib.base.config import config_name, load_config
+from lib.base.config import config_name, given, load_config
 from lib.base.errors import UserError
 from lib.base.files import content_hash, read_jsonl
 from lib.base.schema import Pair, Reply, TestPrompt
 from lib.base.seals import checked
 from lib.base.settings import EvalConfig, TrainConfig
-from lib.train.manifest import Manifest, read_manifest
+from lib.train.manifest import Manifest, as_trained, read_manifest, trained_on
 
 HUMAN = "human"
 OWN = ("base", "fewshot", "tuned", HUMAN)
@@ -30,11 +31,15 @@ class Evaluation:
     root: Path = Path()
 
     @classmethod
-    def of(cls, train: Path, evaluation: Path) -> "Evaluation":
-        """The evaluation that configs/train-<run>.yaml and configs/eval-<name>.yaml describe."""
-        run, folder = config_name(train), config_name(evaluation)
-        configs = load_config(train, TrainConfig), load_config(evaluation, EvalConfig)
-        return cls(run, *configs, Path("adapters") / run / "eval" / folder)
+    def of(cls, train: Path, evaluation: Path, data: str | None = None) -> "Evaluation":
+        """The evaluation that configs/train-<run>.yaml and configs/eval-<name>.yaml describe.
+
+        A finished run has the config that it was trained with. data: another data set to hold it against.
+        """
+        run, name = config_name(train), config_name(evaluation)
+        folder = Path("adapters") / run
+        config = given(as_trained(folder, load_config(train, TrainConfig)), data=data)
+        return cls(run, config, load_config(evaluation, EvalConfig), folder / "eval" / name)
 
     @property
     def processed(self) -> Path:
@@ -57,7 +62,23 @@ class Evaluation:
         return self.folder / "work"
 
     def prompts(self) -> list[TestPrompt]:
-        """The held-out tweets. Raises UserError for a damaged file."""
+        """The held-out tweets, but for those that were trained on. Raises UserError for a damaged file."""
+        return [prompt for prompt in self._all_prompts() if not self.has_seen(prompt)]
+
+    def n_trained_on(self) -> int:
+        """The test prompts that are left out: the data set was split anew since the run was trained."""
+        return sum(map(self.has_seen, self._all_prompts()))
+
+    def has_seen(self, tweet: TestPrompt | Pair) -> bool:
+        """True if a run of this evaluation was trained on the tweet, or on another one of its author."""
+        return not self._seen.isdisjoint((tweet.tweet_id, f"@{tweet.tweet_author.casefold()}"))
+
+    @cached_property
+    def _seen(self) -> frozenset[str]:
+        adapters = self.run_folder.parent
+        return frozenset().union(*(trained_on(adapters / run) for run in (self.run, *self.others)))
+
+    def _all_prompts(self) -> list[TestPrompt]:
         return read_jsonl(checked(self.processed / "test_prompts.jsonl"), TestPrompt)
 
     def train(self) -> list[Pair]:

@@ -48,6 +48,9 @@ def run_row(folder: Path, steps_of: StepsOf) -> Row:
         "rank": (config.get("lora") or {}).get("rank"),
         **{key: getattr(manifest, key, None) for key in keys},
         "evaluations": evaluations,
+        "pages": {
+            name: page for name in evaluations if (page := folder / "eval" / name / "report.html").is_file()
+        },
     }
 
 
@@ -62,9 +65,9 @@ def _reports(folder: Path) -> dict[str, Report]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The registry for the console. Raises UserError where there is no run."""
+    """The registry for the console, or that there is none yet."""
     if not rows:
-        raise UserError("There is no run in adapters/ yet. `make train RUN=tiny` makes the smallest one.")
+        return "There is no run in adapters/ yet.\nnext: make quickstart (the smallest one), or make train"
     head = (
         "run",
         "data",
@@ -91,7 +94,10 @@ def table(rows: Sequence[Row]) -> str:
     ]
     printed = [lines[0]]
     for row, line in zip(rows, lines[1:], strict=True):
-        printed += [line, *(f"  {name}: {said(found)}" for name, found in row["evaluations"].items())]
+        printed.append(line)
+        for name, found in row["evaluations"].items():
+            printed.append(f"  {name}: {said(found)}")
+            printed += [f"    {row['pages'][name]}"] if name in row["pages"] else []
         printed += [f"  alert: {alert}" for alert in row.get("alerts") or []]
     return "\n".join(printed)
 
@@ -137,12 +143,17 @@ class Run:
     reports: dict[str, Report]
 
 
+def finished_runs(root: Path) -> list[str]:
+    """The names of the runs that hold a manifest."""
+    return sorted(path.parent.name for path in (root / "adapters").glob("*/manifest.json"))
+
+
 def read_runs(names: Sequence[str], root: Path) -> list[Run]:
     """The runs to compare.
 
     Raises UserError for one name, more than MAX_RUNS, a name twice, or an unfinished run.
     """
-    there = sorted(path.parent.name for path in (root / "adapters").glob("*/manifest.json"))
+    there = finished_runs(root)
     finished = f"Finished runs: {', '.join(there) or 'none; `make train` makes one'}."
     if not 2 <= len(names) <= MAX_RUNS or len(set(names)) < len(names):
         raise UserError(f'Name two to {MAX_RUNS} different runs: make compare RUNS="a b". {finished}')

@@ -2,16 +2,19 @@
 stored.
 """
 
+import os
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lib.base.costs import budget_usd
+from lib.base.errors import UserError
 from lib.base.ledger import Ledger
 from lib.base.settings import JudgeConfig
 from lib.judge.canaries import canaries
 from lib.judge.claude_books import Books
-from lib.judge.claude_client import API_VERSION
+from lib.judge.claude_client import API_VERSION, Claude
 from lib.judge.claude_estimate import OUTPUT_TOKENS, TOKENS_IN
 from lib.judge.claude_round import Round
 from lib.judge.comparisons import Comparison, comparison_key
@@ -42,6 +45,18 @@ class ClaudeJudge:
     @property
     def canaries(self) -> list[Comparison]:
         return canaries()
+
+    def check(self) -> None:
+        Claude()
+        cap_usd, each_usd = (
+            budget_usd(self.config.max_usd, os.environ.get("MAX_USD")),
+            self.estimate(1)["live"],
+        )
+        if each_usd > cap_usd:
+            raise UserError(
+                f"The budget of ${cap_usd:.2f} does not pay for one verdict of {self.config.model} (about "
+                f"${each_usd:.4f}). Raise MAX_USD or judge.max_usd."
+            )
 
     def ask(
         self,

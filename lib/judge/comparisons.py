@@ -82,6 +82,13 @@ class Judge(Protocol):
         """All of the judge that its verdict depends on."""
         ...
 
+    def check(self) -> None:
+        """Raise UserError where it could not be asked here: a key, a package, a price or a budget is missing.
+
+        Sends nothing and costs nothing: it is looked at before replies are written.
+        """
+        ...
+
     def ask(
         self,
         questions: Sequence[Comparison],

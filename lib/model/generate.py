@@ -203,7 +203,7 @@ def refuse_inactive_adapter(loaded: "Loaded", adapter: str) -> None:
     """Raise UserError if base and tuned answer a fixed prompt alike: every comparison would compare the base
     with itself.
     """
-    base, tuned = (_next_token_logits(loaded, is_tuned, adapter) for is_tuned in (False, True))
+    base, tuned = (next_token_logits(loaded, is_tuned, adapter) for is_tuned in (False, True))
     if (base - tuned).abs().max().item() <= 1e-5:
         raise UserError(
             "Base and tuned answer a fixed prompt alike: the adapter is not active. "
@@ -212,7 +212,8 @@ def refuse_inactive_adapter(loaded: "Loaded", adapter: str) -> None:
         )
 
 
-def _next_token_logits(loaded: "Loaded", tuned: bool, adapter: str) -> "torch.Tensor":
+def next_token_logits(loaded: "Loaded", tuned: bool, adapter: str = ADAPTER) -> "torch.Tensor":
+    """Logits of the first token after FIXED_PROMPT: (vocabulary,) float32."""
     import torch
 
     ids = torch.tensor([chat_of(loaded.tokenizer).prompt(FIXED_PROMPT)], device=loaded.device)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any
 
 from lib.base.errors import UserError
 from lib.base.settings import ArmConfig, SamplingConfig
@@ -122,18 +123,22 @@ def _greedy(arm: Arm, sampling: SamplingConfig) -> list[str]:
 
 
 def _top_logprobs(arm: Arm, sampling: SamplingConfig) -> dict[str, float]:
-    """token -> logprob of the first token's likeliest candidates; empty where the server has none to give."""
+    return {entry["token"]: entry["logprob"] for entry in first_candidates(arm, sampling)}
+
+
+def first_candidates(arm: Arm, sampling: SamplingConfig) -> list[dict[str, Any]]:
+    """The likeliest first tokens after FIXED_PROMPT: {token, logprob} and perhaps id; [] if not given."""
     one = sampling.model_copy(update={"temperature": 0.0, "max_new_tokens": 1})
     try:
         choice = arm.chat(FIXED_PROMPT, one, logprobs=True, top_logprobs=5)
         top = choice["logprobs"]["content"][0]["top_logprobs"]
-        return {entry["token"]: float(entry["logprob"]) for entry in top}
+        return [{**entry, "token": entry["token"], "logprob": float(entry["logprob"])} for entry in top]
     except UserError as error:
         if "status 400" in str(error) or "status 422" in str(error):
-            return {}  # this server does not know the parameter
+            return []  # this server does not know the parameter
         raise
     except (KeyError, IndexError, TypeError, ValueError):
-        return {}
+        return []
 
 
 def _distance(one: dict[str, float], other: dict[str, float]) -> float:

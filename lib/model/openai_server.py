@@ -1,9 +1,10 @@
 """One arm's OpenAI-compatible server: what it is asked, how long it is waited for, what a failure says."""
 
+import contextlib
 import email.utils
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from lib.model.sampling import row_seed
 if TYPE_CHECKING:
     import httpx
 
+CHAT = "/chat/completions"
 ATTEMPTS = 5
 MAX_WAIT_S = 30.0
 RETRIED = {408, 409, 425, 429}  # and everything from 500 up
@@ -101,9 +103,30 @@ class Arm:
         self.request("GET", "/models")
 
     def chat(self, conversation: Messages, sampling: SamplingConfig, **extra: Any) -> dict[str, Any]:
-        """The first choice, with the answer's `usage` beside it. extra_body of the arm wins; a null there
-        removes the key.
-        """
+        """The first choice, with the answer's `usage` beside it."""
+        answer = self.request("POST", CHAT, self._body(conversation, sampling, extra))
+        choices = answer.get("choices")
+        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+            raise UserError(
+                f"Arm {self.name}: the answer of {self.root} has no `choices`. Is it an OpenAI-compatible "
+                "chat server?"
+            )
+        return {**choices[0], "usage": answer.get("usage")}
+
+    @contextlib.contextmanager
+    def stream(self, conversation: Messages, sampling: SamplingConfig) -> "Iterator[httpx.Response]":
+        """The answer as server-sent events while it is written. Raises UserError for a status of failure."""
+        body = self._body(conversation, sampling, {"stream": True})
+        with self.client.stream("POST", self.root + CHAT, json=body, headers=self.headers) as response:
+            if response.status_code >= 300:
+                response.read()
+                self._checked(response)
+            yield response
+
+    def _body(
+        self, conversation: Messages, sampling: SamplingConfig, extra: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """extra_body of the arm wins; a null there removes the key."""
         turns = [{**turn, "content": without_control_tokens(turn["content"])} for turn in conversation]
         body: dict[str, Any] = {
             "model": self.config.model,
@@ -115,19 +138,10 @@ class Arm:
             "seed": row_seed(sampling.seed, conversation),
             "chat_template_kwargs": template_options(),
         }
-        body |= extra | self.config.extra_body
+        body |= {**extra, **self.config.extra_body}
         if isinstance(body["chat_template_kwargs"], Mapping):
             body["chat_template_kwargs"] = template_options(body["chat_template_kwargs"])
-        answer = self.request(
-            "POST", "/chat/completions", {key: value for key, value in body.items() if value is not None}
-        )
-        choices = answer.get("choices")
-        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-            raise UserError(
-                f"Arm {self.name}: the answer of {self.root} has no `choices`. Is it an OpenAI-compatible "
-                "chat server?"
-            )
-        return {**choices[0], "usage": answer.get("usage")}
+        return {key: value for key, value in body.items() if value is not None}
 
     def reply(self, conversation: Messages, sampling: SamplingConfig) -> Generated:
         began = time.monotonic()

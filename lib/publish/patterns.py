@@ -45,7 +45,8 @@ PEOPLE = {
     r"|(?<![\w~/])~\w*/[\w.]",
     "a path of this kind of machine": r"(?<![\w.])/"
     r"(?:workspace|tmp|private|var/\w+|mnt|Volumes|content|srv|data|opt|media|scratch"
-    r"|nfs|dev/shm|kaggle|models?|checkpoints|datasets|storage|net|gpfs|lustre|runpod-volume|teamspace|notebooks)/[\w.-]"
+    r"|nfs|dev/shm|kaggle|models?|checkpoints|datasets|storage|net|gpfs|lustre|runpod-volume|teamspace"
+    r"|notebooks)/[\w.-]"
     r"|(?<![\w./])\.{1,2}/\w|(?<![\w?])[A-Z]:(?:\\{1,2}|/)[\w.]|\bfile:/+[\w.~]",
 }
 SHARE = re.compile(

@@ -24,7 +24,7 @@ class Ending:
         return [unit for unit in self.books.open_units() if unit.engine == self.engine.name]
 
     def find(self, unit: Unit) -> Machine | None:
-        """What became of an open unit. None: nothing, or it is over; then the books say so."""
+        """The fate of an open unit. None: nothing, or it is over; then the books say so."""
         machine = unit.machine
         if not machine.id:
             if found := self.look(machine.name):

@@ -11,7 +11,7 @@ WAITS_S = (1, 2, 5, 15, 30)
 
 
 def patiently(clock: Clock, ask: Callable[[], T], may_miss: bool = False) -> T:
-    """What ask returns. After a lost connection, a 429 or a 5xx it is asked again: a blip must not end a job.
+    """The answer of ask. After a lost connection, a 429 or a 5xx it is asked again: a blip ends no job.
 
     may_miss: a 404 is raised as it came, because its meaning is the caller's. Raises UserError for all else.
     """

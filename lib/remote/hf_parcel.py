@@ -1,4 +1,4 @@
-"""What a Hugging Face job is given and gives back: a private dataset repository, removed afterwards."""
+"""The parcel of a Hugging Face job, there and back: a private dataset repository, removed afterwards."""
 
 import os
 import time

@@ -126,7 +126,7 @@ def _is_result(path: PurePosixPath) -> bool:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether results.tar is what results.json says."""
+    """True if results.tar is what results.json says."""
     tar = folder / "results.tar"
     return tar.is_file() and _sha256(tar) == listing(folder)["sha256"]
 

@@ -83,7 +83,7 @@ class Reach:
     def run(
         self, machine: Machine, job: Job, command: str, stdin: Path | None = None, timeout_s: float = 120
     ) -> bytes:
-        """What a command printed that may run twice.
+        """The output of a command that may run twice.
 
         Raises CommandError, or LostError when no patience helps.
         """

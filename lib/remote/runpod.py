@@ -211,7 +211,7 @@ def runpod(clock: Clock, say: Say) -> RunPod:
 
 
 def boot_env(folder: Path, api_url: str, seconds: int) -> dict[str, str]:
-    """What the pod's first process is told.
+    """The environment of the pod's first process.
 
     PUBLIC_KEY stands instead of the account's own keys, which nobody here has to touch.
     """

@@ -165,7 +165,7 @@ def cheapest_first(offers: list[Offer]) -> list[Offer]:
 
 
 def same_gpu(wanted: str, *known: str) -> bool:
-    """Whether a provider's words hold all of wanted's: "A40" is "NVIDIA A40", "L40" is not "NVIDIA L40S"."""
+    """True if a provider's words hold all of wanted's: "A40" is "NVIDIA A40", "L40" is not "NVIDIA L40S"."""
     words = set(re.findall(r"[a-z0-9]+", " ".join(known).lower()))
     return set(re.findall(r"[a-z0-9]+", wanted.lower())) <= words
 

@@ -43,7 +43,7 @@ def make_keys(folder: Path, name: str) -> None:
 
 
 def has_keys(folder: Path) -> bool:
-    """Whether make_keys has been there: without them a pod cannot be reached again."""
+    """True if make_keys has been there: without them a pod cannot be reached again."""
     return all((folder / name).is_file() for name in ("id", "id.pub", "host", "host.pub", "known_hosts"))
 
 
@@ -90,7 +90,7 @@ class Shell:
         )
 
     def run(self, command: str, stdin: Path | None = None, timeout_s: float = 120) -> bytes:
-        """What command printed. Raises LostError or CommandError."""
+        """The output of command. Raises LostError or CommandError."""
         call = ["ssh", "-F", str(self.config), "pod", "bash -c " + shlex.quote(command)]
         with (stdin or Path(os.devnull)).open("rb") as handle:
             try:

@@ -1,4 +1,4 @@
-"""What is run on a pod: its first script, the job in tmux, which outlives connections, a look at it."""
+"""The scripts of a pod: its first one, the job in tmux, which outlives connections, a look at it."""
 
 import shlex
 from dataclasses import dataclass

@@ -10,18 +10,7 @@ from lib.base.seals import checked
 from lib.base.settings import TrainConfig
 from lib.model.adapters import sha256_of, whole_adapter
 from lib.model.tiny import tiny_hash
-from lib.train.manifest import Manifest, Started, read_manifest
-
-# What can change without changing the weights.
-NOT_TRAINING = {
-    "eval",
-    "usd_per_hour",
-    "track",
-    "max_train_eval_gap",
-    "keep_best",
-    "min_preferences",
-    "remote",
-}
+from lib.train.manifest import NOT_TRAINING, Manifest, Started, read_manifest
 
 
 def data_hashes(config: TrainConfig) -> dict[str, str]:
@@ -89,6 +78,26 @@ def refuse_another_run(folder: Path, config: TrainConfig) -> None:
         if isinstance(known, Manifest):
             whole_adapter(folder / name)
             return
+
+
+def changed_since(folder: Path, config: TrainConfig) -> str | None:
+    """The line about a finished run that is used as it is: what has changed since; None where nothing has.
+
+    config: the run's config as it is now.
+    """
+    if not (folder / "manifest.json").is_file():
+        return None
+    manifest = read_manifest(folder / "manifest.json")
+    data = Path("data") / str(manifest.config.get("data") or config.data)
+    changed = changed_keys(manifest.config, config) if manifest.config else []
+    files = {name: data / "processed" / f"{name}.jsonl" for name in manifest.data_hashes}
+    if any(not path.is_file() for path in files.values()):
+        changed.append(f"{data} (not here any more)")
+    elif any(sha256_of(path) != manifest.data_hashes[name] for name, path in files.items()):
+        changed.append(f"{data} (other pairs)")
+    if not changed:
+        return None
+    return f"{folder} is used as it was trained; changed since then: {', '.join(changed)}."
 
 
 def changed_keys(before: dict[str, Any], config: TrainConfig) -> list[str]:

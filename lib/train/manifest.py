@@ -5,16 +5,23 @@ or empty.
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import ValidationError
 
 from lib.base.errors import UserError
-from lib.base.files import read_json, write_json
-from lib.base.schema import Record
+from lib.base.files import read_json, read_jsonl, write_json, write_jsonl
+from lib.base.schema import Pair, Record
+from lib.base.settings import TrainConfig
 
 VERSION = 1
+TRAINED_ON = "trained_on.jsonl"
+# Keys of a run's config that do not change its weights.
+NOT_TRAINING = frozenset(
+    {"eval", "usd_per_hour", "track", "max_train_eval_gap", "keep_best", "min_preferences", "remote"}
+)
 
 
 class Sample(Record):
@@ -160,6 +167,50 @@ class Manifest(Versioned):
 def read_manifest(path: Path) -> Manifest:
     """The manifest of a finished run, also of one made before manifests had a version. Raises UserError."""
     return Manifest.read(path)
+
+
+class Seen(Record):
+    """A line of trained_on.jsonl: a tweet whose replies were trained or validated on."""
+
+    tweet_id: str
+    tweet_author: str
+
+
+def write_trained_on(folder: Path, pairs: Iterable[Pair]) -> None:
+    """Keep, beside the run, which tweets it has seen: its data set may change afterwards."""
+    seen = {pair.tweet_id: Seen(tweet_id=pair.tweet_id, tweet_author=pair.tweet_author) for pair in pairs}
+    write_jsonl(folder / TRAINED_ON, seen.values())
+
+
+def trained_on(folder: Path) -> frozenset[str]:
+    """The tweets and authors that a run, and the run that it started from, have seen: ids and `@author`.
+
+    Empty for a run made before this was kept.
+    """
+    path, manifest = folder / TRAINED_ON, folder / "manifest.json"
+    rows = read_jsonl(path, Seen) if path.is_file() else []
+    own = {name for row in rows for name in (row.tweet_id, f"@{row.tweet_author.casefold()}")}
+    start = read_manifest(manifest).init_adapter if manifest.is_file() else None
+    return frozenset(own | (trained_on(folder.parent / start) if start else set()))
+
+
+def as_trained(folder: Path, config: TrainConfig) -> TrainConfig:
+    """The config that a finished run was trained with; config itself where folder holds none.
+
+    What does not change the weights is as it is now. Raises UserError where this version cannot read it.
+    """
+    path = folder / "manifest.json"
+    if not path.is_file():
+        return config
+    now, before = config.model_dump(mode="json"), read_manifest(path).config
+    kept = {key: value for key, value in before.items() if key in now and key not in NOT_TRAINING}
+    try:
+        return TrainConfig.model_validate(now | kept)
+    except ValidationError as error:
+        key = ".".join(map(str, error.errors()[0]["loc"]))
+        raise UserError(
+            f"{path}: config: {key}: this version cannot use it. Use the version that trained {folder}."
+        ) from error
 
 
 def training_usd(root: Path) -> dict[str, float]:

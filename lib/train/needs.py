@@ -9,10 +9,11 @@ from statistics import fmean
 
 from lib.base.settings import TrainConfig
 from lib.model.shapes import Shape
-from lib.train.gpus import GPUS, PRICES_DATE, SETUP_MINUTES, minutes, vram_gb
+from lib.train.gpus import GPUS, PRICES_DATE, SETUP_MINUTES, Gpu, minutes, vram_gb
 from lib.train.schedule import schedule
 
 Tokens = Mapping[str, Sequence[tuple[int, int]]]  # train, val: (prompt, reply) tokens per row
+FILLED = 0.9  # of a card's memory, at most
 FULL_BATCH = 4  # rows at once that a card should hold to be worth renting; auto takes more where they fit
 
 
@@ -25,7 +26,7 @@ class GpuNeeds:
 
 
 def gpu_needs(config: TrainConfig, shape: Shape, tokens: Tokens) -> GpuNeeds:
-    """What a rented machine has to have, and how long it is needed."""
+    """The needs of a rented machine: its memory, and for how long."""
     checkpointing = config.gradient_checkpointing is True
     wanted = config.micro_batch if isinstance(config.micro_batch, int) else FULL_BATCH
     at_once = min(wanted, config.effective_batch)
@@ -76,30 +77,62 @@ def _work(config: TrainConfig, tokens: Tokens, micro_batch: int) -> tuple[float,
     return rows * padded, n_trained / micro_batch + plan.n_evals * math.ceil(n_val / 16)
 
 
+@dataclass(frozen=True)
+class Rented:
+    """A run on one rented GPU, (best, cautious) each; micro_batch 0: the model does not fit."""
+
+    gpu: Gpu
+    micro_batch: int
+    training: tuple[float, float] = (0, 0)  # minutes
+
+    @property
+    def minutes(self) -> tuple[float, float]:
+        """With set-up and download, which are paid for too."""
+        return self.training[0] + SETUP_MINUTES[0], self.training[1] + SETUP_MINUTES[1]
+
+    @property
+    def usd(self) -> tuple[float, float]:
+        return (
+            self.minutes[0] / 60 * self.gpu.usd_per_hour,
+            self.minutes[1] / 60 * self.gpu.usd_per_hour,
+        )
+
+
+def rented(config: TrainConfig, shape: Shape, tokens: Tokens) -> list[Rented]:
+    """The run on every GPU of the price table, in its order."""
+    row, nf4, targets = _longest_mean(tokens), config.quantization == "nf4", tuple(config.lora.target_modules)
+    found = []
+    for gpu in GPUS:
+        fitting = [
+            size
+            for size in _micro_batches(config)
+            if vram_gb(shape, size, row, config.lora.rank, targets, nf4, False) < FILLED * gpu.memory_gb
+        ]
+        if not fitting:
+            found.append(Rented(gpu, 0))
+            continue
+        work = _work(config, tokens, max(fitting))
+        found.append(Rented(gpu, max(fitting), minutes(gpu, shape, *work, checkpointing=False)))
+    return found
+
+
 def costs(config: TrainConfig, shape: Shape, tokens: Tokens) -> str:
     """Minutes and dollars on every GPU that the model fits."""
-    row, nf4, targets = _longest_mean(tokens), config.quantization == "nf4", tuple(config.lora.target_modules)
     lines = [
         f"minutes and dollars (estimate; RunPod prices of {PRICES_DATE}; set-up and download are paid for "
         "too)"
     ]
     lines.append(f"  {'':<12}{'$/h':>6}{'fits':>9}{'training, min':>16}{'in all, min':>15}{'in all, $':>14}")
-    for gpu in GPUS:
-        fitting = [
-            size
-            for size in _micro_batches(config)
-            if vram_gb(shape, size, row, config.lora.rank, targets, nf4, False) < 0.9 * gpu.memory_gb
-        ]
-        if not fitting:
-            lines.append(f"  {gpu.name:<12}{gpu.usd_per_hour:>6.2f}{'no':>9}")
+    for run in rented(config, shape, tokens):
+        start = f"  {run.gpu.name:<12}{run.gpu.usd_per_hour:>6.2f}"
+        if not run.micro_batch:
+            lines.append(f"{start}{'no':>9}")
             continue
-        low, high = minutes(gpu, shape, *_work(config, tokens, max(fitting)), checkpointing=False)
-        start, end = low + SETUP_MINUTES[0], high + SETUP_MINUTES[1]
-        dollars = f"{start / 60 * gpu.usd_per_hour:.2f}–{end / 60 * gpu.usd_per_hour:.2f}"
-        fits = f"{max(fitting)} x {config.effective_batch // max(fitting)}"
-        training, whole = f"{low:.1f}–{high:.1f}", f"{start:.0f}–{end:.0f}"
+        fits = f"{run.micro_batch} x {config.effective_batch // run.micro_batch}"
+        training, whole, usd = run.training, run.minutes, run.usd
         lines.append(
-            f"  {gpu.name:<12}{gpu.usd_per_hour:>6.2f}{fits:>9}{training:>16}{whole:>15}{dollars:>14}"
+            f"{start}{fits:>9}{f'{training[0]:.1f}–{training[1]:.1f}':>16}"
+            f"{f'{whole[0]:.0f}–{whole[1]:.0f}':>15}{f'{usd[0]:.2f}–{usd[1]:.2f}':>14}"
         )
     return "\n".join(lines)
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -50,13 +50,17 @@ def _estimate(text: str) -> int:
 def page(
     run: str,
     config: TrainConfig,
-    splits: Mapping[str, Sequence[Pair]],
+    shown: Sequence[Any],
     tokens: Tokens,
     tokenizer: Any | None,
     found: Sequence[Check],
     colour: bool,
 ) -> str:
-    """The whole page for the terminal. tokenizer: None where the model's is not on this machine."""
+    """The whole page for the terminal.
+
+    shown: training rows, of which the first is shown. tokenizer: None where the model's is not on this
+    machine.
+    """
     counted = (
         ""
         if tokenizer is not None
@@ -66,12 +70,12 @@ def page(
         f"plan for {run}: {config.model}, {config.quantization}, LoRA rank {config.lora.rank}, "
         f"{config.method}",
         "rows and tokens" + counted + "\n" + _lengths(config, tokens),
-        "schedule\n" + _schedule(config, len(splits["train"])),
+        "schedule\n" + _schedule(config, len(tokens["train"])),
         "checks\n" + "\n".join(map(_checked, found)),
         "what is trained on"
         + (" (green)" if colour else " (between » and «)")
         + "\n"
-        + _preview(config, splits["train"], tokenizer, colour),
+        + _preview(config, shown, tokenizer, colour),
     ]
     parts += [] if config.model == "tiny" else _needs(config, tokens)
     return "\n\n".join(part for part in parts if part)
@@ -124,7 +128,7 @@ def _checked(check: Check) -> str:
     return f"  {'ok  ' if check.problem is None else 'FAIL'}  {check.problem or check.name}"
 
 
-def _preview(config: TrainConfig, pairs: Sequence[Pair], tokenizer: Any | None, colour: bool) -> str:
+def _preview(config: TrainConfig, pairs: Sequence[Any], tokenizer: Any | None, colour: bool) -> str:
     """The first row as the model sees it, its learned tokens marked."""
     if not pairs:
         return "  no rows"

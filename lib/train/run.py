@@ -21,7 +21,7 @@ from lib.train.distributed import first_decides, first_then_all, is_first, small
 from lib.train.fingerprint import fingerprint_of, refuse_another_run
 from lib.train.finishing import finish
 from lib.train.job import Job
-from lib.train.manifest import Manifest, Started, read_manifest
+from lib.train.manifest import Manifest, Started, read_manifest, write_trained_on
 from lib.train.metrics_log import MetricsLog, counting
 from lib.train.preference_rows import n_tokens
 from lib.train.preference_tuning import (
@@ -59,6 +59,8 @@ def train(run: str, config: TrainConfig) -> Manifest | None:
             revision=job.base.revision,
         )
         first_decides(lambda: started.write(folder / "started.json"))
+        seen = [*job.splits["train"], *job.splits["val"]]
+        first_decides(lambda: write_trained_on(folder, seen))
         with tracking(config, run, folder) as tracker:
             history = _run(job, tracker)
             if history is None:

@@ -14,8 +14,9 @@ from lib.base.files import read_jsonl, to_json, write_jsonl
 from lib.base.schema import Pair
 from lib.data.characters import n_characters
 from lib.data.fields import to_count
-from lib.data.pairs import join, refuse_nothing
+from lib.data.pairs import join
 from lib.data.raw import raw_files, read_raw
+from lib.data.refusals import refuse_nothing
 from lib.data.text import clean_text, hashtags, is_instruction, reply_length, unescaped
 from tests.items import (
     GOOD_REPLY,

@@ -60,7 +60,7 @@ def test_an_estimate_stands_beside_what_it_became(project):
     ledger = Ledger(project / "adapters/qwen3-8b/ledger.jsonl")
     ledger.append("intent", "f", "pod", note={"worst_usd": 3.0, "estimate_usd": 0.4})
     ledger.append("done", "f", "pod", usd=0.5)
-    lines = table(costs(project)).splitlines()
+    lines = table(costs(project, training_usd(project))).splitlines()
     assert lines[0].split() == ["step", "set", "or", "run", "units", "estimate", "usd"]
     assert next(line.split() for line in lines if line.startswith("pod")) == [
         "pod",
@@ -74,7 +74,7 @@ def test_an_estimate_stands_beside_what_it_became(project):
 
 def test_a_run_whose_machines_never_started_costs_what_its_own_training_cost(project):
     Ledger(project / "adapters/tiny/ledger.jsonl").append("failed", "f", "pod", usd=0.0)
-    assert ("train", "tiny") in {(cost.step, cost.name) for cost in costs(project)}
+    assert ("train", "tiny") in {(cost.step, cost.name) for cost in costs(project, training_usd(project))}
 
 
 def test_what_is_under_way_is_named_with_its_worst_case_and_not_in_the_total(project):
@@ -101,8 +101,9 @@ def test_a_broken_ledger_is_named_with_its_line(project):
 
 
 def test_where_nothing_was_paid_the_sentence_says_so(tmp_path):
-    with pytest.raises(UserError, match="Nothing has been paid for here"):
-        table(costs(tmp_path, training_usd(tmp_path)))
+    said = table(costs(tmp_path, training_usd(tmp_path)))
+    assert said.startswith("Nothing has been paid for here")
+    assert said.splitlines()[-1].startswith("next: make data")
 
 
 def test_an_evaluation_is_named_after_its_run(project):

@@ -13,13 +13,14 @@ import pytest
 from lib.base.config import load_config
 from lib.base.console import run
 from lib.base.errors import UserError
+from lib.base.files import content_hash
 from lib.base.ledger import Ledger
 from lib.base.settings import DataConfig, FilterConfig
 from lib.collect import apify as apify_source
 from lib.collect import collection as collecting
 from lib.collect import delivery
 from lib.collect.apify_prices import n_billed
-from lib.collect.collection import Talk, collect, finished
+from lib.collect.collection import JUDGE_ONLY, Talk, collect, config_hash, finished
 from lib.collect.delivery import file_word
 from lib.collect.forecast import budget
 from lib.collect.provider import Price, Run
@@ -1106,3 +1107,22 @@ def test_a_damaged_raw_file_whose_run_is_gone_is_refused_with_what_is_left_to_do
     subprocess.run(str(refusal.value).split("`")[-2], shell=True, check=True)
     run_job(stub, monkeypatch)
     assert is_finished() and stub.starts() == starts
+
+
+def test_only_keys_that_change_what_is_bought_change_the_hash_of_a_job():
+    def hash_of(**bounds):
+        return config_hash(DataConfig.model_validate({"collect": {"source": "files"}, "filter": bounds}))
+
+    judging = {
+        "promotion": "keep",
+        "filler": "reject",
+        "max_replies_per_author": 2,
+        "max_replies_per_tweet": 2,
+    }
+    assert hash_of(**judging) == hash_of()
+    assert len({hash_of(), hash_of(tweet_media=True), hash_of(tweet_url=True)}) == 3
+    config = DataConfig.model_validate({"collect": {"source": "files"}})
+    newer = {*JUDGE_ONLY, "tweet_media", "tweet_url"}
+    older = config.filter.model_dump(exclude=newer)  # as a job wrote it before there were such keys
+    unhashed = {"max_usd", "run_minutes", "files", "min_pairs", "max_pairs"}
+    assert hash_of() == content_hash(config.collect.model_dump(exclude=unhashed), older)

@@ -5,8 +5,9 @@ import pytest
 from lib.base.schema import Rejection
 from lib.base.settings import FilterConfig, PreferencesConfig
 from lib.data.checks import tweet_problem
-from lib.data.filters import REPLY_ENGAGEMENT
-from tests.items import english, filtered_of, joined_of, outcome, pairs_of, reply_item, tweet_item
+from lib.data.filters import REPLY_ENGAGEMENT, filter_pairs
+from lib.data.quality import capped
+from tests.items import GOOD_REPLY, english, filtered_of, joined_of, outcome, pairs_of, reply_item, tweet_item
 
 LONG_TAIL = " and nobody in this whole town would believe it"
 
@@ -28,7 +29,11 @@ def fate(*, bounds=None, tweet=None, **reply):
         ("media", {}, {"extendedEntities": {"media": [{"type": "photo"}]}}),
         ("url", {}, {"entities": {"urls": [{"url": "https://t.co/x"}]}}),
         ("url", {}, {"text": "@baker see example.com for all of it," + LONG_TAIL}),
-        ("kept", {"media": ["u"], "entities": {"urls": [{"url": "u"}]}}, {}),
+        ("tweet_media", {"media": ["u"], "entities": {"urls": [{"url": "u"}]}}, {}),
+        ("tweet_url", {"entities": {"urls": [{"url": "u"}]}}, {}),
+        ("tweet_url", {"text": "All about the bakery, at example.com"}, {}),
+        ("promotion", {}, {"text": "Lovely note! 20% off with my promo code BAKER20" + LONG_TAIL}),
+        ("copy_of_tweet", {}, {"text": "MT @baker Note in the bakery, fourteen of us, who else" + LONG_TAIL}),
         ("x_language", {"lang": "fr"}, {}),
         ("x_language", {}, {"lang": "tl"}),
         ("kept", {"lang": "und"}, {"lang": "und"}),
@@ -214,3 +219,141 @@ def test_a_test_prompt_passes_the_same_tweet_filters(changes, reason):
     (tweet,) = joined_of(tweet_item(**changes)).tweets
     problem = tweet_problem(tweet, FilterConfig())
     assert (problem[0] if problem else None) == reason
+
+
+def test_pictures_and_links_of_the_tweet_are_kept_where_the_config_says_so():
+    picture = {"text": "Our bread today https://t.co/abc", "media": ["u"]}
+    link = {"entities": {"urls": [{"url": "u"}]}}
+    assert fate(tweet=picture, bounds={"tweet_media": True}) == "kept"  # its one link is the picture
+    assert fate(tweet=picture | link, bounds={"tweet_media": True}) == "tweet_url"
+    assert fate(tweet=link, bounds={"tweet_url": True}) == "kept"
+
+
+def crowd(n, **changes):
+    """n replies of different likes to one tweet, of authors named a0, a1, …"""
+    replies = (
+        {"id": str(10**18 + k), "likeCount": 10 + k, "author": {"userName": f"a{k}", "followers": 800}}
+        | changes
+        for k in range(n)
+    )
+    return joined_of(tweet_item(), *(reply_item(**reply) for reply in replies)).pairs
+
+
+def test_a_tweet_gives_at_most_so_many_replies_and_the_best_stay():
+    result = filtered_of(crowd(14), max_replies_per_tweet=4)
+    assert sorted(pair.reply_likes for pair in result.kept) == [20, 21, 22, 23]
+    assert {one.reason for one in result.rejected} == {"replies_per_tweet"}
+    assert len(result.kept) + len(result.rejected) == 14
+    assert len(filtered_of(crowd(14)).kept) == 10
+    assert len(filtered_of(crowd(14), max_replies_per_tweet=None).kept) == 14
+
+
+def test_an_author_is_capped_over_all_tweets_files_and_spellings():
+    items = []
+    for number in range(6):
+        tweet = str(10**18 + number * 100)
+        items.append(tweet_item(id=tweet, conversationId=tweet, author={"userName": f"t{number}"}))
+        for k, name in enumerate(("Same_One", "same_one")):
+            text = f"Number {number} and {k} makes {GOOD_REPLY[k * 7 :]} {'abcdef'[number] * 3}"
+            author = {"userName": name, "followers": 900}
+            reply = str(int(tweet) + 1 + k)
+            items.append(
+                reply_item(id=reply, inReplyToId=tweet, conversationId=tweet, text=text, author=author)
+            )
+    pairs = joined_of(*items).pairs
+    assert len(pairs) == 12
+    result = filtered_of(pairs, max_replies_per_author=3, promotion="keep")
+    assert len(result.kept) == 3
+    assert [one.reason for one in result.rejected] == ["replies_per_author"] * 9
+
+
+def test_a_set_can_be_capped_tweet_by_tweet_and_then_author_by_author():
+    (pair,) = pairs_of()
+    made = [
+        pair.model_copy(
+            update={
+                "reply_id": str(k),
+                "tweet_id": str(k % 3),
+                "reply_author": f"a{k % 4}",
+                "reply_likes": 5 + k * 7 % 50,
+            }
+        )
+        for k in range(60)
+    ]
+    whole, _ = capped(made, 4, 12)
+    by_tweet = [
+        one for tweet in "012" for one in capped([p for p in made if p.tweet_id == tweet], None, 12)[0]
+    ]
+    assert {one.id for one in capped(by_tweet, 4, None)[0]} == {one.id for one in whole}
+    assert len(whole) == 16
+
+
+def test_a_reply_above_the_cap_of_its_tweet_can_still_be_compared():
+    pairs = joined_of(
+        tweet_item(),
+        reply_item(id="10", likeCount=100, createdAt="Tue Feb 04 09:00:00 +0000 2025"),
+        reply_item(id="11", likeCount=8, author={"userName": "other", "followers": 700}),
+    ).pairs
+    result = filtered_of(pairs, max_replies_per_tweet=1)
+    assert [pair.id for pair in result.kept] == ["10"]
+    assert [(pair.id, pair.validation.reasons) for pair in result.candidates] == [
+        ("11", ["replies_per_tweet"])
+    ]
+
+
+BOT = "Dear friend number {}, visit the old harbour museum this week, you will like the boats there"
+
+
+def test_an_author_of_many_replies_nearly_alike_is_like_a_bot():
+    pairs = crowd(6, author={"userName": "Visit_Us", "followers": 900})
+    pairs = [pair.model_copy(update={"reply": BOT.format(k)}) for k, pair in enumerate(pairs)]
+    assert {one.reason for one in filtered_of(pairs).rejected} == {"bot_like"}
+    kept = filtered_of(pairs, promotion="review").kept
+    assert len(kept) == 6
+    assert all("bot_like" in pair.validation.reasons for pair in kept)
+    assert filtered_of(pairs, promotion="keep").kept[0].validation.reasons == []
+
+
+def test_replies_that_made_no_pair_show_a_bot_too():
+    (pair,) = pairs_of(text=BOT.format("one"))
+    nested = [("READER", BOT.format(k)) for k in range(4)]
+    config, preferences = FilterConfig(), PreferencesConfig()
+    assert filter_pairs([pair], config, preferences, english, None).kept
+    result = filter_pairs([pair], config, preferences, english, None, nested)
+    assert [one.reason for one in result.rejected] == ["bot_like"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "reason", "notes"),
+    [("review", "kept", ["filler"]), ("reject", "filler", []), ("keep", "kept", [])],
+)
+def test_the_config_says_what_becomes_of_filler(rule, reason, notes):
+    pairs = pairs_of(text="@baker Our thoughts and prayers are with you all tonight")
+    result = filtered_of(pairs, filler=rule)
+    assert (result.rejected[0].reason if result.rejected else "kept") == reason
+    assert [note for pair in result.kept for note in pair.validation.reasons] == notes
+
+
+@pytest.mark.parametrize(
+    ("text", "lang", "found", "reason"),
+    [
+        ("lol that dog knows everything ok", "en", ("so", 0.9), "kept"),  # short
+        ("lol that dog knows everything ok", "en", ("en", 0.5), "kept"),
+        ("lol that dog knows everything ok", "und", ("so", 0.9), "language"),
+        ("lol that dog knows everything ok", "fr", ("so", 0.9), "x_language"),
+        ("LANDLORD PAINTED OVER THE PLUG AGAIN, AND THE WINDOW TOO", "en", ("de", 0.9), "kept"),
+        ("the landlord painted over the plug again, and the window too", "en", ("de", 0.9), "language"),
+        ("?! " * 20, "en", ("", 0.0), "no_language"),
+    ],
+)
+def test_x_decides_on_the_language_of_short_replies_and_capitals(text, lang, found, reason):
+    result = filtered_of(pairs_of(text=text, lang=lang), lambda texts: [found] * len(texts))
+    assert (result.rejected[0].reason if result.rejected else "kept") == reason
+    for pair in result.kept:
+        assert (pair.validation.language, pair.validation.language_confidence) == ("en", None)
+        assert pair.validation.reasons == ["language_by_x"]
+
+
+def test_x_does_not_decide_where_langdetect_agrees():
+    result = filtered_of(pairs_of(text="lol that dog knows everything ok"))
+    assert (result.kept[0].validation.language_confidence, result.kept[0].validation.reasons) == (0.99, [])

@@ -9,7 +9,7 @@ from lib.base.errors import UserError
 from lib.base.files import read_dicts, read_json, write_json, write_jsonl, write_text
 from lib.base.ledger import Ledger
 from lib.base.seals import seal_of
-from lib.data.forget import Forgotten, forget, target_of
+from lib.data.forget import Forgotten, forget, preview, target_of
 
 ROOT = Path(__file__).parents[2]
 SECRET = "the reply that somebody wants to be gone"
@@ -156,13 +156,43 @@ def test_the_command_says_what_it_did(project):
     done = subprocess.run(
         [sys.executable, "-m", "scripts.forget", "--id", "201"],
         cwd=project,
-        env={"PYTHONPATH": str(ROOT)},
+        env={"PYTHONPATH": str(ROOT), "YES": "1"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "201 removed from" in done.stdout
-    assert "cannot unlearn it: v1" in done.stdout
+    assert "v1: trained on data that held it, and cannot unlearn it" in done.stdout
+    assert "201 is gone from" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("next: make data DATA=")
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_command_shows_what_would_go_and_without_a_yes_changes_nothing(project):
+    before = contents(project)
+    expected = preview(project, target_of("201", None))
+    assert contents(project) == before
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.forget", "--id", "201"],
+        cwd=project,
+        env={"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "Forget 201 for good?" in done.stderr
+    assert all(name in done.stdout for name in [*expected.removed, *expected.deleted])
+    changed = {path.name for path, content in contents(project).items() if before.get(path) != content}
+    assert changed <= {"forget.lock"}
+    outcome = forget(project, target_of("201", None))
+    assert (outcome.removed, outcome.deleted, outcome.trained_on_it) == (
+        expected.removed,
+        expected.deleted,
+        expected.trained_on_it,
+    )
 
 
 def test_a_set_or_a_file_behind_a_link_is_searched_where_it_lies(project, tmp_path_factory):

@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from lib.base.errors import UserError
-from lib.data.pairs import join, refuse_nothing
+from lib.data.pairs import join
+from lib.data.refusals import refuse_nothing
 from tests.items import REPLY_ID, SEEN, TWEET_ID, joined_of, reply_item, rows_of, tweet_item
 
 
@@ -93,7 +94,7 @@ def test_tweets_without_replies_are_kept_for_asking():
 
 def test_flags_say_what_the_text_does_not():
     (pair,) = joined_of(tweet_item(isRetweet=True, media=["u"]), reply_item(isQuote=True, media=["u"])).pairs
-    assert pair.flags == ["retweet", "reply_quote", "reply_media"]
+    assert pair.flags == ["retweet", "tweet_media", "reply_quote", "reply_media"]
 
 
 def test_forgotten_posts_stay_away_and_leave_no_text():

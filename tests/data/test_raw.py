@@ -168,14 +168,14 @@ def test_a_file_of_pair_records_is_recognised(tmp_path):
     lines = [
         good,
         {**other, "reply_likes": None},
-        {**other, "reply_id": "7", "verdict": "x"},
+        {**other, "reply_id": "7", "reply": "mine", "verdict": "x"},
         {**other, "reply_created_at": "yesterday"},
     ]
     joined = join(rows(tmp_path, "\n".join(map(json.dumps, lines)).encode(), "pairs.jsonl"))
-    assert [pair.reply for pair in joined.pairs] == [f"@baker {GOOD_REPLY}"]
+    assert sorted(pair.reply for pair in joined.pairs) == [f"@baker {GOOD_REPLY}", "mine"]
+    assert joined.ignored_fields == {"pairs.jsonl": ["verdict"]}
     assert sorted(rejection.reason for rejection in joined.rejected) == [
         "bad_date",
         "missing_field",
-        "unknown_field",
     ]
     assert [tweet.tweet_id for tweet in joined.tweets] == [good["tweet_id"]]

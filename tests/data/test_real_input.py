@@ -35,6 +35,15 @@ RELAXED = {
     "reply_chars": [30, 280],
     "toxicity_model": "none",
 }
+# The checks that the documented counts were made without.
+OFF = {
+    "tweet_media": True,
+    "tweet_url": True,
+    "max_replies_per_author": None,
+    "max_replies_per_tweet": None,
+    "promotion": "keep",
+    "filler": "keep",
+}
 # What the documented count does not include: it was made before these checks.
 AFTER = {
     "language",
@@ -47,6 +56,10 @@ AFTER = {
     "control_tokens",
     "mixed_script",
 }
+
+
+def english_to_all(texts):
+    return [("en", 1.0)] * len(texts)
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +77,9 @@ def test_2182_replies_answer_their_tweet_directly(joined):
 def test_the_documented_number_passes_the_filters_before_language_and_text(joined, bounds, n_left):
     result = filter_pairs(
         joined.pairs,
-        FilterConfig(**bounds),
+        FilterConfig(**bounds, **OFF),
         PreferencesConfig(),
-        lambda texts: [("en", 1.0)] * len(texts),
+        english_to_all,
         None,
     )
     assert len(result.kept) + len(result.rejected) == 2182
@@ -95,7 +108,7 @@ def test_untouched_actor_output_is_understood():
 
 CONFIG = f"""
 collect: {{source: files, files: ["{THREADS}"], target_pairs: 200, min_pairs: 100}}
-filter: {json.dumps(RELAXED)}
+filter: {json.dumps(RELAXED | OFF)}
 clean: {{embedding_model: char-ngrams}}
 review: optional
 split: {{val: 0.1, test: SHARE, min_test_prompts: 20, seed: 17}}
@@ -121,3 +134,24 @@ def test_the_stages_run_on_real_tweets_and_find_preferences(tmp_path, share, nam
     manifest = json.loads((data / "processed/manifest.json").read_text())
     assert manifest["counts"]["pair"]["kept"] == 2182
     assert manifest["n_train"] == len(read_dicts(data / "processed/train.jsonl")) > 50
+
+
+def test_with_the_defaults_the_new_reasons_take_pairs_that_the_old_ones_left(joined):
+    def kept(**keys):
+        config = FilterConfig(**RELAXED | OFF | keys)
+        return {
+            pair.id
+            for pair in filter_pairs(joined.pairs, config, PreferencesConfig(), english_to_all, None).kept
+        }
+
+    everything = kept()
+    taken = {
+        "tweet_media": len(everything - kept(tweet_media=False)),
+        "tweet_url": len(everything - kept(tweet_url=False)),
+        "max_replies_per_tweet": len(everything - kept(max_replies_per_tweet=10)),
+        "filler": len(everything - kept(filler="reject")),
+    }
+    assert taken["tweet_media"] > 50
+    assert taken["tweet_url"] > 50
+    assert 0 < taken["max_replies_per_tweet"] < 50
+    assert 0 < taken["filler"] < 40

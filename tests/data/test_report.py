@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from lib.base.files import write_json, write_jsonl
-from lib.base.schema import Rejection
+from lib.base.schema import Rejection, Validation
 from lib.data.report import Stage, concentration, console, describe
 from tests.eval_data import pair
 
@@ -66,7 +66,11 @@ def test_the_page_shows_the_funnel_and_keeps_texts_inert(tmp_path, monkeypatch, 
     for stage in STAGES:
         write_jsonl(folder / "interim" / f"{stage.name}.rejected.jsonl", stage.rejected)
     write_jsonl(folder / "interim/split.rejected.jsonl", [])
-    pairs = [pair(n, source="search.jsonl:1") for n in range(38)]
+    pairs = [pair(n, source="search.jsonl:1", quality=n / 100) for n in range(38)]
+    seen = Validation(valid=True, reasons=["filler"], validated_at=pairs[0].collected_at)
+    write_jsonl(
+        folder / "interim/filtered.jsonl", [pairs[0].model_copy(update={"validation": seen}), *pairs[1:]]
+    )
     for name, rows in (("train", pairs[:30]), ("val", pairs[30:34]), ("test", pairs[34:])):
         write_jsonl(folder / "processed" / f"{name}.jsonl", rows)
     counts = {"pair": {"kept": 60}, "filter": {"kept": 40}, "clean": {"kept": 38}, "split": {"kept": 38}}
@@ -83,5 +87,13 @@ def test_the_page_shows_the_funnel_and_keeps_texts_inert(tmp_path, monkeypatch, 
     assert "&lt;script&gt;" in html
     assert "cats &amp; dogs" in html
     assert "kept 40 of 60" in html
+    assert "looks like filler" in html
+    assert "Quality of the pairs (median 0.18)" in html
     assert "Toxicity was not checked" in html
     assert "goal" in capsys.readouterr().out
+
+
+def test_the_length_of_replies_is_what_a_reader_counts():
+    family = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
+    report = describe(STAGES, [pair(1, reply=f"{family} ok")], (1, 1, 1), 0.0, {})
+    assert report["spread"]["chars"] == [4]

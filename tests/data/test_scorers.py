@@ -27,6 +27,14 @@ def test_the_language_of_a_sentence_is_found_with_confidence(text, language):
     assert 0.9 < probability <= 1
 
 
+@pytest.mark.parametrize(
+    "text", ["DELETE THIS BEFORE MY BOSS SEES IT", "LANDLORD PAINTED OVER THE PLUG AGAIN", "WHO ATE MY SOUP?"]
+)
+def test_english_in_capitals_is_english(text):
+    language, confidence = detect_language(text)
+    assert (language, confidence > 0.8) == ("en", True)
+
+
 @pytest.mark.parametrize("text", ["", "   ", "😂😂😂", "12345 !!!", "\ud83d"])
 def test_a_text_without_letters_has_no_language(text):
     assert detect_languages([text]) == [("", 0.0)]

@@ -127,11 +127,23 @@ def test_an_empty_set_is_an_error_that_says_what_to_do():
     with pytest.raises(
         UserError,
         match=(
-            r"val and test would be empty: 2 pairs of 1 tweet authors are too few for val 0\.2 and test "
-            r"0\.3"
+            r"val and test would be empty: 2 pairs of 1 tweet authors\. "
+            r"split_by_author \(val 0\.2, test 0\.3\) put \d in train, \d in val, \d in test\."
         ),
     ):
-        refuse_empty({"train": PAIRS[:2], "val": [], "test": []}, CONFIG)
+        refuse_empty({"train": PAIRS[:2], "val": [], "test": []}, [], CONFIG)
+
+
+def test_an_empty_set_names_the_rule_that_took_the_pairs():
+    author = BY_SPLIT["train"][0].tweet_author
+    parts = {**BY_SPLIT, "train": [pair_by(author, 1, reply=BY_SPLIT["test"][0].reply)]}
+    left, rejected = drop_leaks(parts, [], nothing_alike, 0.9)
+    with pytest.raises(UserError) as refused:
+        refuse_empty(left, rejected, CONFIG)
+    assert "train would be empty" in str(refused.value)
+    assert "1 in train" in str(refused.value)
+    why = "near_duplicate_across_splits took 1: the reply is too similar to a held-out one. Collect tweets"
+    assert why in str(refused.value)
 
 
 CONFIG_OF_SET = DataConfig(

@@ -235,7 +235,8 @@ def test_lines_that_cannot_count_are_named_and_take_no_other_line_with_them(eval
     one, two, *_ = items
     path = tmp_path / "bob.csv"
     path.write_text(
-        f"rater,item,choice\nbob,{one},A\nbob,nope,A\nbob,{two},C\nbob,{two},b\nbob,{one},B\n,{two},A\nbob,{two}\nbob,{two},A,x\nbob,{two},B\n"
+        f"rater,item,choice\nbob,{one},A\nbob,nope,A\nbob,{two},C\nbob,{two},b\nbob,{one},B\n"
+        f",{two},A\nbob,{two}\nbob,{two},A,x\nbob,{two},B\n"
     )
     found = import_files([path], items, [])
     assert [(row.usage["item"], row.usage["choice"]) for row in found.judgments] == [(one, "A"), (two, "B")]

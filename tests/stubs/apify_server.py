@@ -171,6 +171,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.answer("actor", lambda: (200, {"data": actor}, {}))
             case ["actors", _, "runs"]:
                 self.answer("list", self.list_runs)
+            case ["users", "me"]:
+                self.answer("me", lambda: (200, {"data": {"id": "U1"}}, {}))
             case ["users", "me", "limits"]:
                 limits = {"limits": {"maxMonthlyUsageUsd": 49}, "current": {"monthlyUsageUsd": 12.3}}
                 self.answer("limits", lambda: (200, {"data": limits}, {}))

@@ -320,7 +320,7 @@ def jobs_server(folder: Path) -> Iterator[JobsHub]:
     hub = JobsHub(folder=folder)
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (JobsHandler,), {"hub": hub}))
     server.daemon_threads = True
-    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients that are killed are part of the tests
+    server.handle_error = lambda *_: None  # clients that are killed are part of the tests
     hub.url = f"http://127.0.0.1:{server.server_address[1]}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

@@ -103,6 +103,8 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def route(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
+        if (method, path) == ("GET", "/api/whoami-v2"):
+            return 200, {"type": "user", "name": "you"}
         if (method, path) == ("POST", "/api/repos/create"):
             return self.create(json.loads(body))
         if (method, path) == ("POST", "/api/validate-yaml"):

@@ -365,7 +365,7 @@ def runpod_server(
     configure(stub)
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"stub": stub}))
     server.daemon_threads = True
-    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients that are killed are part of the tests
+    server.handle_error = lambda *_: None  # clients that are killed are part of the tests
     stub.url = f"http://127.0.0.1:{server.server_address[1]}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

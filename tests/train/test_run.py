@@ -137,7 +137,7 @@ def test_nf4_trains_on_a_cpu_and_keeps_the_adapter_in_fp32(workspace):
     )
     assert manifest.steps == 6
     with safe_open(RUN / "adapter_model.safetensors", "pt") as weights:
-        assert {weights.get_slice(name).get_dtype() for name in weights.keys()} == {"F32"}  # noqa: SIM118 - not a dict
+        assert {weights.get_slice(name).get_dtype() for name in weights.keys()} == {"F32"}  # noqa: SIM118
 
 
 def test_a_finished_run_is_left_alone_and_its_manifest_becomes_the_newest_file(tiny_run):

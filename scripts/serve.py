@@ -1,0 +1,75 @@
+"""Answer with a run's adapter through an engine on this machine, and prove that the adapter does something.
+
+    python -m scripts.serve --config configs/train-qwen3-8b.yaml --engine llamacpp [--model base.gguf]
+
+Where the engine is not installed, prints the commands and what to install.
+Listens on 127.0.0.1 only. Ctrl-C ends it.
+"""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from lib.base.config import config_name, load_config
+from lib.base.console import confirm, load_env, parser, run
+from lib.base.settings import EvalConfig, TrainConfig
+from lib.export.engines import INSTALL, PORTS, is_here
+from lib.export.lora import read_lora
+from lib.export.proof import prove, torch_reference
+from lib.export.servers import answers, command_line, refuse_taken, running, step
+from lib.export.serving import eval_config, plan
+
+
+def parse_args() -> argparse.Namespace:
+    arguments = parser(__doc__)
+    arguments.add_argument("--config", type=Path, required=True, help="configs/train-<run>.yaml")
+    arguments.add_argument("--engine", choices=PORTS, default="llamacpp", help="default: llamacpp")
+    arguments.add_argument("--model", help="the base model: a GGUF file, or a folder for mlx")
+    arguments.add_argument("--port", type=int, help="default: the engine's own; mlx takes the next one too")
+    return arguments.parse_args()
+
+
+def main() -> int:
+    args = parse_args()
+    config, name = load_config(args.config, TrainConfig), config_name(args.config)
+    sampling = load_config(args.config.with_name(f"eval-{config.eval}.yaml"), EvalConfig).sampling
+    load_env()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers end with this process
+    lora = read_lora(Path("adapters") / name, config)
+    serving = plan(lora, args.engine, args.model, args.port, sampling, confirm)
+    for command in (*serving.servers, *serving.steps):
+        print(command_line(command))
+    snippet = eval_config(serving.arms, config.eval)
+    if not is_here(args.engine):
+        print(f"\nnot started: {args.engine} is not installed here. Install it: {INSTALL[args.engine]}\n")
+        print(snippet)
+        return 0
+    if serving.download:
+        confirm(f"The first time, {args.engine} downloads {serving.download}. Go on?")
+    shared = serving.shares_port and answers(serving.urls[0])
+    for url in () if shared else serving.urls:
+        refuse_taken(url)
+    with running(() if shared else serving.servers, serving.urls, lora.run / "serve") as processes:
+        for command in serving.steps:
+            step(command)
+        print(prove(serving.arms, sampling, torch_reference(lora)))
+        print(f"\n{snippet}", flush=True)
+        wait(processes)
+    return 0
+
+
+def wait(processes: list[Any]) -> None:
+    """Until a server ends, or Ctrl-C. A server that ran before stays when this ends."""
+    if not processes:
+        return
+    print("serving; Ctrl-C ends it", flush=True)
+    try:
+        processes[0].wait()
+    except KeyboardInterrupt:
+        print("\nserve: ended")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,100 @@
+"""The signs of replies that teach nothing: what they find, and what they leave alone."""
+
+import pytest
+
+from lib.data.heuristics import KEY_OF, SENTENCES, bot_like_authors, signs
+
+
+def reasons(text):
+    return [reason for reason, _ in signs(text)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "@ann Huge GIVEAWAY on my page, three winners every day",
+        "@ann Enter to win a new phone, only until Sunday",
+        "@ann get 30% off all candles until Friday evening",
+        "@ann I write about this every week, link in bio",
+        "@ann follow me for more tips like this one",
+        "@ann follow back please, I follow everybody who does",
+        "@ann Retweet if you agree that soup is a drink",
+        "@ann like &amp; retweet to spread the word everyone",
+        "@ann $SOUP is going to the moon, do not miss it 🚀",
+        "@ann HODL and never sell, we are all going to be rich",
+    ],
+)
+def test_promotion_is_found(text):
+    assert reasons(text) == ["promotion"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "@ann so true, this is exactly right 😂😂😂😂😂😂😂",
+        "@ann This!!! Absolutely perfect, I love it so much",
+        "@ann lol same, I feel this so much, well said",
+        "@ann RIP, he was such a good man",
+        "@ann Our thoughts and prayers are with the family",
+        "@ann thank you for fixing this so quickly",
+        "@ann I’m so sorry for your loss, stay strong",
+        "@ann hope you're safe, all the best from Oslo",
+        "@ann love this dog 😍😍😍😍😍😍😍😍😍😍😍😍😍😍😍😍😍😍😍😍",
+    ],
+)
+def test_filler_is_found(text):
+    assert reasons(text) == ["filler"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "@shop where is my order? It was due on Monday",
+        "@shop my account was locked this morning, please help",
+        "@shop how do I cancel this, the button does nothing",
+        "@ann May we use your photo on our evening show, with credit?",
+        "@ann pls tell us how the dog is doing today?",
+        "@ann could you DM me about the video you shot",
+        "@shop the app is down again for everybody here",
+    ],
+)
+def test_requests_to_the_author_are_found(text):
+    assert reasons(text) == ["support_question"]
+
+
+@pytest.mark.parametrize("text", [".@ann the lid is still missing from the pot", '".@ann the lid is missing'])
+def test_a_broadcast_is_found(text):
+    assert reasons(text) == ["broadcast"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "@ann I follow my sister's recipe and it never works",
+        "@ann the moon was bright enough to read by last night",
+        "@ann he gave away the ending in the first minute",
+        "@ann nothing is free, least of all the second helping",
+        "@ann I know what I'm doing here, and it is not cooking",
+        "@ann There's no money in it for them, that is all",
+        "@ann my grandfather prayed for rain and got my uncle",
+        "@ann how do you know that it's soup and not stew?",
+        "@ann the order of the courses is what I mind",
+        "@ann ...and then the lid @bob bought fell off too",
+        "@ann it's sad when the soup is better than the company",
+    ],
+)
+def test_ordinary_replies_have_no_sign(text):
+    assert reasons(text) == []
+
+
+def test_every_sign_has_a_key_of_the_config_and_a_sentence():
+    assert set(KEY_OF) == set(SENTENCES)
+
+
+def test_an_author_who_repeats_a_few_words_of_many_replies_is_no_bot():
+    story = "the soup was cold but we had bread and a long talk about boats in winter"
+    varied = [("Ann", f"{story[k : k + 20]} the {k}th time today") for k in range(0, 60, 10)]
+    assert bot_like_authors(varied) == set()
+    alike = [("@Bob", f"Thanks number {k}, please see our page about winter boats") for k in range(5)]
+    assert bot_like_authors([*varied, *alike]) == {"bob"}
+    assert bot_like_authors(alike[:4]) == set()
