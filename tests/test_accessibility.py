@@ -1,4 +1,4 @@
-"""axe-core on the six pages, in light and dark, on a desk and on a phone: no serious fault, nothing cut off.
+"""axe-core on every page, in light and dark, on a desk and on a phone: no serious fault, nothing cut off.
 
 axe-core comes with axe-playwright-python, so that no Node is needed. It is evaluated, not loaded: the pages'
 own policy stays in force.
@@ -25,6 +25,7 @@ from tests.demo.test_review_page import Server
 from tests.eval_data import pair, write_data
 from tests.evaluate.test_compare import make_run, signs
 from tests.evaluate.test_findings import read, write_evaluation
+from tests.evaluate.test_overview import shown, with_pages
 from tests.evaluate.test_people import begin, make_evaluation
 
 axe_package = pytest.importorskip("axe_playwright_python", reason="no axe-core here: run `make setup`")
@@ -121,6 +122,10 @@ def test_the_comparison_of_runs(here, look):
         make_run(here, name, signs(number), learning_rate=number * 1e-4)
     runs = read_runs(("a-run-with-quite-a-long-name-in-it", "v2"), here)
     assert look(written(here / "compare.html", compare_page(runs, compare_runs(runs, here)))) == []
+
+
+def test_the_overview_of_the_project(here, look):
+    assert look(written(here / "index.html", shown(with_pages(here)))) == []
 
 
 def test_the_page_for_people_as_a_file(here, look):
