@@ -119,12 +119,8 @@ class _Job:
         buyer: Callable[..., Purchases],
     ) -> None:
         self.folder, self.config, self.request, self.talk = folder, config, request, talk
-        self.price, self.account, self.source, self.check = (
-            provider.price,
-            provider.account,
-            provider.name,
-            provider.check,
-        )
+        self.price, self.account = provider.price, provider.account
+        self.source, self.check = provider.name, provider.check
         forgotten = Forgotten.load(folder.parent / "forgotten.json")
         keep = partial(is_storable, forgotten.holds)
         self.purchases = buyer(before_first=self.ask, say=talk.say, keep=keep)
