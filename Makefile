@@ -118,10 +118,10 @@ doctor: ## what this machine lacks for RUN and the exact fix, and what works her
 # data.
 names = $(patsubst configs/$(1)-%.yaml,%,$(wildcard configs/$(1)-*.yaml))
 nearest = $(shell [ -f $(STAMP) ] && PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -c 'import sys; \
-  from lib.base.config import did_you_mean as d; print(d(sys.argv[1], sys.argv[2:]))' \
+  from lib.base.config import did_you_mean as d; print(d(sys.argv[1], sys.argv[2:])[:-1])' \
   '$(2)' $(names) 2>/dev/null)
 there = $(if $(wildcard configs/$(1)-$(2).yaml),,$(error error: configs/$(1)-$(2).yaml does not exist. \
-  $(or $(call nearest,$(1),$(2)),There are: $(names).)))
+  $(or $(call nearest,$(1),$(2)),There are: $(names))))
 OF_A_RUN := doctor plan train replies eval-plan eval human-eval publish export serve demo quickstart-files
 ifneq ($(filter $(OF_A_RUN),$(MAKECMDGOALS)),)
 $(call there,train,$(RUN))
@@ -306,7 +306,9 @@ again:
 $(E)/judgments.jsonl: $(E)/replies.jsonl $(EVAL_CONFIG) $(if $(filter 1,$(AGAIN)),again) | $(STAMP)
 	@$(PYTHON) -m scripts.judge --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) $(DATA_ARG)
 
+# `forget` takes away a page that holds what is forgotten; it is made again.
 $(E)/report.json: $(E)/judgments.jsonl $(EVAL_CONFIG) $(wildcard $(E)/human/report.json) \
+  $(if $(wildcard $(E)/report.html),,again) \
   $(call modules,report) | $(STAMP)
 	@$(PYTHON) -m scripts.report --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) $(DATA_ARG)
 

@@ -3,7 +3,7 @@
 python -m demo.app --config configs/train-tiny.yaml [--port 7860] [--host 127.0.0.1]
 
 Opens on this machine only. Another --host asks for the password in DEMO_PASSWORD (user name: demo). With
-"Blind" switched on the names are hidden until you vote (keys 1, 2, 0, x); adapters/<run>/votes.jsonl keeps
+"Blind" switched on the names are hidden until you vote (keys 1, 2, 0, b); adapters/<run>/votes.jsonl keeps
 the votes, `scripts.human_eval --import` reads it.
 """
 
@@ -19,6 +19,8 @@ from demo.votes import Votes
 from lib.base.config import config_name, load_config
 from lib.base.console import load_env, parser, run
 from lib.base.errors import UserError
+from lib.base.files import read_jsonl
+from lib.base.schema import TestPrompt
 from lib.base.settings import EvalConfig, SamplingConfig, TrainConfig
 from lib.data.text import clean_tweet
 from lib.model.adapters import sha256_of
@@ -46,13 +48,35 @@ def main() -> None:
     auth = _auth(args.host)
     votes = Votes(folder / "votes.jsonl", name, sha256_of(folder / "adapter_model.safetensors"))
     generate_pair = pair_generator(_load(folder, config), config.prompt)
-    app = build_app(generate_pair, f"Base · {config.model}", f"Tuned · {name}", sampling, votes=votes)
-    serve(app, args.host, args.port, auth)
+    report = None if auth else report_of(folder, config.eval)  # the password does not cover that page
+    app = build_app(
+        generate_pair,
+        f"Base · {config.model}",
+        f"Tuned · {name}",
+        sampling,
+        votes=votes,
+        tweets=held_out(Path("data") / config.data / "processed" / "test_prompts.jsonl"),
+        has_report=report is not None,
+    )
+    serve(app, args.host, args.port, auth, report)
 
 
-def serve(app: Any, host: str, port: int | None, auth: tuple[str, str] | None) -> None:
+def held_out(path: Path) -> list[str]:
+    """The tweets that training never saw; none where the data set is not here."""
+    return [prompt.tweet for prompt in read_jsonl(path, TestPrompt)] if path.is_file() else []
+
+
+def report_of(folder: Path, evaluation: str) -> Path | None:
+    """The page of the run's own evaluation, or of another one of this run."""
+    own = folder / "eval" / evaluation / "report.html"
+    return next((path for path in (own, *sorted(folder.glob("eval/*/report.html"))) if path.is_file()), None)
+
+
+def serve(
+    app: Any, host: str, port: int | None, auth: tuple[str, str] | None, report: Path | None = None
+) -> None:
     """Launch, print the address, wait for Ctrl-C. Raises UserError if the port is taken."""
-    url = launch(app.queue(max_size=16), port, "--port", host, auth=auth)
+    url = launch(app.queue(max_size=16), port, "--port", host, report=report, auth=auth)
     print(f"open {url}   (Ctrl-C ends it)", flush=True)
     app.block_thread()
 

@@ -15,12 +15,14 @@ from pydantic import ValidationError
 from demo.votes import CHOICES, Choice, Round, Session, Votes, drawn_side
 from lib.base.errors import UserError
 from lib.base.settings import SamplingConfig
+from lib.data.x_length import MAX_POST, x_length
 
 GeneratePair = Callable[
     [str, SamplingConfig], Iterator[tuple[str, str]]
 ]  # tweet -> (base so far, tuned so far), again and again
 
 MAX_TWEET_CHARS = 1000
+SEEDS = 2**32
 log = logging.getLogger(__name__)
 
 
@@ -86,13 +88,12 @@ def _ended(session: Session, blind: bool, written: Round, view: Callable[..., tu
     if session.end == "stop":
         return view("Stopped.")
     if not all(pair):
-        return view("A reply came back empty. Another seed may help.", over=True)
+        return view("A reply came back empty. “Again” tries another seed.", over=True)
     if not blind:
         session.seen.add(pair)
     elif pair in session.seen:
         return view(
-            "You have seen whose replies these are. Another seed, under Sampling, writes new ones to vote "
-            "on.",
+            "You have seen whose replies these are. “Again” writes new ones to vote on.",
             over=True,
         )
     else:
@@ -125,7 +126,7 @@ def voter(votes: Votes | None, choice: Choice, names: dict[str, str]) -> Callabl
             tally = status_line(votes.tally())
         except UserError as error:  # the vote is kept; somebody else's line in the file is no vote
             tally = status_line(str(error), problem=True)
-        return *labels, status_line(""), tally, *_ballot(False)
+        return *labels, status_line(""), tally, *_ballot(False, choice)
 
     return vote
 
@@ -141,9 +142,11 @@ def _view(
     """A value for every component that a reply changes, in the order of `shown`."""
     import gradio as gr
 
-    texts, times = [side.text for side in sides], [side.timing(over) for side in sides]
-    actions = gr.update(interactive=not busy), gr.update(interactive=busy)
-    return *texts, *times, status_line(said, problem), *actions, status_line(""), *_ballot(vote)
+    texts, times = [side.text for side in sides], [side.line(over) for side in sides]
+    whole = f"Left reply: {texts[0]} Right reply: {texts[1]}" if over and not said else ""
+    actions = [gr.update(interactive=is_on) for is_on in (not busy, not busy, not busy, busy)]
+    lines = status_line(said, problem), status_line(whole), status_line("")
+    return *texts, *times, *lines, *actions, *_ballot(vote)
 
 
 def emptied(session: Session) -> tuple:
@@ -151,10 +154,29 @@ def emptied(session: Session) -> tuple:
     return _view([_Side(), _Side()])
 
 
-def _ballot(active: bool) -> list[Any]:
+def next_tweet(tweets: Sequence[str], session: Session) -> str:
+    """The held-out tweet after the last one that this tab was shown."""
+    session.at = (session.at + 1) % len(tweets)
+    return tweets[session.at]
+
+
+def next_seed(seed: float | None) -> int:
+    """Another seed, so that the same tweet gets other replies."""
+    return (int(seed or 0) + 1) % SEEDS
+
+
+def _ballot(active: bool, chosen: Choice | None = None) -> list[Any]:
+    """The four buttons. chosen: the one that was pressed, marked until the next reply."""
     import gradio as gr
 
-    return [gr.update(interactive=active) for _ in CHOICES]
+    return [
+        gr.update(
+            interactive=active,
+            value=f"✓ {said}" if choice == chosen else said,
+            variant="primary" if choice == chosen else "secondary",
+        )
+        for choice, said in CHOICES.values()
+    ]
 
 
 def labels(blind: bool, names: dict[str, str] | None = None, **more: Any) -> list[Any]:
@@ -182,10 +204,13 @@ class _Side:
             self.first_s = self.last_s if self.first_s is None else self.first_s
             self.text = text
 
-    def timing(self, over: bool = False) -> str:
+    def line(self, over: bool = False) -> str:
+        """The seconds, and the length as X will count it."""
         if self.first_s is None:
             return time_line()
-        return time_line(f"first word {self.first_s:.1f} s" + (f" · all {self.last_s:.1f} s" if over else ""))
+        n = x_length(self.text)
+        times = f"first word {self.first_s:.1f} s" + (f" · all {self.last_s:.1f} s" if over else "")
+        return time_line(times, f"{n:,} of {MAX_POST}", n > MAX_POST)
 
 
 def _chosen(sampling: SamplingConfig, temperature: float, seed: float) -> SamplingConfig | None:
@@ -199,8 +224,10 @@ def _chosen(sampling: SamplingConfig, temperature: float, seed: float) -> Sampli
 
 def status_line(text: str, problem: bool = False) -> str:
     shown = f'<span class="problem">{html.escape(text)}</span>' if problem else html.escape(text)
-    return f'<div class="quiet" role="status" aria-live="polite">{shown}</div>'
+    return f'<div class="quiet">{shown}</div>'
 
 
-def time_line(text: str = "") -> str:
-    return f'<div class="quiet">{html.escape(text)}</div>'
+def time_line(text: str = "", length: str = "", too_long: bool = False) -> str:
+    kind = "count problem" if too_long else "count"
+    said = f"{length}: too long for a post" if too_long else length
+    return f'<div class="quiet line"><span>{html.escape(text)}</span><span class="{kind}">{said}</span></div>'

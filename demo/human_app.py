@@ -16,27 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demo.page import launch
+from demo.votes import KEYS_JS
 from lib.base.errors import UserError
 from lib.base.files import append_line, read_dicts
-from lib.evaluate.people_page import Item
+from lib.evaluate.people_page import BALLOT, Item
 
 if TYPE_CHECKING:
     import gradio as gr
 
-CHOICES = {
-    "1": ("A", "A is better"),
-    "2": ("B", "B is better"),
-    "0": ("tie", "Equally good"),
-    "b": ("both_bad", "Both bad"),
-}
-# The keys of the page: not while somebody types, not with Ctrl or Cmd, not again while a key is held down.
-KEYS_JS = """() => document.addEventListener('keydown', (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
-  if (event.target.closest('textarea, input')) return;
-  if (!/^[120b]$/i.test(event.key)) return;
-  const button = document.getElementById('key-' + event.key.toLowerCase());
-  if (button && button.offsetParent) { event.preventDefault(); button.click(); }
-}, true)"""
 # The item that is on the page at the moment of the click: an answer never falls on one that nobody has seen.
 SHOWN_JS = "(_, rater) => [document.querySelector('#page [data-item]')?.dataset.item ?? '', rater]"
 QUICK: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "once", "api_visibility": "private"}
@@ -79,7 +66,8 @@ def page(answers: Answers, rater: str) -> str:
     item, n = answers.open_item(rater), answers.n_given(rater)
     done = f"{n:,} of {len(answers.items):,}"
     top = f'<div class="soft top"><span>{done}</span><span>{escape(rater)}</span></div>'
-    bar = f'<div class="bar"><div style="width:{100 * n / len(answers.items):.2f}%"></div></div>'
+    share = 100 * n / len(answers.items)
+    bar = f'<div class="bar" aria-hidden="true"><div style="width:{share:.2f}%"></div></div>'
     if item is None:
         return f"{top}{bar}<p>That was all. Thank you. This page can be closed.</p>"
     shown = {name: escape(text) for name, text in item.shown.items()}
@@ -126,15 +114,14 @@ def build(answers: Answers) -> "gr.Blocks":
             go = gr.Button("Begin", variant="primary", elem_id="begin")
         with gr.Row(visible=False, elem_id="keys") as keys:
             buttons = {
-                key: gr.Button(f"{label} ({key})", elem_id=f"key-{key}")
-                for key, (_, label) in CHOICES.items()
+                key: gr.Button(f"{label} ({key})", elem_id=f"key-{key}") for key, (_, label) in BALLOT.items()
             }
         outputs = [html, start, keys]
         for event in (go.click, name.submit):
             event(begin, name, [rater, *outputs], **QUICK)
         for key, button in buttons.items():
 
-            def clicked(item: str, who: str, choice: str = CHOICES[key][0]) -> tuple[Any, ...]:
+            def clicked(item: str, who: str, choice: str = BALLOT[key][0]) -> tuple[Any, ...]:
                 if who:
                     answers.give(who, item, choice)
                 return view(who)

@@ -8,6 +8,7 @@ Origin, Sec-Fetch-Site: cross-site).
 import ipaddress
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
 from typing import Any
 
 Scope = MutableMapping[str, Any]
@@ -31,16 +32,23 @@ def only_this_machine(host: str) -> bool:
         return False
 
 
-def guarded_app(host: str, share: bool) -> Any:
-    """The application that gradio fills and serves, with the guard around all of it, web sockets included."""
+def guarded_app(host: str, share: bool, report: Path | None = None) -> Any:
+    """The application that gradio fills and serves, with the guard around all of it, web sockets included.
+
+    report: an HTML file that it answers with at /report.
+    """
     from gradio.routes import App, ORJSONResponse
+    from starlette.responses import FileResponse
 
     class OwnApp(App):
         # Not app_kwargs={"middleware": ...}: gradio's CORS layer lies outside and would answer strangers.
         def build_middleware_stack(self) -> Any:
             return OwnHost(super().build_middleware_stack(), host, share)
 
-    return OwnApp(default_response_class=ORJSONResponse)
+    app = OwnApp(default_response_class=ORJSONResponse)
+    if report:
+        app.add_route("/report", lambda request: FileResponse(report, media_type="text/html"))
+    return app
 
 
 class OwnHost:

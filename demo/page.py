@@ -4,12 +4,24 @@ It knows nothing of models, only of a function that streams pairs.
 """
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from demo.events import GeneratePair, emptied, labels, status_line, streamer, time_line, voter
+from demo.events import (
+    GeneratePair,
+    emptied,
+    labels,
+    next_seed,
+    next_tweet,
+    status_line,
+    streamer,
+    time_line,
+    voter,
+)
+from demo.look import calm
 from demo.own_host import bracketed, guarded_app
 from demo.votes import CHOICES, KEYS_JS, LEAVE_BOX_JS, Session, Votes
 from lib.base.errors import UserError
@@ -27,22 +39,15 @@ EXAMPLES = [  # written for this project
     "My sourdough has survived two moves and one breakup.",
     "We shipped it on a Friday at 5 pm. What could go wrong?",
 ]
-FONTS = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]  # the system's own: nothing is fetched
-MONO = ["ui-monospace", "Menlo", "Consolas", "monospace"]
-COLOURS = {  # light, dark
-    "body_background_fill": ("#fdfdfc", "#14181c"),
-    "body_text_color": ("#1d232a", "#e6e8ea"),
-    "body_text_color_subdued": ("#5c6670", "#9aa4ae"),
-    "block_background_fill": ("transparent", "transparent"),
-    "block_label_background_fill": ("transparent", "transparent"),
-    "input_background_fill": ("#f5f6f7", "#1c2227"),
-    "input_border_color": ("#e2e5e9", "#2e353c"),
-    "button_secondary_background_fill": ("#eceef1", "#262d34"),
-    "button_secondary_background_fill_hover": ("#e2e5e9", "#2e353c"),
-    "button_primary_background_fill": ("#2563a8", "#2563a8"),
-    "button_primary_background_fill_hover": ("#1d4f87", "#2f74bf"),
-    "button_primary_text_color": ("white", "white"),
-}
+# The boxes follow the direction of what is written in them; what is said in these lines is read out.
+PAGE_JS = """() => {
+  for (const box of document.querySelectorAll('textarea')) box.dir = 'auto';
+  for (const id of ['status', 'announced', 'tally']) {
+    document.getElementById(id)?.setAttribute('role', 'status');
+    document.getElementById(id)?.setAttribute('aria-live', 'polite');
+  }
+}"""
+REPORT_LINK = ' <a href="report" target="_blank" rel="noopener">How it did in its evaluation</a>'
 
 
 def build_app(
@@ -52,28 +57,32 @@ def build_app(
     sampling: SamplingConfig,
     title: str = TITLE,
     votes: Votes | None = None,
+    tweets: Sequence[str] = EXAMPLES,
+    has_report: bool = False,
 ) -> "gr.Blocks":
     """The Gradio app, not yet launched.
 
     base, tuned: what stands above the two boxes. Only an event brings it to the page, so that nothing there
     holds it during a blind round. votes: where the blind votes go; without it there is no switch for them.
+    tweets: what "Next tweet" goes through. has_report: launch() is given the report to link to.
     """
     import gradio as gr
 
     with gr.Blocks(title=title, analytics_enabled=False) as app:
-        page = _widgets(title, sampling, votes is not None)
+        page = _widgets(title, sampling, votes is not None, has_report)
         _listen(app, page, streamer(generate_pair, sampling), {"base": base, "tuned": tuned}, votes)
+        _go_on(page, tweets or EXAMPLES)
     return app
 
 
-def _widgets(title: str, sampling: SamplingConfig, can_vote: bool) -> SimpleNamespace:
+def _widgets(title: str, sampling: SamplingConfig, can_vote: bool, has_report: bool) -> SimpleNamespace:
     """What stands on the page, from top to bottom."""
     import gradio as gr
 
     page = SimpleNamespace(session=gr.State(Session()))
     gr.HTML(
         f"<h1>{html.escape(title)}</h1><p>Written on this machine, by one model: without and with what it "
-        "has learned.</p>",
+        f"has learned.{REPORT_LINK if has_report else ''}</p>",
         elem_id="heading",
     )
     page.tweet = gr.Textbox(
@@ -81,14 +90,17 @@ def _widgets(title: str, sampling: SamplingConfig, can_vote: bool) -> SimpleName
     )
     with gr.Row(elem_id="actions"):
         page.send = gr.Button("Reply", variant="primary", elem_id="send")
+        page.again = gr.Button("Again", elem_id="again")
+        page.next = gr.Button("Next tweet", elem_id="next")
         page.stop = gr.Button("Stop", interactive=False, elem_id="stop")
         page.clear = gr.Button("Clear", elem_id="clear")
         page.blind = gr.Checkbox(
             label="Blind", container=False, min_width=0, visible=can_vote, elem_id="blind"
         )
     page.status = gr.HTML(status_line(""), elem_id="status")
+    page.announced = gr.HTML(status_line(""), elem_id="announced")
     with gr.Row(elem_id="replies", equal_height=True):
-        (left_reply, left_time), (right_reply, right_time) = _box("left"), _box("right")
+        (left_reply, left_time), (right_reply, right_time) = _box("left", "A"), _box("right", "B")
     page.replies, page.times = [left_reply, right_reply], [left_time, right_time]
     with gr.Row(visible=False, elem_id="votes") as page.ballot:
         page.buttons = [
@@ -116,8 +128,10 @@ def _listen(
     import gradio as gr
 
     session, blind = page.session, page.blind
-    shown = [*page.replies, *page.times, page.status, page.send, page.stop, page.tally, *page.buttons]
-    job: dict[str, Any] = {
+    said = [page.status, page.announced, page.tally]
+    actions = [page.send, page.again, page.next, page.stop]
+    shown = [*page.replies, *page.times, *said, *actions, *page.buttons]
+    page.job = {
         "fn": stream,
         "inputs": [page.tweet, page.temperature, page.seed, blind, session],
         "outputs": shown,
@@ -125,14 +139,15 @@ def _listen(
         "concurrency_id": "model",
         "concurrency_limit": 1,
     }
-    page.tweet.submit(**job, api_name="reply")
+    page.tweet.submit(**page.job, api_name="reply")
     page.tweet.submit(None, js=LEAVE_BOX_JS, api_visibility="private")
-    page.send.click(**job, api_visibility="private")
+    page.send.click(**page.job, api_visibility="private")
     quick: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     page.stop.click(lambda session: setattr(session, "end", "stop"), session, None, queue=False, **quick)
     page.clear.click(lambda session: ("", *emptied(session)), session, [page.tweet, *shown], **quick)
     app.load(lambda blind: labels(blind, names), blind, page.replies, **quick)
     app.load(None, js=KEYS_JS, api_visibility="private")
+    app.load(None, js=PAGE_JS, api_visibility="private")
 
     def switched(blind: bool, session: Session) -> tuple[Any, ...]:
         return *labels(blind, names, value=""), *emptied(session)[2:], gr.update(visible=blind)
@@ -144,19 +159,32 @@ def _listen(
         button.click(voter(votes, choice, names), session, told, **once)
 
 
+def _go_on(page: SimpleNamespace, tweets: Sequence[str]) -> None:
+    """The same tweet with another seed, and the next one of those that training never saw."""
+    quick: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    for event in (
+        page.again.click(next_seed, page.seed, page.seed, **quick),
+        page.next.click(partial(next_tweet, tweets), page.session, page.tweet, **quick),
+    ):
+        event.then(**page.job, api_visibility="private")
+
+
 def launch(
     blocks: "gr.Blocks",
     port: int | None,
     flag: str,
     host: str = LOCAL,
     share: bool = False,
+    report: Path | None = None,
     **options: Any,
 ) -> str:
     """The address of a page, served until blocks.close(). Raises UserError if the port is taken.
 
-    flag: how the command is told a port. options: what differs from launch_options, in gradio's words.
+    flag: how the command is told a port. report: the HTML file that stands beside the page, without a
+    password. options: what differs from launch_options, in gradio's words.
     """
-    options = {**launch_options(host, share), "server_name": bracketed(host), "server_port": port, **options}
+    here = {"server_name": bracketed(host), "server_port": port}
+    options = {**launch_options(host, share, report), **here, **options}
     try:
         _, url, public = blocks.launch(prevent_thread_lock=True, **options)
     except OSError as error:
@@ -165,22 +193,14 @@ def launch(
     return public or url
 
 
-def launch_options(host: str = LOCAL, share: bool = False) -> dict[str, Any]:
+def launch_options(host: str = LOCAL, share: bool = False, report: Path | None = None) -> dict[str, Any]:
     """What gradio's launch() needs for a page to look right and to keep to itself.
 
     Nothing is counted, recorded or fetched, and no name but these is answered: host, what the page listens
     at, and the public link where share says that one was asked for.
     """
-    import gradio as gr
-
-    theme = gr.themes.Base(primary_hue="blue", neutral_hue="slate", font=FONTS, font_mono=MONO)
-    colours = {name: light for name, (light, _) in COLOURS.items()} | {
-        f"{name}_dark": dark for name, (_, dark) in COLOURS.items()
-    }
-    theme.name = "calm"  # Gradio writes it into the page, where a blind round must not read "base"
-    theme.set(block_border_width="0px", block_shadow="none", block_padding="0px", **colours)
     private = {
-        "_app": guarded_app(host, share),
+        "_app": guarded_app(host, share, report),
         "share": share,
         "num_workers": 0,  # further processes, on ports of their own, would stand outside the guard
         "mcp_server": False,
@@ -191,7 +211,7 @@ def launch_options(host: str = LOCAL, share: bool = False) -> dict[str, Any]:
         "max_file_size": "1kb",
     }
     return {
-        "theme": theme,
+        "theme": calm(),
         "css_paths": Path(__file__).with_name("style.css"),
         "footer_links": [],
         "quiet": True,
@@ -199,13 +219,13 @@ def launch_options(host: str = LOCAL, share: bool = False) -> dict[str, Any]:
     }
 
 
-def _box(where: str) -> tuple[Any, Any]:
+def _box(where: str, name: str) -> tuple[Any, Any]:
     import gradio as gr
 
     with gr.Column(elem_classes=["side", where], min_width=280):
         # A Textbox, not Markdown: whatever a model writes is shown as the characters it consists of.
         reply = gr.Textbox(
-            label="\u00a0",
+            label=name,
             lines=5,
             max_lines=14,
             interactive=False,

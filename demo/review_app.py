@@ -23,8 +23,11 @@ from lib.data.review import HELP, SHORT, Progress, Review, numbers, pace, shown
 if TYPE_CHECKING:
     import gradio as gr
 
-# The keys of the page. Not while somebody types, not with Ctrl or Cmd, and not while a key is held down.
-KEYS_JS = """() => document.addEventListener('keydown', (event) => {
+# What is on the page is read out. Its keys: not while somebody types, not with Ctrl or Cmd, and not while a
+# key is held down.
+KEYS_JS = """() => {
+document.getElementById('page')?.setAttribute('aria-live', 'polite');
+document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
   const press = (id) => {
     const button = document.getElementById('key-' + id);
@@ -37,7 +40,8 @@ KEYS_JS = """() => document.addEventListener('keydown', (event) => {
   }
   const key = event.key === '?' ? 'help' : event.key.toLowerCase();
   if (/^([kdeuq1-8]|help)$/.test(key)) { event.preventDefault(); press(key); }
-}, true)"""
+}, true);
+}"""
 # The pair that is on the page at the moment of the click, so that none falls on a pair that nobody has seen.
 SHOWN_JS = "(_, ...rest) => [document.querySelector('#page [data-id]')?.dataset.id ?? '', ...rest]"
 QUICK: dict[str, Any] = {
@@ -54,11 +58,11 @@ def page(review: Review, set_name: str, said: str = "", error: bool = False) -> 
     """The pair as HTML. Every text of a post is escaped."""
     progress, item = review.progress(), review.current
     share = 100 * progress.n / max(1, progress.n_total)
-    status = f'<p class="said{" bad" if error else ""}" role="status">{escape(said)}</p>'
+    status = f'<p class="said{" bad" if error else ""}">{escape(said)}</p>'
     return (
         f'<div class="soft top"><span>review · {escape(set_name)}</span><span>{progress.n:,} of '
         f"{progress.n_total:,}</span></div>"
-        f'<div class="bar"><div style="width:{share:.2f}%"></div></div>'
+        f'<div class="bar" aria-hidden="true"><div style="width:{share:.2f}%"></div></div>'
         f"{_pair(item) if item else '<p>Every pair is reviewed. Thank you.</p>'}{status}<p "
         f"class='soft'>{_counts(progress)}</p>"
     )

@@ -11,25 +11,29 @@ from typing import Literal
 
 from lib.base.files import append_line
 from lib.evaluate.people_answers import Vote, import_votes
+from lib.evaluate.people_page import BALLOT
 from lib.evidence.intervals import wilson
 
 Side = Literal["base", "tuned"]
 Choice = Literal["left", "right", "tie", "both_bad"]
+SIDES: dict[str, Choice] = {"A": "left", "B": "right", "tie": "tie", "both_bad": "both_bad"}
 CHOICES: dict[str, tuple[Choice, str]] = {  # key on the keyboard -> what is kept, what the button says
-    "1": ("left", "A better"),
-    "2": ("right", "B better"),
-    "0": ("tie", "Tie"),
-    "x": ("both_bad", "Both bad"),
+    key: (SIDES[answer], said) for key, (answer, said) in BALLOT.items()
 }
 # Not while somebody types, not with Ctrl or Cmd, not again while a key is held down.
 # A disabled button ignores click().
-KEYS_JS = """() => document.addEventListener('keydown', (event) => {
+# A page that shows one pair after the other is read out.
+KEYS_JS = """() => {
+document.getElementById('page')?.setAttribute('aria-live', 'polite');
+document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
   if (event.target.closest('textarea, input:not([type=checkbox]), [contenteditable=true]')) return;
-  if (!/^[120x]$/i.test(event.key)) return;
-  const button = document.getElementById('vote-' + event.key.toLowerCase());
+  if (!/^[120b]$/i.test(event.key)) return;
+  const key = event.key.toLowerCase();
+  const button = document.querySelector(`#vote-${key}, #key-${key}`);
   if (button && button.offsetParent) { event.preventDefault(); button.click(); }
-}, true)"""
+}, true);
+}"""
 # Enter in the tweet's box sends it; without leaving the box the vote's keys would be typed into it.
 LEAVE_BOX_JS = "() => { if (document.querySelector('#blind input:checked')) document.activeElement?.blur(); }"
 
@@ -54,12 +58,14 @@ class Session:
     """One browser tab. seen: the pairs of replies whose names it knows, so that no vote on them is blind.
 
     end: what the reply in progress has been asked to do. Ours and not Gradio's `cancels`, which lets go of a
-    reply in its first moments without an answer: the page would go on saying "Writing".
+    reply in its first moments without an answer: the page would go on saying "Writing". at: the last of the
+    held-out tweets that this tab was shown.
     """
 
     round: Round | None = None
     seen: set[tuple[str, str]] = field(default_factory=set)
     end: Literal["", "stop", "clear"] = ""
+    at: int = -1
 
 
 @dataclass(frozen=True)

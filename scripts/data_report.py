@@ -21,9 +21,8 @@ def main() -> None:
     args = arguments.parse_args()
     name, config = config_name(args.config), load_config(args.config, DataConfig)
     folder = Path("data") / name
-    if waiting := waiting_pairs(name):
-        print(f"data: the report comes after the review; {waiting} pairs are unreviewed")
-        return
+    if waiting_pairs(name):
+        return  # the split has said so; the report comes after the review
     report = read_report(folder, config)
     write_text(folder / "report.html", page(name, report, config))
     print(printable(console(name, report)))

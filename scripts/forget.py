@@ -26,13 +26,19 @@ def main() -> None:
         print(listing(target.name, expected), flush=True)
         confirm(f"Forget {target.name} for good?", "Nothing was removed.")
         outcome = forget(Path(), target)
-    print(f"forget: {target.name} is gone from {n_files(outcome)} files and will never be collected again")
+    gone = (
+        f"is gone from {n_files(outcome)} files" if outcome.removed or outcome.deleted else "is on the list"
+    )
+    print(f"forget: {target.name} {gone} and will never be collected again")
     if seen_by := ", ".join(outcome.trained_on_it):
         print(
             f"  traces stay in the weights of {seen_by}: withdraw what you published of them, or train anew"
         )
     sets = sorted({name.split("/")[1] for name in outcome.removed if name.startswith("data/")})
-    print("\n".join(f"next: make data DATA={name}" for name in sets) or "next: nothing, no data set held it")
+    print(
+        "\n".join(f"next: make data DATA={name}" for name in sets)
+        or "next: nothing to do, no data set held it"
+    )
 
 
 def listing(name: str, expected: Outcome) -> str:

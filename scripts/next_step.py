@@ -32,8 +32,8 @@ def main() -> None:
 
 def after_data(name: str, wanted: str) -> list[str]:
     """For a set that is ready, or waits for the review."""
-    if waiting := waiting_pairs(name):
-        return [f"data: {waiting} pairs of data/{name} are unreviewed", f"next: make review DATA={name}"]
+    if waiting_pairs(name):
+        return [f"next: make review DATA={name}"]  # the split has said how many
     if sentence := lacking(name):
         raise UserError(sentence)
     folder = Path("data") / name

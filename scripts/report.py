@@ -13,6 +13,7 @@ from lib.data.scorers import detect_languages, score_toxicity
 from lib.evaluate.evaluation import Evaluation
 from lib.evaluate.findings import Files, gather
 from lib.evaluate.page import page
+from lib.evaluate.reading import three_sentences, verdict_of
 from lib.model.sanity import sanity
 
 
@@ -43,12 +44,13 @@ def main() -> None:
     report, steps = gather(files, metrics)
     write_text(folder / "report.html", page(files, report, steps))
     write_json(folder / "report.json", report.as_written())
-    print(printable(f"report: {report.gate.sentence}"))
-    if report.judge.stand_in:
-        print(f"  the judge is a stand-in: {report.judge.model}")
+    print(f"report: {verdict_of(report, evaluation.config.model)}")
+    for question, answer in three_sentences(report, evaluation.config.model):
+        print(printable(f"  {question.rstrip('?')}: {answer}"))
     for row in report.gate.criteria:
         value = "–" if row.value is None else f"{row.value:.3f}"
-        print(f"  {'pass' if row.passed else 'no':<6}{row.name:<20}{value:>10}   threshold {row.threshold:g}")
+        holds = "pass" if row.passed else "no"
+        print(f"  {holds:<6}{row.label:<32}{value:>10}   threshold {row.threshold:g}")
     made(folder / "report.html")
 
 

@@ -102,7 +102,7 @@ class Checkout:
             os.utime(path, (self.now, self.now))
         (folder / "python").write_text(PYTHON)
         (folder / "python").chmod(0o755)
-        self.touch(".venv/setup.stamp", *FILES.values())
+        self.touch(".venv/setup.stamp", "adapters/tiny/eval/offline/report.html", *FILES.values())
 
     def touch(self, *names):
         for name in names:

@@ -45,7 +45,7 @@ TO_TRAIN = "next: make train RUN=r"
 OF_A_RUN = ("eval", "replies", "human-eval", "publish REPO=a/b", "demo")
 ANYWHERE = {
     "help": " +demo .*",
-    "runs": "next: make .*|.*finished|  e: .*",
+    "runs": "next: make .*|wrote adapters/index.html",
     "compare": "next: make .*",
     "costs": "next: make .*|total .*",
 }
@@ -97,7 +97,7 @@ STATES = {
         **{target: (0, line) for target, line in ANYWHERE.items()},
     },
     "changed": {
-        "eval": (0, "next: make demo RUN=r.*"),
+        "eval": (0, "next: make demo RUN=r.*"),  # writes the page again that `forget` took away
         "replies": (0, "next: make eval RUN=r EVAL=e"),
         "human-eval": (0, "next: make human-eval RUN=r .*"),
         "publish REPO=a/b": (0, "wrote adapters/r/publish.json"),
@@ -288,6 +288,11 @@ def test_every_target_says_what_it_should_and_only_those_that_may_buy_or_train(s
             wrong.append(f"{target}: refused, and left {sorted(map(str, new))}")
         if state == "changed" and name in SAYS_WHAT_CHANGED and "changed since then: " not in said:
             wrong.append(f"{target}: does not say what has changed since the training:\n{said}")
+        if (
+            last.startswith("next: make demo")
+            and not (project.folder / "adapters/r/eval/e/report.html").is_file()
+        ):
+            wrong.append(f"{target}: names a report that is not there")
     assert not wrong, "\n\n".join(wrong)
 
 

@@ -31,7 +31,9 @@ def _percent(share: float | None, digits: int = 0) -> str:
 
 
 def _tidy(value: float | None) -> str:
-    """Three significant digits at most, whole numbers as such."""
+    """Three significant digits at most, whole numbers as such, and no powers of ten."""
     if value is None:
         return "–"
+    if 0 < abs(value) < 0.0001:
+        return "< 0.0001" if value > 0 else "> −0.0001"
     return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.3g}"

@@ -119,12 +119,8 @@ class _Job:
         buyer: Callable[..., Purchases],
     ) -> None:
         self.folder, self.config, self.request, self.talk = folder, config, request, talk
-        self.price, self.account, self.source, self.check = (
-            provider.price,
-            provider.account,
-            provider.name,
-            provider.check,
-        )
+        self.price, self.account = provider.price, provider.account
+        self.source, self.check = provider.name, provider.check
         forgotten = Forgotten.load(folder.parent / "forgotten.json")
         keep = partial(is_storable, forgotten.holds)
         self.purchases = buyer(before_first=self.ask, say=talk.say, keep=keep)
@@ -204,12 +200,8 @@ class _Job:
     def next_tweets(self) -> list[str]:
         """Few enough not to overshoot the target by much: every one is paid for."""
         n = min(WINDOW, max(1, math.ceil(self.n_missing / PAIRS_PER_TWEET)))
-        pending = (
-            tweet_id
-            for tweet_id in self.tweets
-            if self.purchases.missing([self.request("replies", tweet_id)])
-        )
-        return list(islice(pending, n))
+        missing, ask_for = self.purchases.missing, partial(self.request, "replies")
+        return list(islice((tweet_id for tweet_id in self.tweets if missing([ask_for(tweet_id)])), n))
 
     def close(self, within_budget: bool) -> Outcome:
         self.refuse_filler(n_runs=1)

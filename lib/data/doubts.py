@@ -35,19 +35,15 @@ def most_doubtful_first(pairs: Sequence[Pair], bounds: FilterConfig) -> list[Dou
     for pair, (overlap, other) in zip(pairs, twins, strict=True):
         doubts = [*_measured(pair, bounds), *_alike(pairs, overlap, other)]
         doubts.sort(key=lambda doubt: (-doubt[0], doubt[1]))
-        queue.append(
-            Doubtful(
-                pair, round(math.fsum(weight for weight, _ in doubts), 6), tuple(why for _, why in doubts)
-            )
-        )
+        doubt = round(math.fsum(weight for weight, _ in doubts), 6)
+        queue.append(Doubtful(pair, doubt, tuple(why for _, why in doubts)))
     return sorted(queue, key=lambda item: (-item.doubt, item.pair.id))
 
 
 def _measured(pair: Pair, bounds: FilterConfig) -> Iterator[Doubt]:
     """Doubt by reason.
 
-    The weights say how likely a close call hides a bad pair: a toxic or foreign reply harms more than an
-    unpopular one.
+    Weights: how likely a close call hides a bad pair. A toxic or foreign reply harms more than an unpopular.
     """
     seen = pair.validation
     for reason in seen.reasons if seen else ():
@@ -107,9 +103,7 @@ def _alike(pairs: Sequence[Pair], overlap: float, other: int) -> Iterator[Doubt]
 def nearest(texts: Sequence[str]) -> list[tuple[float, int]]:
     """The largest share of words that each text has in common with another (Jaccard, 0 to 1).
 
-    With that one's index (-1: none).
-    Only texts that share a word which few others use are compared, so 1,200 replies take a fraction of a
-    second.
+    With that one's index (-1: none). Only texts that share a word which few others use are compared.
     """
     words = [frozenset(normalised(text).split()) for text in texts]
     holders: dict[str, list[int]] = defaultdict(list)

@@ -77,7 +77,7 @@ def target_of(id: str | None, handle: str | None) -> Target:
 
 
 def preview(root: Path, target: Target) -> Outcome:
-    """What forget would do. Changes nothing."""
+    """Preview of forget. Changes nothing."""
     files = _candidates(root)
     target = Target(target.id, target.handle, frozenset(_known_texts(root, files, target)))
     outcome = Outcome(trained_on_it=_adapters_that_saw(root, target))

@@ -18,7 +18,7 @@ def refuse_unready(name: str) -> None:
 
 
 def lacking(name: str) -> str | None:
-    """What data/<name> lacks and the command for it, as one sentence; None where it can be trained on."""
+    """The lack of data/<name> and the command for it, as one sentence; None where it can be trained on."""
     folder = Path("data") / name
     if waiting := waiting_pairs(name):
         return f"{waiting} pairs of data/{name} are unreviewed: run `make review DATA={name}` first."

@@ -42,6 +42,8 @@ _BARE_DOMAIN = re.compile(
 )
 _PROTECTED = re.compile(f"{_BARE_DOMAIN.pattern}|{_HANDLE}")
 _EMAIL = re.compile(r"(?<![@＠\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}", re.IGNORECASE)
+# Both, without the punctuation that ends a sentence.
+LINKS = re.compile(rf"(?:(?i:{_LINK.pattern})|{_BARE_DOMAIN.pattern})(?<![.,:;!?'\"”’)\]])")
 _PHONE = re.compile(
     r"(?<![\w.,/:$€£-])(?:\+\d{1,3}[\s.-]?(?:\(?\d{1,4}\)?[\s.-]?){2,5}\d{2,4}"
     r"|\(?\d{3}\)?[\s.-]\d{3}[\s.-]\d{4}|0\d{2,4}[\s-]\d{3,4}[\s-]?\d{3,4}"

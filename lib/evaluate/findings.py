@@ -90,7 +90,8 @@ def gather(
         )
     folder, gap = files.evaluation.folder, files.train_manifest.train_eval_gap
     perplexity = (files.model_metrics.perplexity or {}).get("tuned")
-    gate = evaluate_gate(headline, perplexity, gap, files.evaluation.eval.gate, fewshot)
+    losses = files.train_manifest.eval_losses
+    gate = evaluate_gate(headline, perplexity, gap, files.evaluation.eval.gate, fewshot, losses)
     others = {f"{a} vs {b}": c for (a, b), c in found.items() if (a, b) != ("tuned", "base")}
     report = Report(
         version=VERSION,

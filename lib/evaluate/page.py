@@ -10,6 +10,7 @@ from lib.base.plots import bars, intervals, label, lines
 from lib.base.schema import Pair
 from lib.base.seals import checked
 from lib.evaluate.findings import Files
+from lib.evaluate.reading import counted, forgetting, three_sentences, verdict_of
 from lib.evaluate.report import Report
 
 N_BLIND = 20
@@ -33,10 +34,16 @@ SHOWN_METRICS = [
 
 def page(files: Files, report: Report, steps: Mapping[str, float]) -> str:
     """The whole page as HTML. steps: tweet_id -> step of tuned over base."""
+    model, blind = files.evaluation.config.model, _blind(files, steps)
     return render(
         "eval.html",
         title=f"Does {report.run} write better replies?",
         report=report,
+        verdict=verdict_of(report, model),
+        sentences=three_sentences(report, model),
+        general=report.forgetting and forgetting(report.forgetting),
+        tally=counted(steps.values()),
+        blind_tally=counted(example["step"] for example in blind),
         plots={
             "net": _net_plot(report),
             "criteria": _criteria_plot(report),
@@ -44,7 +51,7 @@ def page(files: Files, report: Report, steps: Mapping[str, float]) -> str:
             "curves": _curves(files),
         },
         metrics=_metric_rows(report),
-        blind=_blind(files, steps),
+        blind=blind,
         best=_extremes(files, steps, 1),
         worst=_extremes(files, steps, -1),
         funnel=_funnel(files.evaluation.processed / "manifest.json"),
@@ -55,9 +62,9 @@ def page(files: Files, report: Report, steps: Mapping[str, float]) -> str:
 
 
 def _net_plot(report: Report) -> Any:
-    rows = [("tuned vs base", report.headline), *report.comparisons.items()]
+    rows = [("tuned against base", report.headline), *report.comparisons.items()]
     return intervals(
-        [(label(name), row.net_win, *row.ci95) for name, row in rows],
+        [(label(name.replace(" vs ", " against ")), row.net_win, *row.ci95) for name, row in rows],
         "Net win rate with 95 % interval, in points",
         reference=0,
     )

@@ -3,7 +3,6 @@
   const { page, items } = JSON.parse(document.getElementById("data").textContent);
   const get = (id) => document.getElementById(id);
   const STORE = "human-eval-" + page;
-  const KEYS = { 1: "A", 2: "B", 0: "tie", b: "both_bad" };
   // Only answers of this page's items count, whatever a stored state says.
   const known = new Set(items.map((item) => item.item));
   let state = { rater: "", answers: {} };
@@ -52,6 +51,11 @@
     if (name === "end") showEnd();
   }
 
+  function marked(button, isChosen) {
+    button.classList.toggle("chosen", isChosen);
+    button.setAttribute("aria-pressed", isChosen);
+  }
+
   function showItem() {
     const item = items[at];
     const choice = state.answers[item.item]?.choice;
@@ -60,7 +64,7 @@
     get("who").textContent = `${nDone()} answered`;
     get("done").style.width = `${(100 * nDone()) / items.length}%`;
     for (const side of ["A", "B"]) get("side-" + side).classList.toggle("chosen", choice === side);
-    for (const button of document.querySelectorAll("[data-choice]")) button.classList.toggle("chosen", button.dataset.choice === choice);
+    for (const button of document.querySelectorAll("[data-choice]")) marked(button, button.dataset.choice === choice);
     get("back").disabled = at === 0;
     get("skip").disabled = at === items.length - 1;
     window.scrollTo(0, 0);
@@ -143,8 +147,8 @@
       return;
     }
     if (view !== "rate") return;
-    const choice = KEYS[event.key.toLowerCase()];
-    if (choice) choose(choice);
+    const button = document.querySelector(`[data-key="${CSS.escape(event.key.toLowerCase())}"]`);
+    if (button) choose(button.dataset.choice);
     else if (event.key === "ArrowLeft") get("back").click();
     else if (event.key === "ArrowRight") get("skip").click();
     else return;

@@ -22,6 +22,12 @@ from lib.data.characters import visible
 from lib.evaluate.evaluation import Evaluation, adapter_sha256
 
 A, B = "tuned", "base"
+BALLOT = {  # key on the keyboard -> the answer as it is kept, what the button says: on every page that asks
+    "1": ("A", "A is better"),
+    "2": ("B", "B is better"),
+    "0": ("tie", "Tie"),
+    "b": ("both_bad", "Both bad"),
+}
 FORMULA = tuple(
     "=+-@\t\r＝＋－＠"
 )  # what a spreadsheet may run; the last four are the wide forms of the first
@@ -131,6 +137,7 @@ def page(items: Sequence[Item], page_id: str) -> str:
         "human.html",
         title="Which reply is better?",
         n_items=len(items),
+        ballot=BALLOT,
         data=Markup(data),
         script=Markup(script),
         script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

@@ -72,6 +72,7 @@ class Criterion(Record):
     """One row of the gate. `pass` in the file, which is no name in Python."""
 
     name: str
+    label: str | None = None  # for people; None in reports of earlier versions
     value: Number | None = None
     threshold: Number | None = None
     passed: bool = Field(False, alias="pass")
@@ -101,6 +102,7 @@ class Gate(Record):
 
     verdict: str | None = None
     sentence: str | None = None
+    next: str | None = None  # what to do now, without a full stop
     criteria: list[Criterion] = []
     improvement: Improvement | None = None
     fewshot: AgainstFewshot | None = None

@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 from typing import Any, Protocol
 
-from lib.evidence.power import MIN_TWEETS, required_tweets
+from lib.evidence.advice import NOT_ABOUT_TWEETS, Losses, next_step
+from lib.evidence.power import MIN_TWEETS
 from lib.evidence.stats import Comparison
 
 # A judge that flips a coin and never ties passes the other criteria in about 2% of runs with 200 tweets. The
@@ -24,16 +25,20 @@ WHY_NET_WIN = (
     "The net win rate, (wins - losses) / tweets, means the same on every scale; a relative mean changes "
     "with the scale's origin (15% of a mean of 6 is 0.9 points, d = 0.6 at an SD of 1.5)."
 )
-NEXT_STEPS = {
-    "perplexity": "train for fewer epochs or at a lower learning rate",
-    "train_eval_gap": "stop training earlier or collect more pairs",
-    "position": "judge every pair in both orders (judge.orders: both)",
-    "length_controlled": (
-        "make the systems write at similar length, or use a judge that does not follow length"
-    ),
+LABELS = {
+    "tweets": "Enough tweets",
+    "mannwhitney_p": "Chance",
+    "wilcoxon_p": "Chance, tweet by tweet",
+    "permutation_p": "Chance, author by author",
+    "cohens_d": "Size of the effect",
+    "improvement": "Improvement",
+    "ci95": "Smallest plausible improvement",
+    "length_controlled": "Length",
+    "position": "Order of the replies",
+    "perplexity": "Fit to real replies",
+    "train_eval_gap": "Learning by heart",
 }
-# More tweets do not mend these.
-NOT_ABOUT_TWEETS = ("perplexity", "train_eval_gap", "position")
+BOUND = {"<": "below", ">": "above", ">=": "at least"}
 
 
 class GateConfig(Protocol):
@@ -53,16 +58,17 @@ def evaluate_gate(
     train_eval_gap: float | None,
     config: GateConfig,
     fewshot: Comparison | None = None,
+    losses: Losses = (),
 ) -> dict[str, Any]:
     """Judge the comparison of tuned (a) against base (b); fewshot is the same against the few-shot baseline.
 
     perplexity: of the real replies under the tuned model. train_eval_gap: eval loss minus train loss, nats
-    per token. None is "not measured" and does not pass. Returns verdict (pass | fail | underpowered),
-    sentence, criteria [{name, value, threshold, pass, reason}], improvement (both kinds, and why the chosen
-    one), fewshot and biases. A pass needs 100 tweets and every criterion; beating few-shot is said, not
-    required. "Underpowered": fewer than 100 tweets, or d = 0.3 would not have been seen, and nothing shows
-    that more tweets cannot help (an interval below the improvement asked for, a criterion that is not about
-    tweets).
+    per token. None is "not measured" and does not pass. losses: the validation losses of the run, for the
+    advice. Returns verdict (pass | fail | underpowered), sentence, next, criteria [{name, label, value,
+    threshold, pass, reason}], improvement (both kinds, and why the chosen one), fewshot and biases. A pass
+    needs 100 tweets and every criterion; beating few-shot is said, not required. "Underpowered": fewer
+    than 100 tweets, or d = 0.3 would not have been seen, and nothing shows that more tweets cannot help (an
+    interval below the improvement asked for, a criterion that is not about tweets).
     """
     criteria = _evidence(comparison, config) + _trust(comparison) + _model(perplexity, train_eval_gap, config)
     failed = [criterion for criterion in criteria if not criterion["pass"]]
@@ -70,9 +76,11 @@ def evaluate_gate(
     if failed and _more_tweets_could_help(comparison, failed, config):
         verdict = "underpowered"
     against_fewshot = _against_fewshot(fewshot)
+    advice = next_step(verdict, comparison, failed, config.min_cohens_d, losses)
     return {
         "verdict": verdict,
-        "sentence": _sentence(verdict, comparison, failed, against_fewshot, config),
+        "sentence": _sentence(verdict, comparison, failed, against_fewshot, advice),
+        "next": advice,
         "criteria": criteria,
         "improvement": {
             "chosen": config.improvement,
@@ -89,15 +97,27 @@ def _criterion(
     name: str, value: float | None, sign: str, threshold: float, reason: str, missing: str = "not measured"
 ) -> dict[str, Any]:
     """One row. A value that is None or not finite does not pass, and is null in the row."""
-    if value is None or not math.isfinite(value):
-        return {"name": name, "value": None, "threshold": threshold, "pass": False, "reason": missing}
-    holds = {"<": value < threshold, ">": value > threshold, ">=": value >= threshold}[sign]
+    known = value if value is not None and math.isfinite(value) else None
+    holds = (
+        known is not None
+        and {
+            "<": known < threshold,
+            ">": known > threshold,
+            ">=": known >= threshold,
+        }[sign]
+    )
+    said = missing if known is None else f"{reason}: must be {BOUND[sign]} {threshold:g}"
+    return _row(name, known, threshold, holds, said)
+
+
+def _row(name: str, value: float | None, threshold: float, holds: bool, reason: str) -> dict[str, Any]:
     return {
         "name": name,
+        "label": LABELS[name],
         "value": value,
         "threshold": threshold,
         "pass": holds,
-        "reason": f"{reason}: must be {sign} {threshold:g}",
+        "reason": reason,
     }
 
 
@@ -146,16 +166,12 @@ def _trust(c: Comparison) -> list[dict[str, Any]]:
     )
     if c.position is None:
         reason = "the judge scores each reply alone: there is no position to prefer"
-        return [length, {"name": "position", "value": None, "threshold": 0.5, "pass": True, "reason": reason}]
-    reason = "P(first chosen): must be compatible with 0.5 unless every pair was judged in both orders"
-    position = {
-        "name": "position",
-        "value": c.position["first_chosen"],
-        "threshold": 0.5,
-        "pass": c.position["harmless"],
-        "reason": reason,
-    }
-    return [length, position]
+        return [length, _row("position", None, 0.5, True, reason)]
+    reason = "share of the reply shown first: must be near 0.5, unless every pair was judged in both orders"
+    return [
+        length,
+        _row("position", c.position["first_chosen"], 0.5, c.position["harmless"], reason),
+    ]
 
 
 def _model(perplexity: float | None, gap: float | None, config: GateConfig) -> list[dict[str, Any]]:
@@ -196,7 +212,7 @@ def _against_fewshot(fewshot: Comparison | None) -> dict[str, Any]:
 
 
 def _sentence(
-    verdict: str, c: Comparison, failed: list[dict[str, Any]], fewshot: dict[str, Any], config: GateConfig
+    verdict: str, c: Comparison, failed: list[dict[str, Any]], fewshot: dict[str, Any], advice: str
 ) -> str:
     """The verdict with its evidence and the next step, as one sentence."""
     d, seen = (f"{x:.2f}" if x is not None else "undefined" for x in (c.cohens_d, c.mde["d"]))
@@ -209,30 +225,6 @@ def _sentence(
     if verdict == "fail" and c.underpowered:
         parts.append("underpowered as well: so few tweets could not have shown a small effect")
     if failed:
-        parts.append("not met: " + ", ".join(criterion["name"] for criterion in failed))
-    parts += [*c.biases, fewshot["sentence"], "next: " + _next_step(verdict, c, failed, config)]
+        parts.append("not met: " + ", ".join(criterion["label"] for criterion in failed))
+    parts += [*c.biases, fewshot["sentence"], "next: " + advice]
     return "; ".join(parts) + "."
-
-
-def _next_step(verdict: str, c: Comparison, failed: list[dict[str, Any]], config: GateConfig) -> str:
-    if verdict == "pass":
-        return "read the blind examples in the report, then `make publish`"
-    if verdict == "underpowered":
-        r = min(c.r or 0.0, 0.99)
-        needed = math.ceil(required_tweets(config.min_cohens_d, r=r)["tweets"] * c.n / c.mde["n_effective"])
-        return (
-            f"judge about {max(needed - c.n, MIN_TWEETS - c.n, 1)} more tweets ({needed} show d = "
-            f"{config.min_cohens_d:g})"
-        )
-    measured = [criterion["name"] for criterion in failed if criterion["value"] is not None]
-    known = [name for name in measured if name in NOT_ABOUT_TWEETS]
-    missing = [
-        criterion["name"]
-        for criterion in failed
-        if criterion["name"] in NOT_ABOUT_TWEETS and criterion["value"] is None
-    ]
-    if known or measured == ["length_controlled"]:
-        return NEXT_STEPS[(known or measured)[0]]
-    if missing and not measured:
-        return f"measure {' and '.join(missing)}"
-    return "read the losses in the report, then change the data or the training, not the judge"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lib.base.errors import UserError
 from lib.base.settings import SamplingConfig
-from lib.data.control_tokens import control_tokens, without_control_tokens
+from lib.data.control_tokens import CONTROL_TOKEN, control_tokens, without_control_tokens
 from lib.model.chat import Chat, Messages, chat_of
 from lib.model.sampling import end_ids, generation_config, left_padded, row_seed, sampler
 
@@ -28,6 +28,18 @@ ADAPTER = "default"  # the name PEFT gives the adapter that a run folder holds
 FIXED_PROMPT: Messages = [
     {"role": "user", "content": "Generate an engaging Twitter reply to:\n\nI finally fixed my bike."}
 ]
+_ROLES = ("assistant", "model", "system", "tool", "user")
+_BEGUN = "|".join(role[:n] for role in _ROLES for n in range(1, len(role)))
+# The head of a turn: control tokens and a role, which may be cut off at the end of the text.
+_TURN = re.compile(
+    rf"(?:{CONTROL_TOKEN.pattern})\s*(?:(?:{'|'.join(_ROLES)})\b(?:\s*(?:{CONTROL_TOKEN.pattern}))?:?"
+    rf"|(?:{_BEGUN})?\Z)",
+    re.IGNORECASE,
+)
+# The same where a server took the tokens out: the role alone on a line, or before a colon at the start.
+_OWN_ROLE = re.compile(r"\s*(?:assistant|model)\s*(?::|\n|\Z)", re.IGNORECASE)
+_OTHER_TURN = re.compile(r"\n[ \t]*(?:assistant|system|user)[ \t]*(?:\n|\Z)")
+_MAYBE_ROLE = re.compile(rf"(?:\A|\n)\s*(?:{'|'.join(_ROLES)}|{_BEGUN})\Z", re.IGNORECASE)
 THINK = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL | re.IGNORECASE)
 
 
@@ -162,12 +174,29 @@ def clean_reply(text: str, chat: Chat | None = None) -> tuple[str, int]:
     text, n_leaks = THINK.subn("", text)
     if "</think>" in text:  # the block was opened in the prompt
         text, n_leaks = text.rpartition("</think>")[2], n_leaks + 1
-    n_leaks += len(control_tokens(text))
+    text, n_turns = _one_turn(text)
+    n_leaks += n_turns + len(control_tokens(text))
     text = without_control_tokens(text)
     if chat:
         n_leaks += len(chat.own.findall(text))
         text = chat.plain(text)
     return text.strip(), n_leaks
+
+
+def settled(text: str) -> str:
+    """A reply that is still being written, without an end that may become a role or an emoji."""
+    return _MAYBE_ROLE.sub("", text.rstrip("\ufffd"))
+
+
+def _one_turn(text: str) -> tuple[str, int]:
+    """(the first turn without its head, how many heads were taken out): no role is part of a reply, and
+    nothing that follows a further one.
+    """
+    n_heads = 0
+    while (head := _TURN.match(text.lstrip()) or _OWN_ROLE.match(text.lstrip())) and head.end():
+        text, n_heads = text.lstrip()[head.end() :], n_heads + 1
+    further = min((found.start() for of in (_TURN, _OTHER_TURN) if (found := of.search(text))), default=None)
+    return (text, n_heads) if further is None else (text[:further], n_heads + 1)
 
 
 def refuse_inactive_adapter(loaded: "Loaded", adapter: str) -> None:

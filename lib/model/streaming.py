@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lib.base.errors import UserError
 from lib.base.settings import SamplingConfig
 from lib.model.chat import Chat, Messages, chat_of
-from lib.model.generate import clean_reply
+from lib.model.generate import clean_reply, settled
 from lib.model.sampling import end_ids, generation_config, row_seed, sampler
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class _Rows:
         if whole:
             return base, tuned
         # An emoji can take several tokens; until the last one is there it decodes to U+FFFD.
-        return base.rstrip("\ufffd"), tuned.rstrip("\ufffd")
+        return settled(base), settled(tuned)
 
 
 @contextlib.contextmanager

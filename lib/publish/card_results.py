@@ -22,7 +22,7 @@ def evaluation(report: Report | None) -> str:
     lines.append(table(("tuned against base, on held-out tweets", "value"), _numbers(report)))
     if report.gate.criteria:
         rows = [
-            (f"`{c.name}`", number(c.value), number(c.threshold), "yes" if c.passed else "no")
+            (c.label or f"`{c.name}`", number(c.value), number(c.threshold), "yes" if c.passed else "no")
             for c in report.gate.criteria
         ]
         lines.append(table(("criterion of the gate", "value", "threshold", "met"), rows))

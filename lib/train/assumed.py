@@ -12,7 +12,7 @@ from lib.train.schedule import cannot_fire, schedule
 
 N_PAIRS = 1_000
 NOTE = """\
-There are no data yet: {why}.
+Reckoned without data: {why}.
 This page is for {n:,} assumed pairs, in rows as long as real ones: half up to 75 tokens, 95 % up to 100
 (2,805 public pairs of tweet and reply, counted in the same way: 67 and 85)."""
 

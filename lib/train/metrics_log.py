@@ -13,13 +13,8 @@ from lib.base.files import append_line
 from lib.train.curves import perplexity, train_eval_gap
 from lib.train.distributed import n_processes
 
-REWARD_FIELDS = (
-    "rewards/chosen",
-    "rewards/rejected",
-    "rewards/margins",
-    "rewards/accuracies",
-    "kl",
-)  # dpo, kto
+# dpo, kto
+REWARD_FIELDS = ("rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies", "kl")
 KEPT_FIELDS = ("loss", "learning_rate", "grad_norm", "entropy", "mean_token_accuracy", *REWARD_FIELDS)
 CERTAINTY = ("eval_entropy", "eval_mean_token_accuracy")
 
@@ -81,9 +76,8 @@ class MetricsLog:
         fields = {name: _finite(logs[name]) for name in KEPT_FIELDS if name in logs}
         counted = sum(int(count) for count in self.counts) * n_processes()
         self.counts.clear()
-        total = int(
-            logs.get("num_tokens", self.n_tokens + counted)
-        )  # TRL counts by itself, its trainer under Unsloth does not
+        # TRL counts by itself, its trainer under Unsloth does not.
+        total = int(logs.get("num_tokens", self.n_tokens + counted))
         n_new, self.n_tokens = total - self.n_tokens, total
         fields["num_tokens"] = self.n_before + total
         if n_new > 0 and self.step_seconds > 0:

@@ -231,7 +231,10 @@ def test_a_required_review_stops_the_split_and_decisions_open_it(done, fresh):
     shutil.copytree(folder / "data/x/interim", fresh / "data/x/interim")
     (fresh / "configs/data-x.yaml").write_text(CONFIG.replace("optional", "required"))
     n_pairs = len(read_dicts(fresh / "data/x/interim/clean.jsonl"))
-    assert f"{n_pairs} of {n_pairs} pairs are unreviewed. Run `make review DATA=x`" in refused(fresh, "split")
+    waiting = stage(fresh, "split")
+    assert waiting.returncode == 0, waiting.stderr
+    assert f"{n_pairs} of {n_pairs} pairs are unreviewed. Run `make review DATA=x`" in waiting.stdout
+    assert not (fresh / "data/x/processed").exists()
     ids = [row["reply_id"] for row in read_dicts(fresh / "data/x/interim/clean.jsonl")]
     decisions = [
         {"id": name, "decision": "drop" if number == 0 else "keep", "at": "2026-01-01T00:00:00Z"}

@@ -31,12 +31,21 @@ HOSTILE = (
 )
 
 
-def _launch(generate_pair, votes=None):
+def _launch(generate_pair, votes=None, report=None, **more):
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
     from demo.page import build_app, launch_options
 
-    app = build_app(generate_pair, "Base · small", "Tuned · test", SAMPLING, votes=votes)
-    app.queue(max_size=16).launch(server_name="127.0.0.1", prevent_thread_lock=True, **launch_options())
+    app = build_app(
+        generate_pair,
+        "Base · small",
+        "Tuned · test",
+        SAMPLING,
+        votes=votes,
+        has_report=report is not None,
+        **more,
+    )
+    options = launch_options(report=report)
+    app.queue(max_size=16).launch(server_name="127.0.0.1", prevent_thread_lock=True, **options)
     return app
 
 
@@ -75,15 +84,17 @@ class Script:
             yield "first", "second"
             while tweet == "wait" and not self.hold.wait(0.02):
                 yield "first", "second"
-            yield f"first: {tweet}", f"second: {tweet}"
+            said = f"seed {sampling.seed}" if tweet == "which seed?" else tweet
+            yield f"first: {said}", f"second: {said}"
         finally:
             self.closed.set()
 
 
 @pytest.fixture(scope="module")
-def script_app(votes):
-    script = Script()
-    app = _launch(script, votes)
+def script_app(votes, tmp_path_factory):
+    script, report = Script(), tmp_path_factory.mktemp("eval") / "report.html"
+    report.write_text("<!doctype html><title>Does test write better replies?</title>", encoding="utf-8")
+    app = _launch(script, votes, report, tweets=["first held-out tweet", "second held-out tweet"])
     yield script, app.local_url
     app.close()
 
@@ -243,6 +254,101 @@ def test_an_example_fills_the_box_and_the_chosen_seed_is_used(open_page, script_
     assert script.asked[-1][1].seed == 99
 
 
+def test_again_writes_other_replies_to_the_same_tweet_and_next_goes_through_the_held_out_ones(
+    open_page, script_app
+):
+    page = open_page(script_app[1])
+    ask(page, "which seed?")
+    for seed in (SAMPLING.seed, SAMPLING.seed + 1, SAMPLING.seed + 2):
+        text = f"first: seed {seed}"
+        page.wait_for_function(
+            "text => document.querySelector('#left-reply textarea').value === text", arg=text
+        )
+        replies(page)
+        page.click("#again")
+    replies(page)
+    for shown in ("first held-out tweet", "second held-out tweet", "first held-out tweet"):
+        page.click("#next")
+        page.wait_for_function(
+            "text => document.querySelector('#left-reply textarea').value === text", arg=f"first: {shown}"
+        )
+        replies(page)
+        assert page.input_value("#tweet textarea") == shown
+
+
+def test_a_finished_reply_is_read_out_counted_as_x_counts_and_written_in_its_own_direction(
+    open_page, script_app
+):
+    page = open_page(script_app[1])
+    for box in ("#tweet", "#left-reply", "#right-reply"):
+        page.wait_for_function(f"document.querySelector('{box} textarea').dir === 'auto'")
+    for line in ("status", "announced", "tally"):
+        assert page.get_attribute(f"#{line}", "aria-live") == "polite"
+    ask(page, "see https://example.com/" + "x" * 300)
+    replies(page)
+    assert "11 of 280" not in page.inner_text("#left-time")
+    assert f"{len('first: see ') + 23} of 280" in page.inner_text("#left-time")
+    assert page.inner_text("#announced").startswith("Left reply: first: see https://example.com/")
+    assert "Right reply: second: see" in page.inner_text("#announced")
+    ask(page, "語" * 150)
+    page.wait_for_function("document.querySelector('#left-time').innerText.includes('307 of 280')")
+    assert page.locator("#left-time .problem").count() == 1
+
+
+def test_what_is_written_in_grey_and_the_boxes_can_be_seen(open_page, script_app):
+    for scheme in ("light", "dark"):
+        page = open_page(script_app[1], color_scheme=scheme)
+        seen = page.evaluate(
+            """() => {
+  const box = document.querySelector('#tweet textarea');
+  const of = (style, name) => style[name].match(/[0-9.]+/g).slice(0, 3).map(Number);
+  return [of(getComputedStyle(box, '::placeholder'), 'color'), of(getComputedStyle(box), 'backgroundColor'),
+    of(getComputedStyle(document.querySelector('#left-reply textarea')), 'borderTopColor'),
+    of(getComputedStyle(document.body), 'backgroundColor')];
+}"""
+        )
+        assert contrast(*seen[:2]) >= 4.5
+        assert contrast(*seen[2:]) >= 3
+
+
+def contrast(one, other):
+    """WCAG's contrast of two colours, 0..255 a channel."""
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def luminance(colour):
+    parts = [value / 255 for value in colour]
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts]
+    return sum(weight * v for weight, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_the_report_is_one_link_away_and_the_guard_stands_before_it(open_page, script_app):
+    page = open_page(script_app[1])
+    with page.expect_popup() as opened:
+        page.click("#heading a")
+    assert opened.value.title() == "Does test write better replies?"
+    refused = page.request.get(script_app[1] + "report", headers={"Host": "evil.example"})
+    assert refused.status == 403
+    app = _launch(Script())
+    try:
+        assert open_page(app.local_url).locator("#heading a").count() == 0
+    finally:
+        app.close()
+
+
+def test_the_report_of_the_run_s_own_evaluation_comes_first(tmp_path):
+    from demo.app import held_out, report_of
+
+    assert report_of(tmp_path, "claude") is None
+    assert held_out(tmp_path / "test_prompts.jsonl") == []
+    for name in ("a", "claude"):
+        (tmp_path / "eval" / name).mkdir(parents=True)
+        (tmp_path / "eval" / name / "report.html").write_text("x")
+    assert report_of(tmp_path, "claude") == tmp_path / "eval/claude/report.html"
+    assert report_of(tmp_path, "other") == tmp_path / "eval/a/report.html"
+
+
 # --- the blind vote ------------------------------------------------------------------------------------
 
 
@@ -287,6 +393,8 @@ def test_a_blind_round_gives_no_name_away_until_the_vote_and_keeps_one_line(
     assert "A · Tuned · test" in page.inner_text("#left-reply")
     assert "B · Base · small" in page.inner_text("#right-reply")
     assert page.locator("#votes button:disabled").count() == 4
+    buttons = page.locator("#votes button").all_inner_texts()
+    assert buttons == ["✓ A is better", "B is better", "Tie", "Both bad"]
     page.keyboard.press("2")
     (line,) = read_dicts(votes.path)
     assert line.pop("at").endswith("Z")

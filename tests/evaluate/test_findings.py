@@ -1,6 +1,7 @@
 """The report of an evaluation, from replies and judgments written by hand."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -186,6 +187,22 @@ def test_hostile_replies_are_inert_on_the_page_and_nothing_is_loaded(made):
     assert "&lt;script&gt;alert(1)" in html
     assert "http://" not in html.replace("http://www.w3.org", "")
     assert "https://" not in html
+
+
+def test_the_page_says_first_what_happened_and_keeps_the_long_list_for_the_end(made):
+    html = page(*made)
+    order = ["What happened", "Can it be believed?", "What to do next", 'href="#examples"', 'id="wins"']
+    order += ['id="gate"', 'id="training"', 'id="cost"', 'id="examples"', 'class="fold blind"']
+    assert [html.index(part) for part in order] == sorted(html.index(part) for part in order)
+    assert "Size of the effect" in html
+    assert "mannwhitney_p" not in html
+
+
+def test_every_link_of_the_contents_leads_somewhere_and_every_heading_of_a_table_says_of_what(made):
+    html = page(*made)
+    linked, there = (set(re.findall(rf'{of}(\w+)"', html)) for of in ('href="#', 'id="'))
+    assert linked <= there
+    assert all("scope=" in tag for tag in re.findall(r"<th\b[^>]*>", html))
 
 
 def test_the_page_says_stand_in_and_shows_the_curves(made):

@@ -611,8 +611,8 @@ def test_the_served_page_asks_the_same_and_its_answers_are_imported_at_the_end(e
         ),  # a background shell hands down "ignored"
     )
     try:
-        said = [process.stdout.readline() for _ in range(3)]
-        url = re.search(r"http://127\.0\.0\.1:\d+/", said[-1])[0]
+        lines = iter(process.stdout.readline, "")
+        url = next(found[0] for line in lines if (found := re.search(r"http://127\.0\.0\.1:\d+/", line)))
         page = open_page(browser, url)
         page.fill("#name input, #name textarea", "Ann")
         page.click("#begin")

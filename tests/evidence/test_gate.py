@@ -20,9 +20,9 @@ CONFIG = SimpleNamespace(
 )
 
 
-def gate(comparison, perplexity=9.0, train_eval_gap=0.1, fewshot=None, **config):
+def gate(comparison, perplexity=9.0, train_eval_gap=0.1, fewshot=None, losses=(), **config):
     return evaluate_gate(
-        comparison, perplexity, train_eval_gap, SimpleNamespace(**vars(CONFIG) | config), fewshot
+        comparison, perplexity, train_eval_gap, SimpleNamespace(**vars(CONFIG) | config), fewshot, losses
     )
 
 
@@ -228,7 +228,8 @@ def test_a_pass_meets_every_criterion():
     ]
     assert failing(result) == []
     assert all(
-        set(criterion) == {"name", "value", "threshold", "pass", "reason"} for criterion in result["criteria"]
+        set(criterion) == {"name", "label", "value", "threshold", "pass", "reason"}
+        for criterion in result["criteria"]
     )
 
 
@@ -271,7 +272,8 @@ def test_what_was_not_measured_does_not_pass_and_says_so(missing, value):
     row = next(criterion for criterion in result["criteria"] if criterion["name"] == missing)
     assert (row["value"], row["pass"], row["reason"]) == (None, False, "not measured")
     assert result["verdict"] == "fail"
-    assert f"next: measure {missing}" in result["sentence"]
+    named = {"perplexity": "perplexity", "train_eval_gap": "the gap between training and validation loss"}
+    assert f"next: measure {named[missing]}" in result["sentence"]
 
 
 def test_both_kinds_of_improvement_are_shown_with_the_reason_for_the_default():
@@ -359,13 +361,12 @@ def test_the_next_step_follows_from_the_verdict():
     assert "then `make publish`" in gate(GOOD)["sentence"]
     assert "judge about " in gate(FEW)["sentence"]
     assert " more tweets (" in gate(FEW)["sentence"]
-    assert "train for fewer epochs" in gate(GOOD, perplexity=50.0)["sentence"]
     assert "change the data or the training, not the judge" in gate(NOTHING)["sentence"]
 
 
 def test_the_sentence_names_the_criteria_that_are_not_met_and_the_bias():
     result = simulate(lambda rng: biased_judge(rng, lambda _, longer: np.sign(longer), extra=60), 1)[0]
-    assert "not met: length_controlled;" in result["sentence"]
+    assert "not met: Length;" in result["sentence"]
     assert "length: the longer reply won 100% of decisive tweets" in result["sentence"]
     assert "next: make the systems write at similar length" in result["sentence"]
 
@@ -374,3 +375,36 @@ def test_the_sentence_names_the_criteria_that_are_not_met_and_the_bias():
 def test_the_result_is_json(comparison):
     result = gate(comparison, perplexity=None, fewshot=comparison)
     assert json.loads(json.dumps(result, allow_nan=False))["criteria"] == result["criteria"]
+
+
+FALLING, RISING, LEVEL = (
+    [(0, 8.2), (10, 6.6), (20, last)] for last in (6.3, 6.9, 6.599)
+)  # validation losses, from the untrained model on
+
+
+@pytest.mark.parametrize(
+    ("perplexity", "gap", "losses", "advice"),
+    [
+        (50.0, -0.1, FALLING, "train longer"),
+        (50.0, 0.1, FALLING, "train longer"),
+        (50.0, None, FALLING, "train longer"),
+        (50.0, -0.1, RISING, "train for fewer epochs"),
+        (50.0, 0.1, LEVEL, "train on more pairs, with a higher lora.rank"),
+        (50.0, 0.5, RISING, "stop training earlier"),
+        (9.0, 0.5, LEVEL, "stop training earlier"),
+        (9.0, 0.5, FALLING, "collect more pairs or raise lora.dropout"),
+        (50.0, 0.1, [(0, 8.2)], "train longer where it still falls, less where it rises"),
+        (50.0, 0.1, [(20, 6.3), (10, 6.6), (0, float("nan"))], "train longer (raise epochs)"),
+    ],
+)
+def test_the_advice_on_training_follows_from_the_losses(perplexity, gap, losses, advice):
+    result = gate(GOOD, perplexity, gap, losses=losses)
+    assert advice in result["next"]
+    assert f"next: {result['next']}." in result["sentence"]
+
+
+def test_every_criterion_has_a_name_for_people():
+    labels = [criterion["label"] for criterion in gate(GOOD)["criteria"]]
+    assert len(set(labels)) == len(labels)
+    assert not any("_" in label for label in labels)
+    assert {"Chance", "Size of the effect", "Length"} <= set(labels)

@@ -26,7 +26,7 @@ from lib.evaluate.replies import (
 )
 from lib.model.adapters import ADAPTER_FILE, sha256_of
 from lib.model.chat import messages
-from lib.model.generate import Engine, Generated, clean_reply, generate, refuse_inactive_adapter
+from lib.model.generate import Engine, Generated, clean_reply, generate, refuse_inactive_adapter, settled
 from lib.model.sampling import row_seed
 from tests.eval_data import prompt
 
@@ -125,10 +125,36 @@ def test_a_tweet_cannot_close_its_turn(loaded):
         ("nice<|im_end|><|im_start|>", "nice", 2),
         ("a <|im_<|im_end|>end|> b", "a  b", 1),
         ("half \ud83d of it", "half ? of it", 0),
+        ("<|im_start|>assistant\nnice", "nice", 1),
+        ("<|start_header_id|>assistant<|end_header_id|>\n\nnice", "nice", 1),
+        ("<start_of_turn>model\nnice", "nice", 1),
+        ("assistant\n\nnice", "nice", 1),
+        ("Assistant: nice", "nice", 1),
+        ("nice<|im_end|>\n<|im_start|>user\nGenerate an engaging", "nice", 2),
+        ("nice<|im_start|>assi", "nice", 1),
+        ("nice\nuser\nGenerate an engaging", "nice", 1),
+        ("a<|im_end|>b", "ab", 1),
+        ("my assistant is a model user", "my assistant is a model user", 0),
+        ("user error, always", "user error, always", 0),
+        ("modelling is hard", "modelling is hard", 0),
     ],
 )
 def test_thought_and_control_tokens_are_taken_out_and_counted(raw, reply, n_leaks):
     assert clean_reply(raw) == (reply, n_leaks)
+
+
+@pytest.mark.parametrize(
+    "so_far, shown",
+    [
+        ("assi", ""),
+        ("nice\nus", "nice"),
+        ("nice \ufffd", "nice "),
+        ("as if", "as if"),
+        ("the model", "the model"),
+    ],
+)
+def test_a_role_is_not_shown_while_it_is_being_written(so_far, shown):
+    assert settled(so_far) == shown
 
 
 def test_an_adapter_without_effect_stops_the_evaluation(loaded):

@@ -13,7 +13,8 @@ from lib.base.config import load_config
 from lib.base.hardware import Card
 from lib.base.settings import TrainConfig
 from lib.model.shapes import KNOWN
-from lib.train.checkup import ASSUMED_ROWS, disk_finding, gpu_finding, least_gb, training
+from lib.train.assumed import assumed_tokens
+from lib.train.checkup import disk_finding, gpu_finding, least_gb, training
 from tests.base.test_hardware import LINUX, MAC
 from tests.stubs import apify_server, hub_server, runpod_server
 from tests.stubs.anthropic_server import AnthropicStub
@@ -25,7 +26,7 @@ A40 = replace(LINUX, cards=(Card("NVIDIA A40", 48.3),))
 
 
 def where(machine, config=QWEN, run="qwen3-8b", torch="2.13.0"):
-    return training(run, config, machine, ASSUMED_ROWS, torch)
+    return training(run, config, machine, assumed_tokens(config), torch)
 
 
 def test_the_tiny_model_trains_everywhere():

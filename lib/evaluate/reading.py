@@ -1,0 +1,122 @@
+"""An evaluation in three plain sentences: what happened, whether to believe it, what to do next."""
+
+from collections.abc import Iterable
+
+from lib.evaluate.measures import Compared, Equivalence
+from lib.evaluate.report import Report
+
+VERDICTS = {
+    "pass": "Pass",
+    "fail": "Fail",
+    "underpowered": "Underpowered: too few tweets to tell",
+    "unproven": "Unproven: the judge has not shown that it can tell",
+}
+TINY = "tiny"  # the model of the quickstart
+
+
+def verdict_of(report: Report, model: str) -> str:
+    """The verdict in words. model: the base model, as the train config names it."""
+    word = VERDICTS.get(report.gate.verdict or "", "No verdict")
+    return f"{word}, as expected of the quickstart" if _is_expected(report, model) else word
+
+
+def three_sentences(report: Report, model: str) -> list[tuple[str, str]]:
+    """(question, answer) three times."""
+    advice = report.gate.next or "read the losses in the report"
+    if _is_expected(report, model):
+        advice = (
+            "Nothing: the quickstart's tiny model shows that every step works, and cannot write good "
+            f"replies. With a real model the advice would be: {advice}"
+        )
+    return [
+        ("What happened", what_happened(report)),
+        ("Can it be believed?", believable(report)),
+        ("What to do next", advice[0].upper() + advice[1:] + "."),
+    ]
+
+
+def _is_expected(report: Report, model: str) -> bool:
+    return model == TINY and report.gate.verdict != "pass"
+
+
+def what_happened(report: Report) -> str:
+    """The headline comparison, counted in tweets."""
+    compared = report.headline or Compared()
+    low, high = compared.ci95 or (-100.0, 100.0)
+    found = (
+        "training helped"
+        if low > 0
+        else "training made the replies worse"
+        if high < 0
+        else "no difference can be told"
+    )
+    wins, ties, losses = compared.wins or 0, compared.ties or 0, compared.losses or 0
+    neither = f", and called it a tie {ties:,} times" if ties else ""
+    return (
+        f"In the judge's eyes {found}: on {_counted(compared.n or 0, 'tweet')} that the model had never seen "
+        f"it preferred the trained model's reply {wins:,} times, the base's {losses:,} times{neither}."
+    )
+
+
+def believable(report: Report) -> str:
+    """The doubts that the numbers leave, or that they leave none."""
+    if report.judge.stand_in:
+        return (
+            "No: the judge is an offline stand-in that goes by the words which got likes in the training "
+            "pairs. It shows that the evaluation works, not which replies are good."
+        )
+    failed = {row.name: row for row in report.gate.criteria if not row.passed}
+    status, doubts = report.judge.calibration and report.judge.calibration.status, []
+    if "tweets" in failed or report.underpowered:
+        doubts.append(f"{_counted(report.n_prompts or 0, 'tweet')} are too few to see a small difference")
+    if failed.keys() & {"mannwhitney_p", "wilcoxon_p", "permutation_p", "ci95"}:
+        doubts.append("chance alone could have made it")
+    if "position" in failed:
+        doubts.append("the judge prefers the reply that it is shown first")
+    if "length_controlled" in failed:
+        doubts.append("at equal length the trained model is not shown to win")
+    if status != "better than chance":
+        doubts.append(
+            f"the judge is {status} at telling which of two real replies was liked more"
+            if status and status != "not calibrated"
+            else "nobody knows how often the judge is right: too few real replies to try it on"
+        )
+    canaries = report.judge.canaries
+    if canaries and canaries.held < canaries.n:
+        doubts.append("a reply can give the judge orders")
+    if doubts:
+        return f"Only in part: {'; '.join(doubts)}."
+    accuracy = report.judge.calibration.accuracy if report.judge.calibration else None
+    return (
+        "Yes, as far as one judge goes: chance, the order and the length of the replies do not explain it, "
+        "and of two real replies this judge picks the one that was liked more in "
+        f"{accuracy or 0:.0%} of cases."
+    )
+
+
+def forgetting(found: Equivalence) -> str:
+    """General English before and after. An improvement is named as one."""
+    (low, high), size = found.ci90, f"{abs(found.mean_diff):.3f} nats per token"
+    measured = (
+        f"(90 % interval of the change in loss {low:+.3f} to {high:+.3f}, allowed up to +{found.margin:g})"
+    )
+    if found.equivalent:
+        return f"General English: as good as the base, nothing was forgotten {measured}."
+    if high <= found.margin and found.mean_diff < 0:
+        return f"General English: nothing was forgotten. The trained model is better, by {size} {measured}."
+    if high <= found.margin:
+        return f"General English: worse by {size}, less than is allowed {measured}."
+    if low > found.margin:
+        return f"General English: some was forgotten. The trained model is worse, by {size} {measured}."
+    return f"General English: too few texts to tell whether some was forgotten {measured}."
+
+
+def counted(steps: Iterable[float]) -> str:
+    """The judge's answers, one step of tuned over base a tweet, for the reader's own to stand beside."""
+    found = list(steps)
+    tuned, base = sum(step > 0 for step in found), sum(step < 0 for step in found)
+    return f"tuned {tuned:,}, base {base:,}, neither {len(found) - tuned - base:,}"
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
