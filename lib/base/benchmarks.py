@@ -105,7 +105,9 @@ def measured(modules: Sequence[Sequence[str]], folder: Path, max_gb: float) -> t
     modules: each a module's name and its arguments. Above max_gb the run is ended, and its seconds are nan.
     """
     start, peak = time.monotonic(), 0.0
-    environment = {**os.environ, "PYTHONPATH": f"{Path.cwd()}:{os.environ.get('PYTHONPATH', '')}"}
+    told = filter(None, os.environ.get("PYTHONPATH", "").split(":"))
+    search = [str(Path(entry).absolute()) for entry in (".", *told)]  # the modules run in another folder
+    environment = {**os.environ, "PYTHONPATH": ":".join(search)}
     for command in modules:
         process = subprocess.Popen(
             [sys.executable, "-m", *command],

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 FILE_ROWS = 25_000
-CONFIG = """collect: {source: files}
+CONFIG = """collect: {source: files, max_pairs: 10000000}
 filter: {toxicity_model: none}
 clean: {embedding_model: char-ngrams}
 review: optional
