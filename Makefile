@@ -48,8 +48,8 @@ ifneq ($(wildcard $(STAMP)),)
 endif
 modules = $(wildcard $(or $(MODULES_$(1)),scripts/$(1).py lib/*/*.py lib/*/*/*.html))
 
-.PHONY: help setup setup-runpod doctor quickstart quickstart-files test lint data review forget repair costs \
-  plan train replies rented runs compare sweep eval-plan eval human-eval publish demo bench bench-train
+.PHONY: help setup setup-runpod doctor quickstart quickstart-files test test-long lint data review forget \
+  repair costs plan train replies rented runs compare sweep eval-plan eval human-eval publish demo bench bench-train
 
 help: ## this list
 	@echo "usage: make TARGET [RUN=$(RUN)] [DATA=$(DATA)] [EVAL=$(EVAL)] [YES=1] [MAX_USD=5] [OPEN=1]"
@@ -148,10 +148,14 @@ quickstart: $(STAMP) ## sample data, tiny model, offline judge: the whole path, 
 quickstart-files: $(D)/report.html $(E)/report.json
 
 # Pages are tested in a Chromium. tests/browser.py brings one where there is none, or says why it cannot.
-test: $(STAMP) ## all tests: no key, no GPU; network only to bring a browser (SKIPS=none: none may be skipped)
-	@WHY_NO_BROWSER="$$($(PYTHON) -m tests.browser)" && export WHY_NO_BROWSER && \
-	  OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
-	  $(if $(SKIPS),--skips "$(SKIPS)") tests
+PYTEST = WHY_NO_BROWSER="$$($(PYTHON) -m tests.browser)" && export WHY_NO_BROWSER && \
+  OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
+  $(if $(SKIPS),--skips "$(SKIPS)")
+test: $(STAMP) ## the tests: no key, no GPU; network only to bring a browser (SKIPS=none: none may be skipped)
+	@$(PYTEST) -m "not slow" tests
+
+test-long: $(STAMP) ## the slow tests: whole trainings, other engines, killed processes, rented machines
+	@$(PYTEST) -m slow tests
 
 lint: $(STAMP) ## ruff check and format
 	$(PYTHON) -m ruff check .

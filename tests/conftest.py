@@ -23,6 +23,10 @@ def pytest_addoption(parser):
     )
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: seconds to minutes of work; `make test-long` runs these")
+
+
 def pytest_collection_modifyitems(items):
     """The longest file first: as the last one it would keep one of two workers waiting for minutes."""
     items.sort(key=lambda item: item.path.name != "test_unsloth.py")

@@ -8,7 +8,7 @@ from lib.base.settings import TrainConfig
 from lib.model.base_model import TINY, device_of
 from lib.model.shapes import Shape, shape_of
 
-SMALL = 1e9  # parameters that a CPU, or a Mac without MLX, can still work with
+SMALL = 1e9  # parameters that a CPU or a Mac can still work with
 NF4_BYTES = 0.5159  # of a parameter, as lib.train.gpus
 ROOM_GB = 2.0  # activations, adapter, context
 
@@ -30,8 +30,7 @@ def refuse_small_machine(run: str, config: TrainConfig, to_train: bool) -> None:
         return
     what = "train" if to_train else "answer"
     where = (
-        f"Rent one: `make train RUN={run} ON=runpod` or ON=hf (`make plan RUN={run}` shows the price); a Mac "
-        "with Apple silicon and MLX can, too"
+        f"Rent one: `make train RUN={run} ON=runpod` or ON=hf (`make plan RUN={run}` shows the price)"
         if to_train
         else f"`make train RUN={run} ON=runpod` or ON=hf writes the replies where it trains; this works "
         "on a GPU machine, or with a server that answers (`engine: {openai: ...}` in the eval config)"
