@@ -49,7 +49,8 @@ endif
 modules = $(wildcard $(or $(MODULES_$(1)),scripts/$(1).py lib/*/*.py lib/*/*/*.html))
 
 .PHONY: help setup setup-runpod doctor quickstart quickstart-files test test-long lint data review forget \
-  repair costs plan train replies rented runs compare sweep eval-plan eval human-eval publish demo bench bench-train
+  repair costs plan train replies rented runs compare sweep eval-plan eval human-eval publish demo bench \
+  bench-train
 
 help: ## this list
 	@echo "usage: make TARGET [RUN=$(RUN)] [DATA=$(DATA)] [EVAL=$(EVAL)] [YES=1] [MAX_USD=5] [OPEN=1]"
