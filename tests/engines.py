@@ -179,7 +179,7 @@ def run_of(base: Path, run: Path) -> TrainConfig:
             part = "self_attn" if target in ("q_proj", "k_proj", "v_proj", "o_proj") else "mlp"
             name = f"base_model.model.model.layers.{layer}.{part}.{target}"
             tensors[f"{name}.lora_A.weight"] = torch.randn(rank, n_in, generator=draw) / n_in**0.5
-            tensors[f"{name}.lora_B.weight"] = 0.02 * torch.randn(n_out, rank, generator=draw)
+            tensors[f"{name}.lora_B.weight"] = 0.06 * torch.randn(n_out, rank, generator=draw)
     settings = LoraConfig(r=rank, lora_alpha=16, target_modules=list(ALL_LINEAR), task_type="CAUSAL_LM")
     settings.base_model_name_or_path = str(base)
     settings.save_pretrained(run)

@@ -28,6 +28,8 @@ from tests.evaluate.test_findings import read, write_evaluation
 from tests.evaluate.test_overview import shown, with_pages
 from tests.evaluate.test_people import begin, make_evaluation
 
+pytestmark = pytest.mark.slow
+
 axe_package = pytest.importorskip("axe_playwright_python", reason="no axe-core here: run `make setup`")
 AXE = (files_of(axe_package) / "axe.min.js").read_text(encoding="utf-8")
 LOOKS = [("light", 1100), ("dark", 1100), ("light", 360), ("dark", 360)]

@@ -22,6 +22,8 @@ from tests.stubs.hub_server import hub_server
 from tests.stubs.tweets_world import reply, tweet
 from tests.training_data import ANSWERS, CONFIG, DEEDS, PLACES, THINGS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 DATA = """\
 collect: {source: apify, queries: [q0, q1, q2, q3, q4, q5, q6, q7], target_pairs: 999, min_pairs: 1}
@@ -45,7 +47,7 @@ TO_TRAIN = "next: make train RUN=r"
 OF_A_RUN = ("eval", "replies", "human-eval", "publish REPO=a/b", "demo")
 ANYWHERE = {
     "help": " +demo .*",
-    "runs": "next: make .*|wrote adapters/index.html",
+    "runs": "next: make .*|wrote (adapters|data)/index.html",
     "compare": "next: make .*",
     "costs": "next: make .*|total .*",
 }

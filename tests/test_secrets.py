@@ -29,6 +29,8 @@ from tests.stubs.hub_server import hub_server
 from tests.stubs.openai_server import OpenAIStub
 from tests.stubs.tweets_world import config_text, world
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 PREFIXES = {
     "APIFY_API_TOKEN": "apify_api_",

@@ -23,6 +23,7 @@ INVISIBLE = re.compile(
 ENCODED = re.compile(
     r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,31});|(?:%[0-9a-fA-F]{2})+"
     r"|\\u\{[0-9a-fA-F]{1,6}\}|(?:\\u[0-9a-fA-F]{4})+|\\U[0-9a-fA-F]{8}|\\x[0-9a-fA-F]{2}|\\[nrt]|\\[^\w\s]"
+    r"|\\\r?\n[ \t]*"  # how YAML folds a long string
 )
 SHORT_ESCAPES = {"n": "\n", "r": "\n", "t": "\t"}
 MARKUP = re.compile(r"<!--[^<>]*-->|<!--|-->|\]\([^()\s]*\)|</?[A-Za-z][^<>\n]*>|[*~`]+|[\"']\s*[+~]\s*[\"']")
@@ -92,6 +93,8 @@ def _decoded(found: str) -> str:
         return html.unescape(found)
     if found[0] == "%":
         return unquote(found, errors="ignore")
+    if found[1] in "\r\n":
+        return ""
     if found[1] in SHORT_ESCAPES:
         return SHORT_ESCAPES[found[1]]
     if found[1] not in "uUx" or len(found) == 2:

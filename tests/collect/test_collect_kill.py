@@ -11,11 +11,15 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from lib.base.console import run
 from lib.base.ledger import Ledger
 from scripts import collect
 from tests.stubs.apify_server import TOKEN, ApifyStub, Fault
 from tests.stubs.tweets_world import config_text, world
+
+pytestmark = pytest.mark.slow
 
 QUERIES = ["cats", "dogs", "birds", "trees"]
 small_world = partial(world, tweets_per_query=2, replies_per_tweet=3)

@@ -102,7 +102,7 @@ def config(tmp_path, monkeypatch):
     path = tmp_path / "data-main.yaml"
     path.write_text(
         "collect: {source: twscrape, queries: [cats], target_pairs: 1000, min_pairs: 1, tweets_per_query: 2, "
-        "replies_per_tweet: 3}"
+        "replies_per_tweet: 3}\nfilter: {tweet_media: true, tweet_url: true}"
     )
     return load_config(path, DataConfig)
 

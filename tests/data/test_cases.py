@@ -25,7 +25,7 @@ OUTCOMES = {
     "12_excel_ids.csv": ([], ["bad_id"] * 3),
     "13_extra_column.csv": ([[]] * 3, []),
     "15_no_zone.csv": ([], ["bad_date"] * 3),
-    "18_picture_tweet.jsonl": ([["tweet_media", "tweet_url"]], []),
+    "18_picture_tweet.jsonl": ([["tweet_media"]], []),  # its link is the picture's own
     "24_v11_extended_tweet.jsonl": ([[]], []),
 }
 OF_TEXTS = {

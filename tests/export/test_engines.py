@@ -10,7 +10,7 @@ from lib.base.settings import TrainConfig
 from lib.model.base_model import source_of
 from tests.engines import exported, llama_answers, mlx_answers, needs_engines, run_of, smollm2, torch_answers
 
-pytestmark = [needs_engines, pytest.mark.timeout(900)]  # SmolLM2 on a busy machine
+pytestmark = [pytest.mark.slow, needs_engines, pytest.mark.timeout(900)]  # SmolLM2 on a busy machine
 RUN = Path("adapters/tiny")
 NOISE = 0.005  # of logprobs in fp32 and f16; base and tuned are further apart than 0.3
 

@@ -22,6 +22,8 @@ from lib.model.served_pair import stream_served_pair
 from tests.engines import ROOT, environment, free_port, needs_engines
 from tests.stubs.openai_server import OpenAIStub
 
+pytestmark = pytest.mark.slow
+
 RUN = Path("adapters/tiny")
 GREEDY = SamplingConfig(temperature=0.0, max_new_tokens=24)
 TURNS = [[{"role": "user", "content": f"Reply to this tweet: day {n} of my bike"}] for n in range(3)]

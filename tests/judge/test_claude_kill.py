@@ -22,6 +22,8 @@ from scripts import judge
 from tests.judge.test_claude import N_ASKED, USD, set_up
 from tests.stubs.anthropic_server import AnthropicStub, Fault
 
+pytestmark = pytest.mark.slow
+
 LIVE_KILLS = [
     Fault("models", "kill_before"),
     Fault("count", "kill_after"),

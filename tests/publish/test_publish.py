@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lib.base.files import read_json
+from lib.base.files import read_json, write_json
 from lib.model.adapters import sha256_of
 from tests.older_run import older_manifest, older_report
 from tests.small_model import small_peft
@@ -555,6 +555,9 @@ def test_a_run_of_a_local_model_is_not_published(project, hub, publish):
     config = project / "configs/train-tiny.yaml"
     config.write_text(config.read_text().replace("model: tiny", "model: /srv/models/qwen3"))
     _seal(project / "adapters/tiny", model="/srv/models/qwen3")
+    manifest = read_json(project / "adapters/tiny/manifest.json")
+    manifest["config"]["model"] = manifest["base_model"] = "/srv/models/qwen3"
+    write_json(project / "adapters/tiny/manifest.json", manifest)
     code, said = publish(hub)
     assert code == 1
     assert "is no model on the Hub" in said

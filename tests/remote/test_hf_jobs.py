@@ -20,6 +20,8 @@ from tests.remote.world import NEED, QUICK, Desk, FastClock, Told, ledger_of, or
 from tests.stubs.hf_jobs_server import jobs_server
 from tests.stubs.hub_server import TOKEN
 
+pytestmark = pytest.mark.slow
+
 HF_NEED = replace(NEED, gpus=(Candidate("L40S", (4, 30)), Candidate("A100", (4, 30))))
 SLOW = replace(QUICK, train=f"echo training; while [ ! -f ../../go ]; do sleep 0.05; done; {QUICK.train}")
 

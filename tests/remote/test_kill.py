@@ -14,6 +14,8 @@ from lib.remote.interrupts import signals_end
 from tests.remote.world import QUICK, Desk, assert_books_equal_the_bill, order_of, rent
 from tests.stubs.runpod_server import Fault
 
+pytestmark = pytest.mark.slow
+
 # Requests of the command to RunPod, counted from its own start, and on which side of their effect it is
 # killed.
 EARLY = [

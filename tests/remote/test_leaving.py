@@ -30,6 +30,8 @@ from tests.remote.world import (
 from tests.stubs.pod import LoopbackPod
 from tests.stubs.runpod_server import Fault, Pod
 
+pytestmark = pytest.mark.slow
+
 SLOW = replace(QUICK, train=f"echo training; while [ ! -f ../../go ]; do sleep 0.05; done; {QUICK.train}")
 
 

@@ -8,6 +8,8 @@ from lib.base.errors import UserError
 from tests.remote.world import QUICK, Desk, Told, assert_books_equal_the_bill, ledger_of, order_of, rent
 from tests.stubs.runpod_server import KEY, Fault
 
+pytestmark = pytest.mark.slow
+
 
 def test_one_command_rents_trains_fetches_and_ends(project, stub, monkeypatch):
     for name in ("ANTHROPIC_API_KEY", "APIFY_API_TOKEN"):

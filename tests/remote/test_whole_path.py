@@ -17,6 +17,8 @@ from lib.train.fingerprint import fingerprint_of, up_to_date
 from tests.remote.test_hf_jobs import hub  # noqa: F401  a fixture
 from tests.remote.world import QUICK, ROOT, Desk, FastClock, OnLoopback
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def repository(_built, project):

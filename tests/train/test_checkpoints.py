@@ -29,6 +29,8 @@ from lib.train.checkpoints import (
 from lib.train.manifest import read_manifest
 from lib.train.run import train
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 RUN = Path("adapters/tiny")
 CONFIG = Path("configs/train-tiny.yaml")

@@ -33,7 +33,7 @@ CHANGES = {
     "epochs: 3": "epochs: 4",
 }
 
-pytestmark = pytest.mark.xdist_group("two_processes")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("two_processes")]
 
 
 def write_config(folder):

@@ -25,6 +25,8 @@ from lib.train.run import _prepare, _trainer, train
 from tests.conftest import copied
 from tests.training_data import START, pairs
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PREFERENCES = Path("data/sample/processed/preferences.jsonl")
 START_WEIGHTS = Path("adapters/tiny/adapter_model.safetensors")

@@ -25,7 +25,7 @@ from tests.unsloth_cpu import SITE
 
 ROOT = Path(__file__).parents[2]
 NOT_HERE = f"no Unsloth in {SITE.relative_to(ROOT)}: .ci/run installs tests/unsloth-cpu.txt there"
-pytestmark = pytest.mark.skipif(not (SITE / "unsloth").is_dir(), reason=NOT_HERE)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not (SITE / "unsloth").is_dir(), reason=NOT_HERE)]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 # Without dropout the two backends draw no random numbers that could differ.
 SETTINGS = (
@@ -62,9 +62,8 @@ def numbers(lines, name):
 
 def plain(run, settings):
     Path(f"configs/train-{run}.yaml").write_text(settings.replace("backend: auto", "backend: peft"))
-    return train(run, load_config(Path(f"configs/train-{run}.yaml"), TrainConfig)), read_dicts(
-        Path(f"adapters/{run}/metrics.jsonl")
-    )
+    train(run, load_config(Path(f"configs/train-{run}.yaml"), TrainConfig))
+    return read_json(Path(f"adapters/{run}/manifest.json")), read_dicts(Path(f"adapters/{run}/metrics.jsonl"))
 
 
 @pytest.fixture(scope="module")
