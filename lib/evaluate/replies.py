@@ -90,6 +90,7 @@ def read_log(log: Path) -> dict[str, Stored]:
 
 
 def missing(tasks: Iterable[Task], stored: Mapping[str, Stored]) -> list[Task]:
+    """Tasks that a model still has to answer."""
     return [task for task in tasks if task.human is None and task.key not in stored]
 
 

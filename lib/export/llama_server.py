@@ -8,6 +8,7 @@ import threading
 
 
 def main() -> None:
+    """Serve a GGUF model and its LoRA until the process is ended."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("-m", "--model", required=True)
     arguments.add_argument("--lora", required=True)

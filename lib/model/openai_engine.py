@@ -49,6 +49,7 @@ def openai_engine(
 
 
 def refuse_unlike_quantization(arms: Mapping[str, ArmConfig]) -> None:
+    """Raise UserError where base and tuned are served in different quantizations."""
     if len({config.quantization for config in arms.values()}) > 1:
         found = ", ".join(f"{name} {config.quantization}" for name, config in sorted(arms.items()))
         raise UserError(

@@ -54,6 +54,7 @@ def hub_token() -> str:
 
 
 def endpoint() -> str:
+    """Address of the Hub, or of what HF_ENDPOINT puts in its place."""
     return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
 
 

@@ -59,6 +59,7 @@ def scatter(work: Work, task: int) -> None:
 
 
 def forgotten(work: Work) -> Forgotten:
+    """The list of what is never collected again."""
     return Forgotten.load(work.root / "data" / "forgotten.json")
 
 

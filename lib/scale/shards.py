@@ -81,6 +81,7 @@ class Work:
 
 
 def line_of(record: BaseModel | dict[str, Any]) -> bytes:
+    """One line of JSON, its newline included."""
     if isinstance(record, BaseModel):
         return (to_json(record) + "\n").encode("utf-8")
     # ASCII: an item may hold half of a surrogate pair, which UTF-8 cannot.
@@ -88,12 +89,14 @@ def line_of(record: BaseModel | dict[str, Any]) -> bytes:
 
 
 def lines_of(path: Path) -> Iterator[tuple[str, bytes]]:
+    """(file:line, line) of a file, one line in memory at a time."""
     with path.open("rb") as handle:
         for number, line in enumerate(handle, 1):
             yield f"{path}:{number}", line
 
 
 def records_in(path: Path, record: type[R]) -> Iterator[R]:
+    """Records of a file, one at a time. Raises UserError naming file:line."""
     return (record_of(line, record, where) for where, line in lines_of(path))
 
 

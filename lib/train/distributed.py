@@ -17,6 +17,7 @@ PATIENCE = timedelta(hours=1)  # for a process that downloads or builds what the
 
 
 def n_processes() -> int:
+    """Processes of this run, one per GPU."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 

@@ -32,6 +32,7 @@ class Answer(NamedTuple):
 
 
 def preferences_path(config: TrainConfig) -> Path:
+    """Where the data set's preferences lie."""
     return Path("data") / config.data / "processed" / "preferences.jsonl"
 
 

@@ -151,6 +151,7 @@ def _own_arguments(config: TrainConfig) -> dict[str, Any]:
 
 
 def for_trainer(config: TrainConfig, rows: Sequence[dict[str, Any]], batch: Batch) -> list[dict[str, Any]]:
+    """Rows as the trainer reads them: for KTO with a reply that belongs to another prompt."""
     return with_mismatched(rows, batch.size) if config.method == "kto" else list(rows)
 
 

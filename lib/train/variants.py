@@ -114,6 +114,7 @@ def label(changes: Changes) -> str:
 
 
 def run_name(sweep: str, changes: Changes) -> str:
+    """Name of the run that trains a variant."""
     return f"sweep-{sweep}-{label(changes)}"
 
 
