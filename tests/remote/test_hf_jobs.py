@@ -153,7 +153,7 @@ def command(home: str, environment: dict[str, str]) -> None:
 
     os.chdir(home)
     os.environ.update(environment)
-    constants.HF_HUB_DISABLE_XET, constants.ENDPOINT = True, environment["HF_ENDPOINT"]
+    constants.HF_HUB_DISABLE_XET = True
     with Path("output.txt").open("w") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
