@@ -64,10 +64,10 @@ def main() -> None:
         wanted = order(Path(), name, config, need, fingerprint_of(config), work, is_done)
         with signals_end():
             files = Renting(engine, wanted, say, confirm, Clock()).run()
+    said = f"{len(files)} files came home\nwrote {folder}/manifest.json"
     if not files:
-        print(f"train: {folder} is up to date: same config, data and base model. Nothing was rented.")
-        return
-    print(f"train: {len(files)} files came home\nwrote {folder}/manifest.json\nnext: make eval RUN={name}")
+        said = f"{folder} is up to date: same config, data and base model. Nothing was rented."
+    print(f"train: {said}\nnext: make eval RUN={name}")
 
 
 def _plan(config: TrainConfig, tokens: Tokens) -> GpuNeeds | None:
