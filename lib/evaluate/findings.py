@@ -149,7 +149,7 @@ def _people(folder: Path) -> People | None:
     path = folder / "human" / "report.json"
     if not path.is_file():
         return None
-    found = parsed(read_json(path), People, str(path))
+    found = parsed(read_json(checked(path)), People, str(path))
     return found.model_copy(
         update={"outdated": found.replies_sha256 != content_hash(folder / "replies.jsonl")}
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 from lib.base.files import content_hash, lock, read_jsonl, write_json, write_jsonl
 from lib.base.schema import Judgment
-from lib.base.seals import checked
+from lib.base.seals import checked, seal_file
 from lib.evaluate.evaluation import Evaluation, adapter_sha256
 from lib.evaluate.people_answers import DEMO, Imported, import_files
 from lib.evaluate.people_page import A, B, Item, make_items, read_key
@@ -43,6 +43,7 @@ def take_in(evaluation: Evaluation, files: Sequence[Path]) -> tuple[Imported, di
             len(found.rejected),
         )
         write_json(human / "report.json", report)
+        write_json(human / "manifest.json", {"files": {"report.json": seal_file(human / "report.json")}})
     return found, report
 
 
