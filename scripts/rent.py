@@ -67,7 +67,7 @@ def main() -> None:
     said = f"{len(files)} files came home\nwrote {folder}/manifest.json"
     if not files:
         said = f"{folder} is up to date: same config, data and base model. Nothing was rented."
-    print(f"train: {said}\nnext: make eval RUN={name}")
+    print(f"train: {said}")
 
 
 def _plan(config: TrainConfig, tokens: Tokens) -> GpuNeeds | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lib.evaluate.measures import Equivalence
-from lib.evaluate.reading import counted, forgetting, three_sentences, verdict_of
+from lib.evaluate.reading import forgetting, tally, three_sentences, verdict_of
 from lib.evaluate.report import Report, read_report
 
 OLDER = Path(__file__).parent / "older" / "report.json"  # of a quickstart: 39 wins, 8 losses, a stand-in
@@ -105,4 +105,4 @@ def test_an_improvement_never_reads_as_damage(diff, ci90, equivalent, said):
 
 
 def test_the_judge_s_answers_are_counted_as_the_reader_s_are():
-    assert counted([0.5, 1.0, -0.5, 0.0]) == "tuned 2, base 1, neither 1"
+    assert tally([0.5, 1.0, -0.5, 0.0]) == "tuned 2, base 1, neither 1"
