@@ -297,9 +297,14 @@ OTHER_DATA := $(and $(DATA_ARG),$(filter-out $(or $(call config_key,data),main),
 eval: $(E)/report.json | $(STAMP) ## replies, judgments, report (Claude as the judge: estimate, question, cap)
 	@$(PYTHON) -m scripts.next_step --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG)
 
-replies: $(E)/replies.jsonl | $(STAMP) ## what base, few-shot and tuned model answer to the held-out tweets
+ifeq ($(ON),here)
+replies: $(E)/replies.jsonl | $(STAMP) ## what the systems answer to the held-out tweets, here or rented (ON=)
 	@echo "replies: $(E)/replies.jsonl"
 	@echo "next: make eval RUN=$(RUN) EVAL=$(EVAL)"
+else
+replies: $(STAMP)
+	@$(PYTHON) -m scripts.rent --config $(TRAIN_CONFIG) --eval $(EVAL) --on $(ON) --replies $(DATA_ARG)
+endif
 
 $(E)/replies.jsonl: $(TRAINED) $(EVAL_CONFIG) $(if $(OTHER_DATA),again) | $(STAMP)
 	@$(PYTHON) -m scripts.generate --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) $(DATA_ARG) \
