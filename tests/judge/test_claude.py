@@ -14,10 +14,11 @@ from lib.base.files import append_line, read_dicts, read_json, read_jsonl, write
 from lib.base.ledger import Ledger
 from lib.base.schema import Judgment, Reply
 from lib.base.settings import JudgeConfig
-from lib.judge import claude_batches, claude_round
+from lib.judge import claude_batches, round
 from lib.judge.canaries import canaries
-from lib.judge.claude import claude_account, claude_identity, judge_with_claude
+from lib.judge.claude import ClaudeJudge
 from lib.judge.comparisons import Comparison, comparison_key, read_judgments
+from lib.judge.paid import account_of, ask_all
 from lib.judge.prices import PRICES, price_of
 from lib.judge.rubric import SCHEMA, STEPS, UnusableAnswerError, prompt, read_answer
 from scripts.judge import main
@@ -47,14 +48,14 @@ def stub(monkeypatch):
 
 
 class Judge:
-    """judge_with_claude in one folder, with what it said and how long it slept."""
+    """ask_all in one folder, with what it said and how long it slept."""
 
     def __init__(self, folder):
         self.folder, self.ledger = folder / "work", Ledger(folder / "ledger.jsonl")
         self.said, self.slept = [], []
 
     def __call__(self, asked, config=LIVE):
-        judge_with_claude(asked, config, self.folder, self.ledger, self.said.append, self.slept.append)
+        ask_all(ClaudeJudge(config), asked, self.folder, self.ledger, self.said.append, self.slept.append)
         return list(self.judgments.values())
 
     @property
@@ -67,7 +68,7 @@ class Judge:
         return {row["key"]: row["reason"] for row in read_dicts(path)} if path.exists() else {}
 
     def account(self):
-        return claude_account(self.folder, self.ledger, {})
+        return account_of(self.folder, self.ledger, {})
 
 
 @pytest.fixture
@@ -248,7 +249,11 @@ def test_repeats_are_asked_apart(stub, judge):
 
 
 def test_the_judge_of_another_effort_or_model_is_another_judge(stub, judge):
-    assert claude_identity(LIVE) == claude_identity(BATCH) != claude_identity(JudgeConfig(effort="high"))
+    assert (
+        ClaudeJudge(LIVE).identity
+        == ClaudeJudge(BATCH).identity
+        != ClaudeJudge(JudgeConfig(effort="high")).identity
+    )
     judge(questions(2))
     judge(questions(2), JudgeConfig(batch="never", model="claude-haiku-5-5"))
     assert len(judge.judgments) == 4
@@ -356,7 +361,7 @@ def test_nothing_is_asked_without_a_yes(stub, judge, monkeypatch):
 
 @pytest.mark.parametrize("n_threads", [1, 8])
 def test_the_budget_stops_within_one_request_of_the_cap(stub, judge, monkeypatch, n_threads):
-    monkeypatch.setattr("lib.judge.claude_live.WORKERS", n_threads)
+    monkeypatch.setattr("lib.judge.live.WORKERS", n_threads)
     worst, cap = (1000 + 3000) * 2 / 1e6 + 4000 * 10 / 1e6, 0.2
     judge(questions(100), JudgeConfig(batch="never", max_usd=cap))
     spent = stub.billed_usd()
@@ -434,7 +439,7 @@ def test_a_batch_follows_one_live_request_and_costs_half(stub, judge):
 
 
 def test_auto_takes_batches_for_more_than_200_requests(stub, judge, monkeypatch):
-    monkeypatch.setattr(claude_round, "BATCH_FROM", 20)
+    monkeypatch.setattr(round, "BATCH_FROM", 20)
     judge(questions(20), CLAUDE)
     assert not stub.batches
     judge(questions(41), CLAUDE)
@@ -565,7 +570,7 @@ def test_a_run_that_was_stopped_while_waiting_goes_on_waiting_and_asks_nothing_l
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        judge_with_claude(questions(12), BATCH, judge.folder, judge.ledger, judge.said.append, stop)
+        ask_all(ClaudeJudge(BATCH), questions(12), judge.folder, judge.ledger, judge.said.append, stop)
     judge(questions(12), LIVE)
     assert len(stub.batches) == 1 and stub.calls["create"] == 1 and len(judge.judgments) == 12
     assert judge.account()["usd"] == pytest.approx(stub.billed_usd())
@@ -578,7 +583,7 @@ def test_a_batch_whose_results_are_gone_counts_as_paid_and_is_asked_once_more(st
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        judge_with_claude(questions(12), BATCH, judge.folder, judge.ledger, judge.said.append, leave)
+        ask_all(ClaudeJudge(BATCH), questions(12), judge.folder, judge.ledger, judge.said.append, leave)
     stub.polls, stub.batches[0]["archived"] = 0, True
     judge(questions(12), BATCH)
     assert (
@@ -694,7 +699,7 @@ def test_a_command_that_the_budget_stopped_says_how_to_go_on_and_make_sees_it(
 def test_canaries_are_balanced_over_the_two_places_and_no_two_are_alike():
     assert sorted(one.order for one in canaries()) == ["ab"] * 4 + ["ba"] * 4
     assert len({prompt(one) for one in canaries()}) == 8
-    keys = {comparison_key(one, claude_identity(CLAUDE)) for one in canaries()}
+    keys = {comparison_key(one, ClaudeJudge(CLAUDE).identity) for one in canaries()}
     assert len(keys) == 8
 
 
