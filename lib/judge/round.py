@@ -44,9 +44,7 @@ class Round:
 
     def __post_init__(self) -> None:
         self.config = self.service.config
-        self.outcomes = Outcomes(
-            self.folder, self.service.read
-        )  # read, even where answers.jsonl was cut since
+        self.outcomes = Outcomes(self.folder, self.service.read)
         self.max_lost: dict[str, int] = {}  # of the questions that are asked again
         if self.again:
             lost = self.books.n_lost()

@@ -81,7 +81,7 @@ class Service(Protocol):
         ...
 
     def connect(self, folder: Path, sleep: Callable[[float], None]) -> Client:
-        """Raises UserError without a usable key. Sends nothing yet. folder: where it may keep what it learns."""
+        """Sends nothing yet. Raises UserError without a usable key. folder: to keep in what it learns."""
         ...
 
     def batching(

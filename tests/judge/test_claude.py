@@ -54,8 +54,9 @@ class Judge:
         self.folder, self.ledger = folder / "work", Ledger(folder / "ledger.jsonl")
         self.said, self.slept = [], []
 
-    def __call__(self, asked, config=LIVE):
-        ask_all(ClaudeJudge(config), asked, self.folder, self.ledger, self.said.append, self.slept.append)
+    def __call__(self, asked, config=LIVE, again=False):
+        judge = ClaudeJudge(config)
+        ask_all(judge, asked, self.folder, self.ledger, self.said.append, self.slept.append, again)
         return list(self.judgments.values())
 
     @property

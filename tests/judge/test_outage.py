@@ -9,10 +9,8 @@ import pytest
 from lib.base.errors import UserError
 from lib.base.files import read_dicts, read_json
 from lib.judge import claude_client
-from lib.judge.claude import ClaudeJudge
 from lib.judge.claude_failures import sort_failure
 from lib.judge.failures import AnswerLostError, RejectedError
-from lib.judge.paid import ask_all
 from tests.judge.test_claude import BATCH, LIVE, USD, command, judge, questions, stub
 from tests.stubs.anthropic_server import Fault
 
@@ -247,25 +245,9 @@ def test_what_was_given_up_is_asked_again_only_with_a_word_and_the_risk_is_said(
     with pytest.raises(
         UserError, match=r"2 were given up before and may have been paid for already, up to \$0\.\d\d"
     ):
-        ask_all(
-            ClaudeJudge(LIVE),
-            questions(8),
-            judge.folder,
-            judge.ledger,
-            judge.said.append,
-            judge.slept.append,
-            again=True,
-        )
+        judge(questions(8), LIVE, again=True)
     monkeypatch.setenv("YES", "1")
-    ask_all(
-        ClaudeJudge(LIVE),
-        questions(8),
-        judge.folder,
-        judge.ledger,
-        judge.said.append,
-        judge.slept.append,
-        again=True,
-    )
+    judge(questions(8), LIVE, again=True)
     assert len(judge.judgments) == 8 and stub.calls["create"] == n_requests + 2
     assert judge.account()["usd"] - judge.account()["possibly_paid_usd"] == pytest.approx(8 * USD)
 
