@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC
 from urllib.parse import urlsplit
 
+from lib.base.credentials import MASK, MIN_CHARS
 from lib.base.errors import UserError
 
 CHAT = "/chat/completions"
@@ -48,9 +49,10 @@ def bearer(variable: str | None, whose: str) -> dict[str, str]:
 
 
 def without_key(text: str, headers: Mapping[str, str]) -> str:
-    """Words of a server, some of which quote the request back."""
-    for value in headers.values():
-        text = text.replace(value.removeprefix("Bearer "), "***")
+    """Words of a server, some of which quote the request back. A key like EMPTY is no secret, but a word."""
+    keys = [value.removeprefix("Bearer ") for value in headers.values()]
+    for key in filter(lambda key: len(key) >= MIN_CHARS, keys):
+        text = text.replace(key, MASK)
     return text
 
 

@@ -52,17 +52,19 @@ class Rejections:
         self._lock = threading.Lock()
 
     def add(self, key: str, problem: RejectedError) -> None:
-        """Raises the problem where no request of this shape has ever been taken, or too many are refused in a
-        row.
-        """
+        """Raises the problem where the requests of too many tweets are refused in a row."""
         with self._lock:
-            self._waiting[key] = str(problem)
-            if (
-                not self._has_answer()
-                or len({self._tweet_of[waiting] for waiting in self._waiting}) >= IN_A_ROW
-            ):
+            self._waiting[key], self._problem = str(problem), problem
+            if len({self._tweet_of[waiting] for waiting in self._waiting}) >= IN_A_ROW:
                 self._waiting.clear()
                 raise problem
+
+    def close(self) -> None:
+        """All was asked. Raises the last problem where no request of this shape has ever been taken."""
+        with self._lock:
+            if self._waiting and not self._has_answer():
+                raise self._problem
+        self.answered(self.waiting())  # nothing spoke against it
 
     def waiting(self) -> list[str]:
         """The keys that are refused so far: to be taken before a request is sent, and given back once it is

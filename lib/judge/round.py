@@ -18,7 +18,7 @@ from lib.base.errors import UserError
 from lib.judge.books import MAX_LOST, Books
 from lib.judge.comparisons import Comparison
 from lib.judge.estimate import OUTPUT_TOKENS, Sizes, question
-from lib.judge.failures import Rejections
+from lib.judge.failures import IN_A_ROW, Rejections
 from lib.judge.live import Live
 from lib.judge.outcomes import GIVEN_UP, Outcomes
 from lib.judge.rubric import prompt
@@ -110,7 +110,7 @@ class Round:
         if self.batches:
             self.batches.settle(set(self.questions))
         if not (keys := self._left()):
-            self.rejections.answered(self.rejections.waiting())
+            self.rejections.close()
             return
         if warning := self.client.check_model(self.config):
             self.say(warning)
@@ -127,7 +127,7 @@ class Round:
         else:
             confirm(printable(self._question(keys, batch)))
         in_budget = self._probe(keys) and (self._in_batches() if batch else self._live(self._left()))
-        self.rejections.answered(self.rejections.waiting())  # nothing spoke against it
+        self.rejections.close()
         if not in_budget:
             self._say_stopped()
 
@@ -185,9 +185,20 @@ class Round:
         """One request alone, before the first of its kind are sent by the dozen. False: it does not fit under
         the budget.
 
-        A batch says only at its end that the API does not take requests of this shape.
+        A batch says only at its end that the API does not take requests of this shape. What is refused may be
+        a tweet's own fault: then another tweet is tried.
         """
-        return self._has_answer() or self._live(keys[:1])
+        firsts: dict[str, str] = {}
+        for key in keys:
+            firsts.setdefault(self.questions[key].tweet, key)
+        for key in list(firsts.values())[:IN_A_ROW]:
+            if self._has_answer() or key not in self.open():
+                break
+            if not self._live([key]):
+                return False
+            if not self.rejections.waiting():
+                break
+        return True
 
     def _has_answer(self) -> bool:
         return any(key in self.books.answers for key in self.questions)

@@ -230,6 +230,60 @@ def test_the_raw_answer_and_its_usage_are_stored_as_they_came(stub, judge):
     assert judgment.raw == row["raw"] and judgment.usage == row["usage"] and judgment.verdict == 0.5
 
 
+def test_a_refusal_says_its_category(stub, judge):
+    stub.faults = [Fault("create", "refusal")]
+    stub.stop_details = {"type": "refusal", "category": "general_harms", "explanation": "a threat"}
+    judge(questions(1))
+    (row,) = read_dicts(judge.folder / "judgments.failed.jsonl")
+    assert row["reason"] == "refusal" and "(general_harms: a threat)" in row["detail"]
+
+
+# --- what the model can --------------------------------------------------------------------------------
+
+
+def able(**changes):
+    """The capabilities of a model as the API lists them."""
+    yes, no = {"supported": True}, {"supported": False}
+    effort = dict.fromkeys(("supported", "low", "medium", "high", "max"), yes) | {"supported": True}
+    return {
+        "batch": yes, "citations": yes, "code_execution": no, "context_management": no, "effort": effort,
+        "image_input": yes, "pdf_input": yes, "server_tools": no, "structured_outputs": yes, "thinking": no,
+    } | changes  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changes, config, said",
+    [
+        ({"structured_outputs": {"supported": False}}, LIVE, "does not answer in a given JSON schema"),
+        (
+            {"effort": able()["effort"] | {"low": {"supported": False}}},
+            LIVE,
+            "claude-sonnet-5-5 knows medium, high, not low",
+        ),
+    ],
+)
+def test_a_model_that_cannot_be_a_judge_is_refused_before_anything_is_asked(
+    stub, judge, changes, config, said
+):
+    stub.capabilities = able(**changes)
+    with pytest.raises(UserError, match=said):
+        judge(questions(3), config)
+    assert stub.calls["create"] == 0
+
+
+def test_a_model_without_effort_is_asked_without_it_and_one_without_batches_live(stub, judge):
+    stub.capabilities = able(effort={"supported": False}, batch={"supported": False})
+    judge(questions(12), BATCH)
+    assert len(judge.judgments) == 12 and not stub.batches
+    assert [list(body["output_config"]) for body in stub.bodies] == [["format"]] * 12
+
+
+def test_a_tweet_that_is_refused_first_does_not_stop_the_others(stub, judge):
+    stub.faults = [Fault("create", 400, times=10_000, holds="post 0")]
+    judge(questions(15), BATCH)
+    assert len(judge.judgments) == 14 and list(judge.failed.values()) == ["rejected"]
+
+
 # --- once ----------------------------------------------------------------------------------------------
 
 
@@ -450,10 +504,10 @@ def test_auto_takes_batches_for_more_than_200_requests(stub, judge, monkeypatch)
 
 
 def test_a_request_of_a_shape_that_the_api_refuses_never_becomes_a_batch(stub, judge):
-    stub.faults = [Fault("create", 400)]
+    stub.faults = [Fault("create", 400, times=10_000)]
     with pytest.raises(UserError, match="400"):
         judge(questions(30), BATCH)
-    assert not stub.batches and not stub.paid
+    assert not stub.batches and not stub.paid and stub.calls["create"] == 5
 
 
 def test_only_errored_and_expired_requests_are_sent_again(stub, judge):
