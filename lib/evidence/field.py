@@ -22,7 +22,7 @@ DISPERSION = 0.5  # variance = mean + mean²/0.5: most replies get nothing, few 
 
 @dataclass(frozen=True)
 class Post:
-    """A reply that was posted. slot: its place in the allocation, from 0. week: its calendar week, 2026-W48."""
+    """A reply that was posted. slot: its place in the allocation, from 0. week: of the calendar."""
 
     slot: int
     week: str
