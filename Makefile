@@ -35,6 +35,11 @@ E := $(A)/eval/$(EVAL)
 
 PYTHON ?= .venv/bin/python
 export YES MAX_USD AGAIN FORCE OPEN
+# Tweets and addresses are data: neither make (`value`) nor a shell (the environment) reads what they say.
+override TWEET := $(value TWEET)
+override POSTED := $(value POSTED)
+override DISCARD := $(value DISCARD)
+export TWEET POSTED DISCARD
 export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
@@ -49,8 +54,8 @@ endif
 modules = $(wildcard $(or $(MODULES_$(1)),scripts/$(1).py lib/*/*.py lib/*/*/*.html))
 
 .PHONY: help setup setup-runpod doctor quickstart quickstart-files test test-long lint data review forget \
-  repair costs plan train replies rented runs compare sweep eval-plan eval human-eval publish demo bench \
-  bench-train
+  repair costs plan train replies rented runs compare sweep eval-plan eval human-eval field publish demo \
+  bench bench-train
 
 help: ## this list
 	@echo "usage: make TARGET [RUN=$(RUN)] [DATA=$(DATA)] [EVAL=$(EVAL)] [YES=1] [MAX_USD=5] [OPEN=1]"
@@ -123,11 +128,11 @@ nearest = $(shell [ -f $(STAMP) ] && PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -c 'imp
   '$(2)' $(names) 2>/dev/null)
 there = $(if $(wildcard configs/$(1)-$(2).yaml),,$(error error: configs/$(1)-$(2).yaml does not exist. \
   $(or $(call nearest,$(1),$(2)),There are: $(names))))
-OF_A_RUN := doctor plan train replies eval-plan eval human-eval publish export serve demo quickstart-files
+OF_A_RUN := doctor plan train replies eval-plan eval human-eval field publish export serve demo quickstart-files
 ifneq ($(filter $(OF_A_RUN),$(MAKECMDGOALS)),)
 $(call there,train,$(RUN))
 endif
-ifneq ($(filter replies eval-plan eval human-eval,$(MAKECMDGOALS))$(EVAL_ARG),)
+ifneq ($(filter replies eval-plan eval human-eval field,$(MAKECMDGOALS))$(EVAL_ARG),)
 $(call there,eval,$(EVAL))
 endif
 ifneq ($(filter data collect review,$(MAKECMDGOALS))$(DATA_ARG),)
@@ -331,6 +336,11 @@ human-eval: $(STAMP) ## a blind page for people (WEB=1 serves it; IMPORT="a.csv 
 	@$(PYTHON) -m scripts.human_eval --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) $(DATA_ARG) \
 	  $(if $(LIMIT),--limit $(LIMIT)) $(if $(WEB),--web) $(if $(SHARE),--web --share) \
 	  $(if $(PORT),--port $(PORT)) $(if $(IMPORT),--import $(IMPORT))
+
+field: $(STAMP) ## real likes decide: blind drafts that you post by hand (POSTS=200 plans, IMPORT=likes.csv)
+	@$(PYTHON) -m scripts.field$(if $(IMPORT),_counts) --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) \
+	  $(if $(IMPORT),--import $(IMPORT) $(if $(GONE),--gone),$(if $(POSTS),--posts $(POSTS)) \
+	  $(if $(HOURS),--hours $(HOURS)) $(if $(LIKES),--likes $(LIKES)) $(if $(DRAFT),--draft $(DRAFT)))
 
 bench-train: $(STAMP) ## only training, on this machine's GPU (a tiny shape where there is none)
 	@$(PYTHON) -m scripts.bench_train --write docs/benchmarks.md

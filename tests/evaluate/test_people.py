@@ -331,7 +331,16 @@ def test_people_get_the_statistics_of_every_other_judge(evaluation, tmp_path):
     assert (expected.wins, expected.ties, expected.losses) == (8, 4, 0)  # where the two disagree is a tie
     of_two = agreement([["tuned", "base" if n < 4 else "tuned"] for n in range(N)])
     assert report["agreement"]["raters"]["share"] == pytest.approx(8 / 12)
-    assert report["agreement"]["raters"]["kappa"] == pytest.approx(of_two["kappa"])
+    assert report["agreement"]["raters"]["pairs"][0]["kappa"] == pytest.approx(of_two["kappa"])
+    # Scott's pi: 4 of 24 labels are base, so chance alone agrees on 26 of 36.
+    assert report["agreement"]["raters"]["kappa"] == pytest.approx((8 / 12 - 26 / 36) / (10 / 36))
+    votes = report["agreement"]["judge"]["votes"]
+    assert (votes["n_votes"], votes["n_tweets"]) == (2 * N, N)
+    tuned_won = {f"{5000 + number}" for number in range(6)}
+    base_won = {f"{5000 + number}" for number in range(9, 12)}
+    of_bob = [items[name].tweet_id in (base_won if n < 4 else tuned_won) for n, name in enumerate(items)]
+    assert votes["share"] == pytest.approx((6 + sum(of_bob)) / 24)
+    assert votes["kappa_ci95"][0] < votes["kappa"] < votes["kappa_ci95"][1]
     assert report["agreement"]["judge"]["n"] == N
     assert report["agreement"]["judge"]["kappa"] is not None
     assert report["raters"]["ann"]["n"] == N
