@@ -168,6 +168,7 @@ def item_of(tweet: Any) -> dict[str, Any]:
         "author": _author(tweet.user),
         "entities": _entities(tweet),
         "media": _media(getattr(tweet, "media", None)),
+        "isPoll": type(getattr(tweet, "card", None)).__name__ == "PollCard",
         "collector": ACTOR,
     }
     return {name: value for name, value in item.items() if value is not None}
