@@ -34,7 +34,7 @@ A := adapters/$(RUN)
 E := $(A)/eval/$(EVAL)
 
 PYTHON ?= .venv/bin/python
-export YES MAX_USD AGAIN FORCE OPEN
+export YES MAX_USD AGAIN FORCE OPEN PARENTS
 # Tweets and addresses are data: neither make (`value`) nor a shell (the environment) reads what they say.
 override TWEET := $(value TWEET)
 override POSTED := $(value POSTED)
@@ -142,7 +142,7 @@ endif
 # --- quickstart, tests -------------------------------------------------------------------------------
 
 # Nothing in it may ask for money, so YES is not set; a finished run is used as it is.
-QUICK := RUN=tiny DATA=sample EVAL=offline YES= MAX_USD= ON=here
+QUICK := RUN=tiny DATA=sample EVAL=offline YES= MAX_USD= PARENTS= ON=here
 quickstart: $(STAMP) ## sample data, tiny model, offline judge: the whole path, no key, no GPU, no download
 	@if $(MAKE) -q $(QUICK) quickstart-files >/dev/null 2>&1; \
 	then echo "quickstart: everything is up to date; nothing was run."; \
@@ -210,14 +210,14 @@ RAW := $(shell [ ! -d $(D)/raw ] || find -L $(D)/raw/ -maxdepth 1 ! -type d ! -t
   ! -name '*:*' | sed 's/ /\\ /g') $(wildcard $(NAMED))
 
 .PHONY: collect
-collect: $(STAMP) ## buy tweets and replies for DATA: estimate, question, hard cap; goes on where it stopped
+collect: $(STAMP) ## buy tweets and replies for DATA: estimate, question, hard cap (PARENTS=1: missing tweets)
 	@$(PYTHON) -m scripts.collect --config $(DATA_CONFIG)
 	@echo "next: make data DATA=$(DATA)"
 
 # Collecting looks at content hashes itself, so it may run every time its config is newer. Only `data` and
-# `collect` may: all other commands take what was collected.
+# `collect` may: all other commands take what was collected. PARENTS=1: the tweets too that replies answer.
 ifneq ($(MAY_COLLECT),)
-$(D)/raw/manifest.json: $(DATA_CONFIG) | $(STAMP)
+$(D)/raw/manifest.json: $(DATA_CONFIG) $(if $(filter 1,$(PARENTS)),again) | $(STAMP)
 	@$(PYTHON) -m scripts.collect --config $(DATA_CONFIG)
 endif
 
