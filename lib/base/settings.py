@@ -2,26 +2,10 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-
-class Strict(BaseModel):
-    # defer_build: a schema is built when it is first used, so that --help answers at once.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
-
-
-def _ordered(bounds: list[int]) -> list[int]:
-    if bounds[0] > bounds[1]:
-        raise ValueError(f"the lower bound comes first: [{bounds[1]}, {bounds[0]}]")
-    return bounds
-
-
-Count = Annotated[int, Field(ge=0)]
-Bounds = Annotated[list[Count], Field(min_length=2, max_length=2), AfterValidator(_ordered)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Usd = Annotated[float, Field(ge=0, le=10_000)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-
+from lib.base.gate_settings import GateConfig
+from lib.base.values import Bounds, Name, Share, Strict, Usd
 
 # --- configs/data-<set>.yaml -------------------------------------------------------------------------
 
@@ -254,15 +238,6 @@ class JudgeConfig(Strict):
         return self
 
 
-class GateConfig(Strict):
-    max_p_value: float = Field(0.05, gt=0, lt=1)
-    min_cohens_d: float = Field(0.3, ge=0)
-    improvement: Literal["net_win", "relative_mean"] = "net_win"
-    min_improvement: float = 15
-    max_perplexity: float = Field(20, gt=1)
-    max_train_eval_gap: float = Field(0.3, gt=0)
-
-
 def _with_base_and_tuned(systems: list[str]) -> list[str]:
     if len(set(systems)) != len(systems) or not {"base", "tuned"} <= set(systems):
         raise ValueError("must name base and tuned, each system once")
@@ -276,7 +251,12 @@ def _engine(value: Any) -> Any:
 class EvalConfig(Strict):
     engine: Annotated[Literal["auto"] | OpenAIEngine, BeforeValidator(_engine)] = "auto"
     sampling: SamplingConfig = SamplingConfig()
-    systems: Annotated[list[Name], AfterValidator(_with_base_and_tuned)] = ["base", "fewshot", "tuned"]
+    systems: Annotated[list[Name], AfterValidator(_with_base_and_tuned)] = [
+        "base",
+        "fewshot",
+        "tuned",
+        "human",
+    ]
     fewshot: FewshotConfig = FewshotConfig()
     judge: JudgeConfig = JudgeConfig()
     gate: GateConfig = GateConfig()
