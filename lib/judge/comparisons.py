@@ -145,7 +145,8 @@ def comparisons(
     """All comparisons, and one failure for each pair that cannot be judged: a reply that is missing or empty
     is never a score of 0.
 
-    tweets: tweet_id -> text. A tweet without a human reply is no failure. Raises UserError for replies to
+    tweets: tweet_id -> text. A tweet without a human reply is no failure. Two equal replies are a tie that
+    nobody has to be paid for: they are in neither list. Raises UserError for replies to
     tweets that are not there.
     """
     texts = {(reply.tweet_id, reply.system): reply.reply for reply in replies}
@@ -167,6 +168,8 @@ def comparisons(
                 failed.append(
                     {"tweet_id": tweet_id, "a": a, "b": b, "reason": reason, "detail": ", ".join(bad)}
                 )
+                continue
+            if texts[tweet_id, a].split() == texts[tweet_id, b].split():
                 continue
             by_hash: Order = "ab" if int(content_hash([tweet_id, a, b])[:8], 16) % 2 else "ba"
             orders = BOTH if config.orders == "both" else (by_hash,)
