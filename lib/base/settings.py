@@ -208,6 +208,9 @@ class GateConfig(Strict):
     max_train_eval_gap: float = Field(0.3, gt=0)
 
 
+System = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*|(base|tuned)@([2-9]|[1-9][0-9]))$")]
+
+
 def _with_base_and_tuned(systems: list[str]) -> list[str]:
     if len(set(systems)) != len(systems) or not {"base", "tuned"} <= set(systems):
         raise ValueError("must name base and tuned, each system once")
@@ -221,7 +224,7 @@ def _engine(value: Any) -> Any:
 class EvalConfig(Strict):
     engine: Annotated[Literal["auto"] | OpenAIEngine, BeforeValidator(_engine)] = "auto"
     sampling: SamplingConfig = SamplingConfig()
-    systems: Annotated[list[Name], AfterValidator(_with_base_and_tuned)] = ["base", "fewshot", "tuned"]
+    systems: Annotated[list[System], AfterValidator(_with_base_and_tuned)] = ["base", "fewshot", "tuned"]
     fewshot: FewshotConfig = FewshotConfig()
     judge: JudgeConfig = JudgeConfig()
     gate: GateConfig = GateConfig()
@@ -231,3 +234,10 @@ class EvalConfig(Strict):
     embedding_model: str | None = Field(
         None, description="for few-shot retrieval; default: the data set's own"
     )
+
+    @model_validator(mode="after")
+    def _candidates_differ(self) -> Self:
+        best_of = [system for system in self.systems if "@" in system]
+        if best_of and self.sampling.temperature == 0:
+            raise ValueError(f"{best_of[0]} draws several candidates: sampling.temperature has to be above 0")
+        return self

@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 from lib.base.errors import UserError
 from lib.base.files import append_line, content_hash, read_jsonl
 from lib.base.ledger import Ledger
-from lib.base.schema import Judgment, Preference, Reply
+from lib.base.schema import Judgment, Preference, Reply, drawn_from
 from lib.base.settings import JudgeConfig
 
 Order = Literal["ab", "ba"]
@@ -129,13 +129,15 @@ def comparison_key(comparison: Comparison, identity: Any) -> str:
 
 def system_pairs(systems: Sequence[str]) -> list[tuple[str, str]]:
     """(a, b) to compare, the headline first: tuned against base, then tuned against the rest, then the rest
-    against base.
+    against base, and the best of k against each other at the same k.
     """
     rest = [system for system in systems if system not in ("base", "tuned")]
+    same_k = [(f"tuned@{k}", f"base@{k}") for arm, k in map(drawn_from, rest) if arm == "tuned" and k > 1]
     return [
         ("tuned", "base"),
         *[("tuned", system) for system in rest],
         *[(system, "base") for system in rest if system != "human"],
+        *[pair for pair in same_k if pair[1] in rest],
     ]
 
 
