@@ -95,11 +95,11 @@ def write_answers(path, rater, choices):
     return path
 
 
-def command(*more):
+def command(*more, module="scripts.human_eval"):
     line = [
         sys.executable,
         "-m",
-        "scripts.human_eval",
+        module,
         "--config",
         "configs/train-mine.yaml",
         "--eval",
@@ -372,7 +372,7 @@ def test_the_command_keeps_the_good_lines_and_ends_with_a_sentence(evaluation, t
     assert len(read_jsonl(human / "judgments.jsonl", Judgment)) == N
     assert [row["where"] for row in read_dicts(human / "rejected.jsonl")] == ["ann.csv:14"]
     assert read_json(human / "report.json")["n_rejected"] == 1
-    assert command("--share").stderr.startswith(
+    assert command("--share", module="demo.human_app").stderr.startswith(
         "error: --share lets everyone who has the link answer. Set HUMAN_EVAL_PASSWORD"
     )
 
@@ -602,7 +602,7 @@ def test_the_served_page_asks_the_same_and_its_answers_are_imported_at_the_end(e
     line = [
         sys.executable,
         "-m",
-        "scripts.human_eval",
+        "demo.human_app",
         "--config",
         "configs/train-mine.yaml",
         "--eval",
@@ -610,7 +610,7 @@ def test_the_served_page_asks_the_same_and_its_answers_are_imported_at_the_end(e
     ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
-        [*line, "--limit", "3", "--web"],
+        [*line, "--limit", "3"],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
