@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from lib.base.gate_settings import GateConfig
 from lib.base.judge_settings import JudgeConfig
 from lib.base.values import Bounds, Name, Share, Strict, Usd
 
@@ -199,15 +200,6 @@ class FewshotConfig(Strict):
     k: int = Field(3, ge=1, le=50)
 
 
-class GateConfig(Strict):
-    max_p_value: float = Field(0.05, gt=0, lt=1)
-    min_cohens_d: float = Field(0.3, ge=0)
-    improvement: Literal["net_win", "relative_mean"] = "net_win"
-    min_improvement: float = 15
-    max_perplexity: float = Field(20, gt=1)
-    max_train_eval_gap: float = Field(0.3, gt=0)
-
-
 System = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*|(base|tuned)@([2-9]|[1-9][0-9]))$")]
 
 
@@ -224,7 +216,12 @@ def _engine(value: Any) -> Any:
 class EvalConfig(Strict):
     engine: Annotated[Literal["auto"] | OpenAIEngine, BeforeValidator(_engine)] = "auto"
     sampling: SamplingConfig = SamplingConfig()
-    systems: Annotated[list[System], AfterValidator(_with_base_and_tuned)] = ["base", "fewshot", "tuned"]
+    systems: Annotated[list[System], AfterValidator(_with_base_and_tuned)] = [
+        "base",
+        "fewshot",
+        "tuned",
+        "human",
+    ]
     fewshot: FewshotConfig = FewshotConfig()
     judge: JudgeConfig = JudgeConfig()
     gate: GateConfig = GateConfig()
