@@ -14,6 +14,7 @@ from lib.base.files import read_jsonl
 from lib.base.schema import Count, Id, Pair, Record, System, TestPrompt
 from lib.base.seals import checked
 from lib.data.text import normalised
+from lib.evaluate.judge_records import BestOf
 from lib.evaluate.replies import Stored, Task
 from lib.judge.offline import Ranker, fit_ranker
 
@@ -31,22 +32,6 @@ class Candidate(Record):
     reply: str
     score: float | None
     picked: bool
-
-
-class BestOf(Record):
-    """How one best of k came about, all means over tweets.
-
-    distinct: the share of the k candidates that differ in words. diversity: 1 minus the share of words that
-    two candidates have in common (Jaccard). first_picked: the share of tweets where the arm's own reply was
-    picked; a ranker that sees no difference would pick it on all. gain: of the ranker's score.
-    """
-
-    k: int
-    n: int
-    distinct: float
-    diversity: float
-    first_picked: float
-    gain: float
 
 
 def picked(
