@@ -56,7 +56,10 @@ def refuse_small_machine(run: str, config: TrainConfig, to_train: bool) -> None:
         return
     if to_train:
         what = "train"
-        where = f"Rent a machine: `make train RUN={run} ON=runpod` or ON=hf (`make plan RUN={run}` shows the price){_or_a_mac(config, shape)}."
+        where = (
+            f"Rent a machine: `make train RUN={run} ON=runpod` or ON=hf (`make plan RUN={run}` shows the "
+            f"price){_or_a_mac(config, shape)}."
+        )
     else:
         what = "answer"
         where = (
