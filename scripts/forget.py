@@ -13,12 +13,14 @@ from pathlib import Path
 from lib.base.console import confirm, parser, printable, run
 from lib.base.files import lock
 from lib.data.forget import Outcome, forget, preview, target_of
+from lib.evaluate.standing import next_line
 
 
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--id", help="of a tweet or a reply")
     arguments.add_argument("--handle", help="of an author, with or without @")
+    arguments.add_argument("--config", type=Path, help="configs/train-<run>.yaml, for the next command")
     args = arguments.parse_args()
     target = target_of(args.id or None, args.handle or None)
     with lock(Path("data/forget.lock")):
@@ -35,10 +37,10 @@ def main() -> None:
             f"  traces stay in the weights of {seen_by}: withdraw what you published of them, or train anew"
         )
     sets = sorted({name.split("/")[1] for name in outcome.removed if name.startswith("data/")})
-    print(
-        "\n".join(f"next: make data DATA={name}" for name in sets)
-        or "next: nothing to do, no data set held it"
-    )
+    for name in sets:
+        print(f"next: make data DATA={name}")
+    if args.config and not sets:
+        print(next_line(args.config))
 
 
 def listing(name: str, expected: Outcome) -> str:

@@ -48,11 +48,8 @@ def make_replies(
     """
     arms = identities(evaluation)
     replies_print, metrics_print = _fingerprints(evaluation, arms)
-    replies_done = finished(evaluation.folder, replies_print)
-    metrics_done = _metrics_fingerprint(evaluation.folder) == metrics_print and not damage(
-        evaluation.folder / "model_metrics.json"
-    )
-    if replies_done and metrics_done:
+    metrics_done = _is_measured(evaluation.folder, metrics_print)
+    if metrics_done and finished(evaluation.folder, replies_print):
         os.utime(evaluation.folder / "replies.jsonl")  # make compares times; the content is what counts
         return read_replies_manifest(evaluation.folder), False
     before_new()
@@ -78,6 +75,12 @@ def make_replies(
         )
     refuse_changed_log(evaluation.folder, tasks, before, stored, replies_print)
     return write_replies(evaluation.folder, tasks, stored, replies_print), True
+
+
+def are_written(evaluation: Evaluation) -> bool:
+    """True if make_replies would have nothing to do."""
+    replies_print, metrics_print = _fingerprints(evaluation, identities(evaluation))
+    return finished(evaluation.folder, replies_print) and _is_measured(evaluation.folder, metrics_print)
 
 
 def plan_tasks(evaluation: Evaluation, arms: Mapping[str, Any]) -> list[Task]:
@@ -197,8 +200,9 @@ def _fingerprints(evaluation: Evaluation, arms: Mapping[str, Any]) -> tuple[str,
     return replies, metrics
 
 
-def _metrics_fingerprint(folder: Path) -> str | None:
-    return (manifest_in(folder / "model_metrics.json") or {}).get("fingerprint")
+def _is_measured(folder: Path, fingerprint: str) -> bool:
+    path = folder / "model_metrics.json"
+    return (manifest_in(path) or {}).get("fingerprint") == fingerprint and not damage(path)
 
 
 def _metrics(evaluation: Evaluation, loaded: "Loaded | None", fingerprint: str) -> ModelMetrics:

@@ -63,7 +63,7 @@ def eval_plan(evaluation: Evaluation) -> dict[str, Any]:
         },
         "net_points": net_points(config),
     }
-    return plan | {"next": next_step(plan, data)}
+    return plan | {"advice": advice(plan, data)}
 
 
 def observed_spread(root: Path, run: str, data: str, kind: str) -> dict[str, Any]:
@@ -135,8 +135,8 @@ def judge_calls(prompts: Sequence[TestPrompt], evaluation: Evaluation, n_calibra
     }
 
 
-def next_step(plan: Mapping[str, Any], data: str) -> str:
-    """One sentence: what to do before the money is spent."""
+def advice(plan: Mapping[str, Any], data: str) -> str | None:
+    """One sentence: what to mend before the money is spent; None where nothing is."""
     n, needed, calibration, judge = (
         plan["n_prompts"],
         plan["needed"]["tweets"],
@@ -156,12 +156,13 @@ def next_step(plan: Mapping[str, Any], data: str) -> str:
         )
     if calibration["n"] < MIN_PAIRS:
         return (
-            f"evaluate, but the judge stays uncalibrated: {calibration['n']:,} pairs of real replies, "
-            f"{MIN_PAIRS} are needed (collect more replies per tweet: collect.replies_per_tweet)."
+            f"collect more replies per tweet (collect.replies_per_tweet in configs/data-{data}.yaml): "
+            f"with {calibration['n']:,} pairs of real replies the judge stays uncalibrated, {MIN_PAIRS} are "
+            "needed."
         )
     if judge["usd"] and judge["usd"]["batch"] > judge["max_usd"]:
         return (
             f"raise judge.max_usd (${judge['max_usd']:g}) or use a cheaper judge.model: about "
             f"${judge['usd']['batch']:.2f} is expected."
         )
-    return f"`make eval RUN={plan['run']}`."
+    return None

@@ -22,8 +22,7 @@ def text(plan: Mapping[str, Any]) -> str:
         *_judge_rows(plan["judge"]),
         "",
         *_calibration_rows(plan["calibration"]),
-        "",
-        f"next: {plan['next']}",
+        *(["", f"advice: {plan['advice']}"] if plan["advice"] else []),
     ]
     return "\n".join(rows)
 

@@ -32,8 +32,8 @@ def refuse_small_machine(run: str, config: TrainConfig, to_train: bool) -> None:
     where = (
         f"Rent one: `make train RUN={run} ON=runpod` or ON=hf (`make plan RUN={run}` shows the price)"
         if to_train
-        else f"`make train RUN={run} ON=runpod` or ON=hf writes the replies where it trains; this works "
-        "on a GPU machine, or with a server that answers (`engine: {openai: ...}` in the eval config)"
+        else f"`make replies RUN={run} ON=runpod` or ON=hf writes them on a rented GPU; this works on a GPU "
+        "machine, or with a server that answers (`engine: {openai: ...}` in the eval config)"
     )
     raise UserError(
         f"{config.model} cannot {what} on this machine: {problem}. Nothing was downloaded. {where}. FORCE=1 "

@@ -55,7 +55,7 @@ def test_verdicts_are_pairs_times_tweets_times_orders_times_repeats_and_calibrat
 
 def test_too_few_prompts_are_named_with_the_key_to_change(tmp_path):
     plan = plan_of(tmp_path, 40)
-    assert plan["next"].startswith(
+    assert plan["advice"].startswith(
         "hold out 144 more test prompts (split.min_test_prompts: 184 in configs/data-small.yaml"
     )
     assert "power at d = 0.3" in text(plan)
@@ -65,14 +65,15 @@ def test_prompts_that_the_config_leaves_out_are_named_first(tmp_path):
     plan = plan_of(tmp_path, 300, evaluation={"max_prompts": 50})
     assert (plan["n_prompts"], plan["n_there"]) == (50, 300)
     assert (
-        plan["next"]
+        plan["advice"]
         == "raise max_prompts in the eval config to 184: 300 test prompts are there and 50 would be used."
     )
 
 
 def test_an_uncalibrated_judge_is_named_before_a_go(tmp_path):
-    assert "60 pairs of real replies, 85 are needed" in plan_of(tmp_path, 200, 60)["next"]
-    assert plan_of(tmp_path, 200, 100)["next"] == "`make eval RUN=mine`."
+    sentence = plan_of(tmp_path, 200, 60)["advice"]
+    assert "60 pairs of real replies the judge stays uncalibrated, 85 are needed" in sentence
+    assert plan_of(tmp_path, 200, 100)["advice"] is None
 
 
 def test_what_an_earlier_report_observed_replaces_the_assumption(tmp_path):

@@ -281,7 +281,7 @@ def test_memory_and_time_are_those_of_the_model_that_is_named(workspace, plan):
         done = plan()
         assert done.returncode == 0, done.err
         assert "memory, GB (estimate for model)" in done.out
-        return next(line for line in done.out.splitlines() if line.startswith("  RTX 4090")).split()[3]
+        return next(line for line in done.out.splitlines() if " RTX 4090 " in line).split()[5]
 
     small = {"hidden_size": 4096, "intermediate_size": 12_288, "num_hidden_layers": 36, "vocab_size": 151_936}
     assert fits_on_4090(**small) != "no"
