@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from lib.base.gate_settings import GateConfig
+from lib.base.judge_settings import JudgeConfig
 from lib.base.values import Bounds, Name, Share, Strict, Usd
 
 # --- configs/data-<set>.yaml -------------------------------------------------------------------------
@@ -200,42 +201,7 @@ class FewshotConfig(Strict):
     k: int = Field(3, ge=1, le=50)
 
 
-class PricesConfig(Strict):
-    """USD per million tokens. cached_input: of tokens that the server read from its cache."""
-
-    input: Usd
-    output: Usd
-    cached_input: Usd | None = None
-
-
-OWN_KEYS = {"model", "messages", "max_tokens", "max_completion_tokens", "n", "stream", "response_format"}
-
-
-class JudgeConfig(Strict):
-    kind: Literal["claude", "openai", "offline"] = "claude"
-    model: str = "claude-sonnet-5-5"
-    orders: Literal["both", "one"] = "both"
-    repeats: int = Field(1, ge=1, le=20)
-    batch: Literal["auto", "always", "never"] = "auto"
-    max_usd: Usd = 20
-    effort: Literal["low", "medium", "high"] = "low"
-    max_tokens: int = Field(4000, ge=256, le=20_000)
-    # the rest belongs to kind: openai
-    base_url: str | None = Field(None, pattern=r"^https?://[^\s/@?#]+(/[^\s@?#]*)?$")
-    api_key_env: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    prices: PricesConfig | None = Field(None, description="none: a server of one's own, which is free")
-    extra_body: dict[str, Any] = Field({}, description="more keys of every request")
-
-    @model_validator(mode="after")
-    def _fits_kind(self) -> Self:
-        of_openai = {"base_url", "api_key_env", "prices", "extra_body"} & self.model_fields_set
-        if self.kind != "openai" and of_openai:
-            raise ValueError(f"{min(of_openai)} belongs to kind: openai, not to {self.kind}")
-        if self.kind == "openai" and (missing := {"base_url", "model"} - self.model_fields_set):
-            raise ValueError(f"kind: openai needs {min(missing)}")
-        if taken := OWN_KEYS & self.extra_body.keys():
-            raise ValueError(f"extra_body: {min(taken)} is set by the judge itself")
-        return self
+System = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*|(base|tuned)@([2-9]|[1-9][0-9]))$")]
 
 
 def _with_base_and_tuned(systems: list[str]) -> list[str]:
@@ -251,7 +217,7 @@ def _engine(value: Any) -> Any:
 class EvalConfig(Strict):
     engine: Annotated[Literal["auto"] | OpenAIEngine, BeforeValidator(_engine)] = "auto"
     sampling: SamplingConfig = SamplingConfig()
-    systems: Annotated[list[Name], AfterValidator(_with_base_and_tuned)] = [
+    systems: Annotated[list[System], AfterValidator(_with_base_and_tuned)] = [
         "base",
         "fewshot",
         "tuned",
@@ -266,3 +232,10 @@ class EvalConfig(Strict):
     embedding_model: str | None = Field(
         None, description="for few-shot retrieval; default: the data set's own"
     )
+
+    @model_validator(mode="after")
+    def _candidates_differ(self) -> Self:
+        best_of = [system for system in self.systems if "@" in system]
+        if best_of and self.sampling.temperature == 0:
+            raise ValueError(f"{best_of[0]} draws several candidates: sampling.temperature has to be above 0")
+        return self

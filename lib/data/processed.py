@@ -56,14 +56,16 @@ def processed_of(
     config: DataConfig,
     embed: Embed,
     detect_languages: DetectLanguages,
+    dropped: Sequence[Rejection] = (),
 ) -> Processed:
     """All files of processed/, as records.
 
     pairs: clean and reviewed. tweets: all that were collected. candidates: replies that lack engagement only.
-    Every pair ends in one of the parts or among the rejected. Raises UserError if a part would be empty.
+    dropped: by people, who are named too if a part would be empty; then UserError is raised.
+    Every pair ends in one of the parts or among the rejected.
     """
     processed = processed_part(pairs, tweets, candidates, config, embed, detect_languages)
-    refuse_empty(processed.parts, processed.rejected, config.split)
+    refuse_empty(processed.parts, [*dropped, *processed.rejected], config.split)
     return processed
 
 
