@@ -25,14 +25,17 @@ def model_metrics(loaded: "Loaded", pairs: Sequence[Pair], prompt: str) -> dict[
     tuned.
     """
     texts = general_texts()
+    losses = {
+        name: reply_losses(loaded, pairs, prompt, tuned) for name, tuned in (("base", False), ("tuned", True))
+    }
     return {
         "engine": loaded.engine,
         "quantization": loaded.quantization,
         "perplexity": {
-            "base": perplexity(loaded, pairs, prompt, tuned=False),
-            "tuned": perplexity(loaded, pairs, prompt, tuned=True),
+            **{name: _perplexity(found) for name, found in losses.items()},
             "n_pairs": len(pairs),
         },
+        "reply_losses": losses,
         "forgetting": {
             "base": mean_losses(loaded, texts, tuned=False),
             "tuned": mean_losses(loaded, texts, tuned=True),
@@ -49,8 +52,18 @@ def perplexity(
 
     None for no pairs.
     """
+    return _perplexity(reply_losses(loaded, pairs, prompt, tuned, adapter))
+
+
+def reply_losses(
+    loaded: "Loaded", pairs: Sequence[Pair], prompt: str, tuned: bool, adapter: str = ADAPTER
+) -> list[tuple[float, int]]:
+    """(sum of the losses in nats, number of tokens) of every reply: the tokens that training fell on."""
     chat = chat_of(loaded.tokenizer)
-    losses = token_losses(loaded, [_completion_row(chat, pair, prompt) for pair in pairs], tuned, adapter)
+    return token_losses(loaded, [_completion_row(chat, pair, prompt) for pair in pairs], tuned, adapter)
+
+
+def _perplexity(losses: Sequence[tuple[float, int]]) -> float | None:
     n_tokens = sum(n for _, n in losses)
     return math.exp(min(sum(total for total, _ in losses) / n_tokens, 700)) if n_tokens else None
 

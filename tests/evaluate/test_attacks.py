@@ -110,9 +110,15 @@ def answered(tuned, tokens=20):
     return [*BASE, *(reply(n, "tuned", text, tokens) for n, text in enumerate(tuned) if text is not None)]
 
 
+@cache
+def flaws_beside():
+    """Of the base's replies and of people's: the same in every world."""
+    return flaws_of([*BASE, *people_beside(BASE, PROMPTS)], PROMPTS, TRAIN, detect_languages)
+
+
 def flaws_among(replies):
-    beside = people_beside(replies, PROMPTS)
-    return flaws_of([*replies, *beside], PROMPTS, TRAIN, detect_languages, max_new_tokens=120)
+    tuned = [one for one in replies if one.system == "tuned"]
+    return flaws_beside() | flaws_of(tuned, PROMPTS, TRAIN, detect_languages, max_new_tokens=120)
 
 
 def looks(replies, flaws):
