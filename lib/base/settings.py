@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from lib.base.gate_settings import GateConfig
+from lib.base.judge_settings import JudgeConfig
 from lib.base.values import Bounds, Name, Share, Strict, Usd
 
 # --- configs/data-<set>.yaml -------------------------------------------------------------------------
@@ -79,6 +80,7 @@ class SplitConfig(Strict):
 
 class PreferencesConfig(Strict):
     min_likes: int = Field(2, ge=0, description="both replies have at least this many likes")
+    min_chosen_likes: int = Field(0, ge=0, description="and the chosen one at least this many")
     like_ratio: float = Field(2.0, gt=1, description="least likes of the chosen reply over the other's")
     max_per_tweet: int = Field(5, ge=1)
     max_follower_ratio: float = Field(3.0, ge=1, description="of the two authors' follower counts")
@@ -199,15 +201,7 @@ class FewshotConfig(Strict):
     k: int = Field(3, ge=1, le=50)
 
 
-class JudgeConfig(Strict):
-    kind: Literal["claude", "offline"] = "claude"
-    model: str = "claude-sonnet-5-5"
-    orders: Literal["both", "one"] = "both"
-    repeats: int = Field(1, ge=1, le=20)
-    batch: Literal["auto", "always", "never"] = "auto"
-    max_usd: Usd = 20
-    effort: Literal["low", "medium", "high"] = "low"
-    max_tokens: int = Field(4000, ge=256, le=20_000)
+System = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*|(base|tuned)@([2-9]|[1-9][0-9]))$")]
 
 
 def _with_base_and_tuned(systems: list[str]) -> list[str]:
@@ -223,7 +217,7 @@ def _engine(value: Any) -> Any:
 class EvalConfig(Strict):
     engine: Annotated[Literal["auto"] | OpenAIEngine, BeforeValidator(_engine)] = "auto"
     sampling: SamplingConfig = SamplingConfig()
-    systems: Annotated[list[Name], AfterValidator(_with_base_and_tuned)] = [
+    systems: Annotated[list[System], AfterValidator(_with_base_and_tuned)] = [
         "base",
         "fewshot",
         "tuned",
@@ -238,3 +232,10 @@ class EvalConfig(Strict):
     embedding_model: str | None = Field(
         None, description="for few-shot retrieval; default: the data set's own"
     )
+
+    @model_validator(mode="after")
+    def _candidates_differ(self) -> Self:
+        best_of = [system for system in self.systems if "@" in system]
+        if best_of and self.sampling.temperature == 0:
+            raise ValueError(f"{best_of[0]} draws several candidates: sampling.temperature has to be above 0")
+        return self

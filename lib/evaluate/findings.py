@@ -9,12 +9,14 @@ from lib.base.errors import UserError
 from lib.base.files import content_hash, read_json
 from lib.base.ledger import Ledger
 from lib.base.schema import Judgment
+from lib.evaluate.best_of import read_best_of
 from lib.evaluate.error_classes import flawed
 from lib.evaluate.inputs import Files
 from lib.evaluate.measures import Compared, Equivalence, Length, Metrics, Position, Strength
 from lib.evaluate.pairings import Pairings, pairings
 from lib.evaluate.report import VERSION, Flawed, Gate, Judge, People, Report, parsed
 from lib.evaluate.report import Trust as TrustRecord
+from lib.evaluate.second_judge import habits, second_judges
 from lib.evaluate.steps import ModelMetrics
 from lib.evidence.calibration import true_win_rate
 from lib.evidence.criteria import Shares
@@ -79,6 +81,8 @@ def gather(
         | {"adapter": files.train_manifest.adapter_sha256},
         versions=files.train_manifest.versions,
         engine={"name": files.replies[0].engine, "quantization": files.replies[0].quantization},
+        best_of=read_best_of(folder),
+        second_judges=second_judges(folder),
     )
     return report, paired.judged
 
@@ -155,6 +159,7 @@ def _judge(files: Files, headline: Comparison, people: People | None) -> Judge:
         parse_failures=len(is_headline),
         failure_reasons=_counts(row.get("reason", "unknown") for row in is_headline),
         canaries=files.judge_manifest.canaries,
+        habits=habits(files),
         account=files.judge_manifest.account,
         usd=_usd(files.evaluation.folder / "ledger.jsonl"),
     )

@@ -93,14 +93,30 @@ class Accuracy(Record):
     n: int | None = None
 
 
+class Baseline(Accuracy):
+    """A simple rule's share; difference: the judge's share minus it on the same pairs, clustered by tweet."""
+
+    difference: float | None = None
+    difference_ci95: Interval | None = None
+
+
 class Calibration(Accuracy):
-    """The judge's accuracy on real engagement: calibration.json."""
+    """The judge's accuracy on real engagement: calibration.json.
+
+    beats_coin, beats_baselines: None where the pairs are too few to ask, and in reports from before. trusted:
+    both; False where the pairs are too few, None only in reports from before. unbeaten: the rules that the
+    judge is not shown to beat.
+    """
 
     n_ties: int | None = None
     n_tweets: int | None = None
     n_failed: int | None = None
-    baselines: dict[str, Accuracy | None] = {}
+    baselines: dict[str, Baseline | None] = {}
     accuracy_decisive: float | None = None
+    beats_coin: bool | None = None
+    beats_baselines: bool | None = None
+    unbeaten: list[str] = []
+    trusted: bool | None = None
     status: str | None = None
     sentence: str | None = None
     consistency: dict[str, Number | None] | None = None

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from lib.base.errors import UserError
 from lib.base.files import read_json
 from lib.base.schema import Record
+from lib.evaluate.judge_records import BestOf, Habits, SecondJudge
 from lib.evaluate.measures import (
     Calibration,
     Compared,
@@ -26,7 +27,7 @@ from lib.evaluate.measures import (
 from lib.evaluate.people_records import People
 
 VERSION = 1  # of report.json; raise it when a field changes its meaning
-LATER = {"flaws"}  # fields that the first reports of this version lack
+LATER = {"flaws", "best_of", "second_judges"}  # fields that the first reports of this version lack
 ADVICE = "`make eval` writes it again, for free where the verdicts are kept."
 R = TypeVar("R", bound=Record)
 
@@ -74,6 +75,7 @@ class Judge(Record):
     parse_failures: int | None = None
     failure_reasons: dict[str, int] = {}
     canaries: Canaries | None = None
+    habits: Habits | None = None
     account: Account | None = None
     usd: float | None = None
 
@@ -184,6 +186,8 @@ class Report(Record):
     hashes: dict[str, str | None] = {}
     versions: dict[str, str | None] = {}
     engine: dict[str, str | None] = {}
+    best_of: dict[str, BestOf] = {}
+    second_judges: list[SecondJudge] = []
 
     @model_validator(mode="after")
     def _is_complete(self) -> "Report":
