@@ -104,6 +104,11 @@ def is_unreadable(text: str) -> bool:
     )
 
 
+def is_unusable(text: str) -> bool:
+    """True of a reply that loses to any other one, whatever a judge says."""
+    return is_unreadable(text) or is_refusal(text)
+
+
 def is_cut_off(text: str, n_tokens: int, max_new_tokens: int | None) -> bool:
     """True of a reply that ends where it cannot: at the limit of tokens, or in mid-sentence."""
     end = text.rstrip()
