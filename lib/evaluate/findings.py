@@ -21,7 +21,7 @@ from lib.evaluate.steps import ModelMetrics
 from lib.evidence.calibration import true_win_rate, true_win_rate_interval
 from lib.evidence.criteria import Shares
 from lib.evidence.gate import Facts, evaluate_gate
-from lib.evidence.secondary import bradley_terry, equivalence, holm
+from lib.evidence.secondary import bradley_terry, equivalence, holm, perplexity_interval
 from lib.evidence.stats import Comparison
 from lib.evidence.trust import Trust, trust
 from lib.judge.judges import judge_of
@@ -187,8 +187,16 @@ def _counts(values: Any) -> dict[str, int]:
 
 def _losses(files: Files, system: str) -> dict[str, Any]:
     """Perplexity of the real replies: base and tuned only, few-shot shares the base's weights."""
-    value = (files.model_metrics.perplexity or {}).get(system)
-    return {} if value is None else {"perplexity": value}
+    metrics = files.model_metrics
+    value = (metrics.perplexity or {}).get(system)
+    losses = (metrics.reply_losses or {}).get(system)
+    if value is None:
+        return {}
+    return {
+        "perplexity": value,
+        "perplexity_ci95": perplexity_interval(losses) if losses else None,
+        "perplexity_n": (metrics.perplexity or {}).get("n_pairs"),
+    }
 
 
 def _strengths(judgments: Sequence[Judgment], systems: Sequence[str]) -> dict[str, Strength]:
