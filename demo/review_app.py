@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demo.page import launch
+from lib.base.characters import visible
 from lib.base.errors import UserError
-from lib.data.characters import visible
 from lib.data.doubts import Doubtful
 from lib.data.review import HELP, SHORT, Progress, Review, numbers, pace, shown
 

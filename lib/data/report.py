@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+from lib.base.characters import n_characters
 from lib.base.files import read_json, read_jsonl, rejects_path
 from lib.base.html import render
 from lib.base.ledger import Ledger
@@ -14,7 +15,6 @@ from lib.base.plots import bars, histogram, label
 from lib.base.schema import Pair, Rejection
 from lib.base.seals import checked
 from lib.base.settings import DataConfig
-from lib.data.characters import n_characters
 from lib.data.filters import noted
 from lib.data.quality import topic_of, topics_of
 

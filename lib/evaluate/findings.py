@@ -132,10 +132,11 @@ def gather(
 def comparisons(files: Files, seed: int) -> tuple[dict[tuple[str, str], Comparison], dict[str, float]]:
     """Every pair of systems that was judged, and the headline's step per tweet."""
     authors = {prompt.tweet_id: prompt.tweet_author for prompt in files.prompts.values()}
+    tweets_of = {prompt.tweet_id: prompt.tweet for prompt in files.prompts.values()}
     found: dict[tuple[str, str], Comparison] = {}
     steps: dict[str, float] = {}
     for a, b in system_pairs(files.systems):
-        rows, tweets = outcomes(files.judgments, files.texts, authors, a, b)
+        rows, tweets = outcomes(files.judgments, files.texts, authors, a, b, tweets_of)
         if not tweets:
             continue
         found[a, b] = compare(rows, seed)

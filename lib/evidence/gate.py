@@ -34,6 +34,7 @@ LABELS = {
     "improvement": "Improvement",
     "ci95": "Smallest plausible improvement",
     "length_controlled": "Length",
+    "style": "Style",
     "position": "Order of the replies",
     "perplexity": "Fit to real replies",
     "train_eval_gap": "Learning by heart",
@@ -164,12 +165,16 @@ def _trust(c: Comparison) -> list[dict[str, Any]]:
     length = _criterion(
         "length_controlled", c.length["low"], ">", 0.5, "lower end of the win rate's interval at equal length"
     )
+    style = _criterion(
+        "style", c.style["low"], ">", 0, "lower end of the net win's interval at equal style, points"
+    )
     if c.position is None:
         reason = "the judge scores each reply alone: there is no position to prefer"
-        return [length, _row("position", None, 0.5, True, reason)]
+        return [length, style, _row("position", None, 0.5, True, reason)]
     reason = "share of the reply shown first: must be near 0.5, unless every pair was judged in both orders"
     return [
         length,
+        style,
         _row("position", c.position["first_chosen"], 0.5, c.position["harmless"], reason),
     ]
 
@@ -184,7 +189,9 @@ def _model(perplexity: float | None, gap: float | None, config: GateConfig) -> l
 
 def _more_tweets_could_help(c: Comparison, failed: list[dict[str, Any]], config: GateConfig) -> bool:
     """Too few tweets to have seen the effect, and nothing that more of them would leave as it is."""
-    unseen = any(criterion["name"] not in (*NOT_ABOUT_TWEETS, "length_controlled") for criterion in failed)
+    unseen = any(
+        criterion["name"] not in (*NOT_ABOUT_TWEETS, "length_controlled", "style") for criterion in failed
+    )
     settled = any(
         criterion["name"] in NOT_ABOUT_TWEETS and criterion["value"] is not None for criterion in failed
     )

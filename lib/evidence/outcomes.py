@@ -4,9 +4,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from lib.base.characters import n_characters
 from lib.base.schema import Judgment
 from lib.evidence.bias import Positions
 from lib.evidence.stats import Outcomes
+from lib.evidence.style import amounts
 
 Steps = dict[tuple[str, int], dict[str, float]]  # (tweet, repeat) -> order -> step of a over b
 
@@ -17,11 +19,13 @@ def outcomes(
     authors: Mapping[str, str],
     a: str,
     b: str,
+    tweets_of: Mapping[str, str] | None = None,
 ) -> tuple[Outcomes, list[str]]:
     """Gather what was judged of a against b, and the ids of the tweets behind the rows, in the order of the
     rows.
 
-    replies: (tweet_id, system) -> text. authors: tweet_id -> author. A judgment without a verdict counts
+    replies: (tweet_id, system) -> text. authors: tweet_id -> author. tweets_of: tweet_id -> text, for the
+    words that a reply takes from it. A judgment without a verdict counts
     nowhere; a tweet whose judgments all failed has no row.
     """
     steps: Steps = defaultdict(dict)
@@ -39,16 +43,18 @@ def outcomes(
     for (tweet, _), by_order in steps.items():
         combined[tweet].append(combine(by_order))
     tweets = sorted(tweet for tweet in combined if scores[tweet, a] and scores[tweet, b])
+    texts = [[replies[tweet, system] for tweet in tweets] for system in (a, b)]
     return Outcomes(
         step=[fmean(combined[tweet]) for tweet in tweets],
         score_a=[fmean(scores[tweet, a]) for tweet in tweets],
         score_b=[fmean(scores[tweet, b]) for tweet in tweets],
-        chars_a=[len(replies[tweet, a]) for tweet in tweets],
-        chars_b=[len(replies[tweet, b]) for tweet in tweets],
+        chars_a=[n_characters(text) for text in texts[0]],
+        chars_b=[n_characters(text) for text in texts[1]],
         cluster=[authors.get(tweet, "") for tweet in tweets],
         positions=positions(steps),
         a=a,
         b=b,
+        habits=amounts(*texts, tweets_of and [tweets_of[tweet] for tweet in tweets]),
     ), tweets
 
 

@@ -156,7 +156,7 @@ def world(
 
 def comparison(found: World, n_resamples: int = N_RESAMPLES) -> Comparison:
     """Tuned against base."""
-    rows, _ = outcomes(found.judgments, found.texts, found.authors, "tuned", "base")
+    rows, _ = outcomes(found.judgments, found.texts, found.authors, "tuned", "base", found.tweets)
     return compare(rows, n_resamples=n_resamples)
 
 
@@ -234,7 +234,8 @@ def _written(
             taken = np.flatnonzero(rng.random(len(words)) < system.overlap)
             for place, from_tweet in zip(taken, rng.integers(len(of_tweet), size=len(taken)), strict=True):
                 words[place] = of_tweet[from_tweet]
-            gain[i] += judge.likes.get("overlap", 0.0) * len(taken) / len(words)
+            shared = sum(word in of_tweet for word in words) / len(words)
+            gain[i] += judge.likes.get("overlap", 0.0) * shared
             texts[i] = " ".join(words)
         for habit, made in HABITS.items():
             has = rng.random(n) < (USUAL | dict(system.habits)).get(habit, 0.0)
