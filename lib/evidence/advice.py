@@ -55,6 +55,20 @@ def training_advice(failed: set[str], losses: Losses) -> str:
     return "look at the validation loss: train longer where it still falls, less where it rises"
 
 
+def style_advice(habits: Sequence[Mapping[str, Any]]) -> str:
+    """The change that a win lost at equal style needs. habits: of lib.evidence.equal_style.style_control."""
+    named = [row for row in habits if row["named"]]
+    told = " and ".join(row["label"] for row in named)
+    if {row["habit"] for row in named} <= {"length"}:
+        return ADVICE["length_controlled"]
+    if any(row["apart"] for row in named):
+        return (
+            f"make the systems meet in {told}: train on replies with and without it, or ask both for it in "
+            "the prompt, and judge again"
+        )
+    return f"make the systems alike in {told}, or use a judge that does not follow it"
+
+
 def next_step(
     verdict: str,
     comparison: Comparison,
@@ -75,8 +89,10 @@ def next_step(
     missing = [row["name"] for row in failed if row["name"] in MEASURE and row["value"] is None]
     if of_training := {"perplexity", "train_eval_gap"} & set(measured):
         return training_advice(of_training, losses)
-    if "position" in measured or measured == ["length_controlled"]:
-        return ADVICE["position" if "position" in measured else "length_controlled"]
+    if "position" in measured:
+        return ADVICE["position"]
+    if measured and {*measured} <= {"length_controlled", "style"}:
+        return style_advice(c.style["habits"])
     if missing and not measured:
         return " and ".join(MEASURE[name] for name in missing)
     return "read the losses in the report, then change the data or the training, not the judge"

@@ -9,6 +9,7 @@ how much there is, by clearly more, or by which reply has more; the worst of the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,7 @@ class Fit:
 
     @property
     def low(self) -> float:
-        """What the gate reads, -1..1: the lower end at LEVEL, at STRICT where a habit is seen to help."""
+        """The lower end that the gate reads, -1..1: at LEVEL, at STRICT where a habit is seen to help."""
         helped = any(self.interval(0.95, of)[0] > 0 for of in range(len(self.added)))
         return self.interval(STRICT if helped else LEVEL)[0]
 
@@ -170,40 +171,53 @@ def _overlap(in_a: Sequence[float], in_b: Sequence[float]) -> float:
     return 1 - moves.count(usual) / len(moves) if usual else 1.0
 
 
-def length_control(sign: np.ndarray, length: Amounts, author: np.ndarray) -> dict[str, Any]:
+def length_control(
+    sign: np.ndarray, chars_a: Sequence[float], chars_b: Sequence[float], author: np.ndarray
+) -> dict[str, Any]:
     """Does the win remain at equal length? The same regression on nothing but the length. Shares are 0..1.
 
-    length: log2 of the characters. win_rate, ci95: by amount. balanced_win_rate, balanced_ci95: by which is
-    the longer, the mean of the win rates where a is the longer and where it is the shorter reply. low: what
-    the gate reads, the lowest lower end of the three. correlation, correlation_p: Spearman, verdict with
-    length difference. explained: length alone may have made the verdicts, because Somers' D of the two is 0.9
-    or more or because length and system cannot be told apart.
+    win_rate, ci95: by amount. balanced_win_rate, balanced_ci95: by which is the longer, the mean of the win
+    rates where a is the longer and where it is the shorter reply. low: what the gate reads, the lowest lower
+    end of the three. correlation, correlation_p: Spearman, verdict with difference in characters. explained:
+    length alone may have made the verdicts, because Somers' D of the two is 0.9 or more or because one system
+    is always the longer; there is no win rate then, and a note.
     """
     import numpy as np
     from scipy import stats
 
-    longer = np.asarray(length[0], float) - np.asarray(length[1], float)
-    r = p = None
-    explained = bool(longer.any()) and _overlap(*length) == 0
+    length, longer = doublings(chars_a, chars_b), np.subtract(chars_a, chars_b)
+    r, p, note = None, None, ""
+    if longer.any() and _overlap(*length) == 0:
+        note = "length control is not possible: one system is always the longer"
     if len(sign) > 2 and np.ptp(sign) > 0 and np.ptp(longer) > 0:
         r, p = map(float, stats.spearmanr(sign, longer))
-        explained |= abs(float(stats.somersd(sign, longer).statistic)) >= LENGTH_EXPLAINS
+        if abs(float(stats.somersd(sign, longer).statistic)) >= LENGTH_EXPLAINS:
+            note = "length control is not possible: length separates the verdicts"
     found = fits(sign, {"length": length}, author)
-    amount, more = found["amount"], found["more"]
-    return {
-        "win_rate": (1 + amount.at_equal) / 2,
-        "ci95": _as_shares(amount.interval(0.95)),
-        "balanced_win_rate": (1 + more.at_equal) / 2,
-        "balanced_ci95": _as_shares(more.interval(0.95)),
-        "low": 0.0 if explained else (1 + min(fit.low for fit in found.values())) / 2,
+    rates = {
+        "win_rate": (1 + found["amount"].at_equal) / 2,
+        "ci95": _as_shares(found["amount"].interval(0.95)),
+        "balanced_win_rate": (1 + found["more"].at_equal) / 2,
+        "balanced_ci95": _as_shares(found["more"].interval(0.95)),
+        "low": (1 + min(fit.low for fit in found.values())) / 2,
+    }
+    if note:
+        unknown = (0.0, 1.0)
+        rates = dict(zip(rates, (None, unknown, None, unknown, 0.0), strict=True))
+    return rates | {
         "correlation": r,
         "correlation_p": p,
         "follows_length": p is not None and p < 0.05,
-        "explained": explained,
+        "explained": bool(note),
         "a_longer": float((longer > 0).mean()),
         "longer_wins": float((sign * longer > 0).sum() / max((sign * longer != 0).sum(), 1)),
-        "notes": [],
+        "notes": [note] if note else [],
     }
+
+
+def doublings(chars_a: Sequence[float], chars_b: Sequence[float]) -> Amounts:
+    """The length as a habit: half as long again weighs the same in a short reply and in a long one."""
+    return tuple([math.log2(1 + n_chars) for n_chars in side] for side in (chars_a, chars_b))
 
 
 def _as_shares(interval: Interval) -> Interval:
@@ -215,12 +229,12 @@ def named_habits(net_win: float, style: Mapping[str, Any], a: str, b: str) -> li
     said = []
     for row in style["habits"]:
         low, high = row["ci95"]
-        if row["named"] and row["apart"]:
+        if row["named"] and row["apart"] and row["habit"] != "length":  # of that the length control speaks
             said.append(
                 f"style: the systems hardly meet in {row['label']} ({a} {_rate(row, 'a')}, {b} "
                 f"{_rate(row, 'b')}): any part of the {net_win:+.0f} points may be that"
             )
-        elif row["named"]:
+        elif row["named"] and not row["apart"]:
             said.append(
                 f"style: {row['points']:+.0f} of {net_win:+.0f} points are {row['label']} (95% CI "
                 f"{low:+.0f} to {high:+.0f})"

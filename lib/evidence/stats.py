@@ -8,7 +8,6 @@ clustered); Dubois et al. 2024, arXiv:2404.04475 (length control).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lib.base.errors import UserError
 from lib.evidence.bias import Positions, named_biases, position_bias
 from lib.evidence.effects import effect_sizes, permutation_test, score_tests, verdict_tests, wilcoxon
-from lib.evidence.equal_style import length_control, named_habits, style_control
+from lib.evidence.equal_style import doublings, length_control, named_habits, style_control
 from lib.evidence.intervals import (
     N_RESAMPLES,
     Interval,
@@ -134,11 +133,9 @@ def compare(outcomes: Outcomes, seed: int = 17, n_resamples: int = N_RESAMPLES) 
     mde = smallest_effects(n_effective, effects["r"] or 0.0, 1 - (wins + losses) / n, sd) | {
         "n_effective": n_effective
     }
-    chars = tuple(
-        [math.log2(1 + n_chars) for n_chars in side] for side in (outcomes.chars_a, outcomes.chars_b)
-    )
-    length = length_control(sign, chars, author)
-    style = style_control(sign, {"length": chars, **outcomes.habits}, author)
+    chars_a, chars_b = outcomes.chars_a, outcomes.chars_b
+    length = length_control(sign, chars_a, chars_b, author)
+    style = style_control(sign, {"length": doublings(chars_a, chars_b), **outcomes.habits}, author)
     position = position_bias(outcomes.positions)
     return Comparison(
         a=outcomes.a,
