@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import Literal
 
+from lib.base.characters import EMOJI, visible
 from lib.base.settings import FilterConfig
-from lib.data.characters import EMOJI, visible
 from lib.data.text import body, normalised, unescaped
 
 Sign = tuple[str, str]  # a reason (one of the fixed words) and what was found

@@ -37,7 +37,7 @@ def gather(
     sanity: system -> metrics of lib.model.sanity. flaws: of all replies, and of people's where they are
     known.
     """
-    paired = pairings(files.judgments, files.failed, files.replies, files.authors, files.systems, flaws, seed)
+    paired = pairings(files.judgments, files.failed, files.replies, files.prompts, files.systems, flaws, seed)
     headline = paired.found.get(("tuned", "base"))
     if headline is None:
         raise UserError(

@@ -83,6 +83,20 @@ def training_advice(failed: set[str], losses: Losses) -> str:
     return "look at the validation loss: train longer where it still falls, less where it rises"
 
 
+def style_advice(habits: Sequence[Mapping[str, Any]]) -> str:
+    """The change that a win lost at equal style needs. habits: of lib.evidence.equal_style.style_control."""
+    named = [row for row in habits if row["named"]]
+    told = " and ".join(row["label"] for row in named)
+    if {row["habit"] for row in named} <= {"length"}:
+        return ADVICE["length_controlled"]
+    if any(row["apart"] for row in named):
+        return (
+            f"make the systems meet in {told}: train on replies with and without it, or ask both for it in "
+            "the prompt, and judge again"
+        )
+    return f"make the systems alike in {told}, or use a judge that does not follow it"
+
+
 @dataclass(frozen=True)
 class Decision:
     """The end of a report, one of four. sentence: what to do, without a full stop."""
@@ -119,9 +133,11 @@ def decide(
     if of_replies:
         return Decision("train", "; ".join(of_replies))
     evidence = [name for name in measured if name != "judge_trust"]
-    for name in ADVICE:
-        if name in evidence and (name != "length_controlled" or evidence == [name]):
+    for name in ("unjudged", "position"):
+        if name in evidence:
             return Decision("no_evidence", ADVICE[name])
+    if evidence and {*evidence} <= {"length_controlled", "style"}:
+        return Decision("no_evidence", style_advice(comparison.style["habits"]))
     if missing and not evidence:
         return Decision("no_evidence", " and ".join(MEASURE[name] for name in missing))
     if not trust.is_earned:

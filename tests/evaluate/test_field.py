@@ -211,7 +211,7 @@ def test_make_passes_a_tweet_on_as_it_is(tmp_path):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv/setup.stamp").touch()
-    (tmp_path / "python").write_text(f'#!/bin/sh\ncase $2 in *field*) printf "%s" "$TWEET" > said ;; esac\n')
+    (tmp_path / "python").write_text('#!/bin/sh\ncase $2 in *field*) printf "%s" "$TWEET" > said ;; esac\n')
     (tmp_path / "python").chmod(0o755)
     tweet = "5$ $(shell touch owned) `touch owned` \"quoted\" 'twice' $HOME #tag"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
@@ -467,8 +467,8 @@ class Person:
             for _ in range(n_answers):
                 while (
                     not said.rstrip().endswith((b"q ends):", b"of 200 replies posted"))
-                    or b"tweet (end" not in said
-                    and b"address" not in said
+                    or (b"tweet (end" not in said
+                    and b"address" not in said)
                 ):
                     try:
                         piece = os.read(terminal, 65536)
@@ -481,7 +481,7 @@ class Person:
                 self.n += 1
                 if question.rstrip().rfind(b"address of your reply") > question.rfind(b"tweet (end"):
                     os.write(
-                        terminal, f"d dull\n".encode() if self.n % 23 == 0 else link(self.n).encode() + b"\n"
+                        terminal, b"d dull\n" if self.n % 23 == 0 else link(self.n).encode() + b"\n"
                     )
                 else:
                     os.write(terminal, f"The tweet of line {self.n}\n.\n".encode())
