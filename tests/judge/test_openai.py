@@ -248,7 +248,7 @@ def test_a_paid_server_needs_prices(monkeypatch):
         OpenAIJudge(JudgeConfig(**config)).check()
     judge = OpenAIJudge(JudgeConfig(**config, prices=PRICES))
     judge.check()
-    assert judge.estimate(100) == {"live": pytest.approx(0.72)}
+    assert judge.estimate(100) == dict.fromkeys(("live", "batch"), pytest.approx(0.72))
     monkeypatch.delenv(KEY)
     with pytest.raises(UserError, match=f"{KEY} is not set"):
         judge.check()
