@@ -175,12 +175,11 @@ lint: $(STAMP) ## ruff check and format
 
 # --- data --------------------------------------------------------------------------------------------
 
-# ENGINE=datatrove builds the set in shards, for more pairs than one process can hold; it draws no report.
+# ENGINE=datatrove builds the set in shards, for more pairs than one process can hold.
 ifneq ($(filter data,$(MAKECMDGOALS)),)
 $(if $(filter-out datatrove,$(ENGINE)),$(error error: ENGINE=$(ENGINE): datatrove is the only one for data))
 endif
-BUILT := $(if $(filter datatrove,$(ENGINE)),$(D)/processed/manifest.json,$(D)/report.html)
-data: $(BUILT) | $(STAMP) ## collect, pair, filter, clean, split (collecting asks before it spends)
+data: $(D)/report.html | $(STAMP) ## collect, pair, filter, clean, split (collecting asks before it spends)
 	@$(PYTHON) -m scripts.next_step --set $(DATA) --run $(RUN)
 
 TO_REVIEW := $(if $(wildcard $(D)/raw/manifest.json),$(D)/interim/clean.jsonl)

@@ -49,7 +49,9 @@ def listing(name: str, expected: Outcome) -> str:
         return f"forget: {name} is in no file here; it would go on the list of what is never collected."
     lines = [f"forget: {name} would go from {n_files(expected)} files"]
     lines += [f"  {count:>6,} rows or fields  {printable(file)}" for file, count in expected.removed.items()]
-    lines += [f"  the whole page         {printable(file)} (made again)" for file in expected.deleted]
+    for file in expected.deleted:
+        what = "file         " if "/raw/" in file else "page, made again"
+        lines.append(f"  the whole {what}  {printable(file)}")
     if expected.trained_on_it:
         lines.append(
             f"  {', '.join(expected.trained_on_it)}: trained on data that held it, and cannot unlearn it"

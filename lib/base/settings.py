@@ -80,6 +80,7 @@ class SplitConfig(Strict):
 
 class PreferencesConfig(Strict):
     min_likes: int = Field(2, ge=0, description="both replies have at least this many likes")
+    min_chosen_likes: int = Field(0, ge=0, description="and the chosen one at least this many")
     like_ratio: float = Field(2.0, gt=1, description="least likes of the chosen reply over the other's")
     max_per_tweet: int = Field(5, ge=1)
     max_follower_ratio: float = Field(3.0, ge=1, description="of the two authors' follower counts")

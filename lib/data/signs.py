@@ -24,9 +24,11 @@ _RETWEET = re.compile(
     rf"|(?:retweet|repost)(?:of|from)?{_KIND}?{_REF}?"
 )
 _MEDIA = re.compile(
-    r"(?:has|contains)?(?:attached|attachments?|tweet)?(?:media|photo|video|image|picture|pic|gif|animatedgif)s?"
+    r"(?:has|contains)?(?:attached|attachments?|tweet)?"
+    r"(?:media|photo|video|image|picture|pic|gif|animatedgif)s?"
     r"(?:urls?|links?|keys?|details?|entities|files?)?(?:https)?"
-    r"|(?:is|has)?(?:attachments?|tweet)?polls?(?:ids?|cards?|data|details?|options?|choices?|labels?|results?)?"
+    r"|(?:is|has)?(?:attachments?|tweet)?polls?"
+    r"(?:ids?|cards?|data|details?|options?|choices?|labels?|results?)?"
 )
 _COUNTABLE = ("quote", "quoted", "retweet", "repost")  # a number under these counts, "1" and true do not
 _MEDIA_PATHS = paths(
