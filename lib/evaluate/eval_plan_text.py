@@ -129,10 +129,9 @@ def _supply_rows(plan: Mapping[str, Any]) -> list[str]:
         ),
         _row("  100 more calibration pairs", [f"{_usd(pairs)}{more_pairs(supply, plan['data'])}"]),
     ]
-    if usd:
-        rows.append(
-            _row(f"  verdicts on the {calibration['n_used']:,} pairs", [f"${usd['batch']:.2f} in a batch"])
-        )
+    if usd and usd["live"]:
+        way = " in a batch" if usd["batch"] < usd["live"] else ""
+        rows.append(_row(f"  verdicts on the {calibration['n_used']:,} pairs", [f"${usd['batch']:.2f}{way}"]))
     return rows
 
 
