@@ -128,7 +128,8 @@ nearest = $(shell [ -f $(STAMP) ] && PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -c 'imp
   '$(2)' $(names) 2>/dev/null)
 there = $(if $(wildcard configs/$(1)-$(2).yaml),,$(error error: configs/$(1)-$(2).yaml does not exist. \
   $(or $(call nearest,$(1),$(2)),There are: $(names))))
-OF_A_RUN := doctor plan train replies eval-plan eval human-eval field publish export serve demo quickstart-files
+OF_A_RUN := doctor plan train replies eval-plan eval human-eval field publish export serve demo
+OF_A_RUN += quickstart-files
 ifneq ($(filter $(OF_A_RUN),$(MAKECMDGOALS)),)
 $(call there,train,$(RUN))
 endif
@@ -327,10 +328,13 @@ bench: .venv/scale/stamp ## measure, and fill in the tables of docs/benchmarks.m
 	@PYTHONPATH=.venv/scale $(PYTHON) -m scripts.bench_data --write docs/benchmarks.md
 	@$(PYTHON) -m scripts.bench_train --write docs/benchmarks.md
 
-human-eval: $(STAMP) ## a blind page for people (WEB=1 serves it; IMPORT="a.csv b.json" reads)
-	@$(PYTHON) -m scripts.human_eval --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) $(DATA_ARG) \
+human-eval: $(STAMP) ## a blind page for people (WEB=1 serves it; CROWD=50 plans a paid study; IMPORT=)
+	@$(PYTHON) -m scripts.$(if $(CROWD),crowd$(if $(IMPORT),_export),human_eval) \
+	  --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) $(if $(CROWD),,$(DATA_ARG)) \
+	  $(if $(IMPORT),--import $(IMPORT),\
+	  $(if $(CROWD),--people $(CROWD) $(if $(PAY),--pay $(PAY)) $(if $(FEE),--fee $(FEE))) \
 	  $(if $(LIMIT),--limit $(LIMIT)) $(if $(WEB),--web) $(if $(SHARE),--web --share) \
-	  $(if $(PORT),--port $(PORT)) $(if $(IMPORT),--import $(IMPORT))
+	  $(if $(PORT),--port $(PORT)))
 
 field: $(STAMP) ## real likes decide: blind drafts that you post by hand (POSTS=200 plans, IMPORT=likes.csv)
 	@$(PYTHON) -m scripts.field$(if $(IMPORT),_counts) --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) \
