@@ -62,10 +62,9 @@ def main() -> None:
         raise UserError(
             f"The replies have changed since the study was planned. Move {old} away to plan anew."
         )
-    else:
-        print(f"human-eval: the study of {study.created_at.date()}, {study.n_people} people, as it was")
     studies.keep(human, study)
-    print(f"wrote {studies.write_texts(human, study, None)} (what to enter at Prolific)")
+    text = studies.write_texts(human, study, None)
+    print(f"wrote {text}: what to enter at Prolific, planned {study.created_at.date()} for {study.n_people}")
     if args.web or args.share:
         show(study, Crowd(study, items, human / "crowd" / "log.jsonl"), args, human)
     make = f"make human-eval RUN={study.run} EVAL={study.eval} CROWD={study.n_people}"
