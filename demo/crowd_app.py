@@ -1,8 +1,10 @@
 """The page of a paid crowd: consent, pairs in an order of one's own, a code at the end.
 
+    python -m demo.crowd_app --config configs/train-qwen3-8b.yaml --eval configs/eval-claude.yaml --share
+
 It asks only people whose address carries the study's key and Prolific's three ids. Which side is whose never
-leaves this process, and neither does an id. Opened by `python -m scripts.crowd --web`: on this machine only,
-or with --share through a gradio.live link.
+leaves this process, and neither does an id. On this machine only, for a trial; --share makes a public
+gradio.live link, which lives as long as this command, a week at most.
 """
 
 import os
@@ -14,19 +16,53 @@ from typing import TYPE_CHECKING, Any
 from demo.human_app import SHOWN_JS
 from demo.page import launch
 from demo.votes import KEYS_JS
+from lib.base.console import load_env, parser, run
+from lib.base.errors import UserError
+from lib.evaluate.asking import named
 from lib.evaluate.crowd_log import Crowd, visitor
-from lib.evaluate.crowd_study import MAX_FAILED, N_CHECKS
-from lib.evaluate.people_page import BALLOT
+from lib.evaluate.crowd_study import (
+    MAX_FAILED,
+    N_CHECKS,
+    address,
+    read_study,
+    refuse_other_items,
+    write_texts,
+)
+from lib.evaluate.evaluation import Evaluation
+from lib.evaluate.people_page import BALLOT, make_items
 
 if TYPE_CHECKING:
     import gradio as gr
 
 QUICK: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "once", "api_visibility": "private"}
 ADDRESS_JS = "(_) => [window.location.search]"
+TRIAL = "&PROLIFIC_PID=trial{n}&STUDY_ID=trial&SESSION_ID=trial"
 NOT_ASKED = (
     '<p class="bad" role="alert">This page needs the whole address from your study on Prolific. Please open '
     "it from there again.</p>"
 )
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--config", type=Path, required=True, help="configs/train-<run>.yaml")
+    arguments.add_argument("--eval", type=Path, required=True, help="configs/eval-<name>.yaml")
+    arguments.add_argument("--share", action="store_true", help="open it to everyone who has its address")
+    arguments.add_argument("--port", type=int, help="default: the first free one from 7860 on")
+    args = arguments.parse_args()
+    load_env()
+    evaluation = Evaluation.of(args.config, args.eval)
+    human = evaluation.folder / "human"
+    study = read_study(human)
+    if study is None:
+        raise UserError(f"No study is planned: run `make human-eval RUN={named(evaluation)} CROWD=50` first.")
+    items = make_items(evaluation)
+    refuse_other_items(human, study, items)
+    crowd = Crowd(study, items, human / "crowd" / "log.jsonl")
+    serve(crowd, args.port, args.share, human)
+    n_done = sum(work.is_done for work in crowd.work.values())
+    print(f"human-eval: {len(crowd.work)} people began, {n_done} finished")
+    print(f"next: make human-eval RUN={named(evaluation)} CROWD={study.n_people} IMPORT=<Prolific's export>")
 
 
 def welcome(crowd: Crowd) -> str:
@@ -107,16 +143,25 @@ def build(crowd: Crowd) -> "gr.Blocks":
     return blocks
 
 
-def serve(crowd: Crowd, port: int | None, share: bool, announce: Any) -> None:
-    """Show the page until Ctrl-C. announce: gets its address. Raises UserError if the port is taken."""
+def serve(crowd: Crowd, port: int | None, share: bool, human: Path) -> None:
+    """Show the page until Ctrl-C, its address in study.txt. Raises UserError if the port is taken."""
     # Before gradio is imported: it reads this once.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     blocks = build(crowd)
     look = {"css_paths": Path(__file__).with_name("human.css"), "js": KEYS_JS}
-    announce(launch(blocks.queue(max_size=256), port, "--web --port", share=share, **look))
+    url = launch(blocks.queue(max_size=256), port, share=share, **look)
+    if share:
+        write_texts(human, crowd.study, url)
+        print(f"study URL for Prolific: {address(crowd.study, url)}", flush=True)
+    trial = address(crowd.study, url, TRIAL.format(n=len(crowd.work)))
+    print(f"try it yourself: {trial}   (Ctrl-C ends the page)", flush=True)
     try:
         threading.Event().wait()
     except KeyboardInterrupt:
         print()
     finally:
         blocks.close(verbose=False)
+
+
+if __name__ == "__main__":
+    run(main)

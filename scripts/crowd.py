@@ -1,11 +1,9 @@
-"""Let a paid crowd compare base and tuned, blind: plan the study for Prolific, and serve its page.
+"""Let a paid crowd compare base and tuned, blind: plan the study for Prolific.
 
     python -m scripts.crowd --config configs/train-qwen3-8b.yaml --eval configs/eval-claude.yaml --people 50
-    python -m scripts.crowd --config ... --eval ... --people 50 --share
 
-The first shows the price and asks, then writes human/crowd/study.json and study.txt (what to enter at
-Prolific, field by field) and books the estimate; this program pays nobody. --web serves the page on this
-machine, for a trial; --share through a gradio.live link, which lives as long as the command (a week at most).
+Shows the price and asks, then writes human/crowd/study.json and study.txt (what to enter at Prolific, field
+by field) and books the estimate; this program pays nobody. `python -m demo.crowd_app` serves the page,
 scripts.crowd_export counts the answers at the end.
 """
 
@@ -18,11 +16,8 @@ from lib.base.console import confirm, parser, run
 from lib.base.costs import budget_usd
 from lib.base.errors import UserError
 from lib.evaluate import crowd_study as studies
-from lib.evaluate.crowd_log import Crowd
 from lib.evaluate.evaluation import Evaluation, training
 from lib.evaluate.people_page import make_items, write_files
-
-TRIAL = "&PROLIFIC_PID=trial{n}&STUDY_ID=trial&SESSION_ID=trial"
 
 
 def parse_args() -> Any:
@@ -33,9 +28,6 @@ def parse_args() -> Any:
     arguments.add_argument("--limit", type=int, default=30, help="pairs that each compares")
     arguments.add_argument("--pay", type=float, default=12.0, help="dollars an hour")
     arguments.add_argument("--fee", choices=sorted(studies.FEES), default="company", help="Prolific's tariff")
-    arguments.add_argument("--web", action="store_true", help="serve the page on 127.0.0.1, for a trial")
-    arguments.add_argument("--share", action="store_true", help="serve it to everyone who has its address")
-    arguments.add_argument("--port", type=int, help="default: the first free one from 7860 on")
     return arguments.parse_args()
 
 
@@ -65,26 +57,8 @@ def main() -> None:
     studies.keep(human, study)
     text = studies.write_texts(human, study, None)
     print(f"wrote {text}: what to enter at Prolific, planned {study.created_at.date()} for {study.n_people}")
-    if args.web or args.share:
-        show(study, Crowd(study, items, human / "crowd" / "log.jsonl"), args, human)
     make = f"make human-eval RUN={study.run} EVAL={study.eval} CROWD={study.n_people}"
     print(f"next: {make} WEB=1 (a trial), SHARE=1 (the study), IMPORT=<export.csv> (its end)")
-
-
-def show(study: studies.Study, crowd: Crowd, args: Any, human: Path) -> None:
-    from demo.crowd_app import serve
-
-    def announce(url: str) -> None:
-        if args.share:
-            studies.write_texts(human, study, url)
-            print(f"study URL for Prolific: {studies.address(study, url)}", flush=True)
-        trial = studies.address(study, url, TRIAL.format(n=len(crowd.work)))
-        print(f"try it yourself: {trial}   (Ctrl-C ends the page)", flush=True)
-
-    serve(crowd, args.port, args.share, announce)
-    print(
-        f"human-eval: {len(crowd.work)} people began, {sum(w.is_done for w in crowd.work.values())} finished"
-    )
 
 
 if __name__ == "__main__":

@@ -95,10 +95,7 @@ def _add_estimate(cost: Cost, lines: list[Entry]) -> None:
 def table(found: list[Cost]) -> str:
     """A row per step and name: what was expected, what it cost; the total below, then what is still open."""
     if not found:
-        return (
-            "Nothing has been paid for here: there is no ledger in data/ or adapters/.\n"
-            "next: make data (shows its estimate and asks first)"
-        )
+        return "Nothing has been paid for here: there is no ledger in data/ or adapters/."
     rows = [("step", "set or run", "units", "estimate", "usd")]
     for cost in found:
         estimate = "–" if cost.estimate_usd is None else f"{'≤ ' * cost.is_ceiling}{cost.estimate_usd:,.4f}"

@@ -93,6 +93,15 @@ def hash_of(items: Sequence[Item]) -> str:
     return content_hash(sorted(item.id for item in items))
 
 
+def refuse_other_items(folder: Path, study: Study, items: Sequence[Item]) -> None:
+    """Raise UserError where the pairs are not those that the study was planned with."""
+    if study.items_sha256 != hash_of(items):
+        raise UserError(
+            "The replies have changed since the study was planned. Move "
+            f"{folder / 'crowd'} away to plan anew."
+        )
+
+
 def cost(n_people: int, reward_usd: float, fee: float) -> float:
     """Dollars of so many paid submissions: the pay and Prolific's fee on it."""
     return round(n_people * reward_usd * (1 + fee), 2)

@@ -83,18 +83,18 @@ def with_judge(judgments: Sequence[Judgment], path: Path) -> dict[str, Any] | No
         "n_decisive": len(decisive),
         "right": fmean(decisive) if decisive else None,
         "right_ci95": list(wilson(sum(decisive), len(decisive))),
-        "votes": {"n_votes": found.n, "n_tweets": found.n_clusters, **_shown(found, "kappa_ci95")},
+        "votes": {"n": found.n, "n_tweets": found.n_clusters, **_shown(found)},
     }
 
 
-def _shown(found: Agreed, of_kappa: str = "ci95") -> dict[str, Any]:
+def _shown(found: Agreed) -> dict[str, Any]:
     """As the records of human/report.json have it."""
     ci95 = list(found.kappa_ci95) if found.kappa_ci95 else None
     return {
         "share": found.share,
         "share_ci95": list(found.share_ci95),
         "kappa": found.kappa,
-        of_kappa: ci95,
+        "ci95": ci95,
     }
 
 

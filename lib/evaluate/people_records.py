@@ -41,16 +41,16 @@ class OfRaters(Agreement):
 class OfVotes(Record):
     """Blind answers of people, one by one, against the judge's verdict on the same tweet.
 
-    n_votes: of people to tweets that the judge has judged as well. kappa_ci95 above 0: they agree more often
-    than chance would. Both intervals are clustered by tweet.
+    n: votes of people on tweets that the judge has judged as well. ci95: of kappa; above 0 they agree more
+    often than chance would. Both intervals are clustered by tweet.
     """
 
-    n_votes: int
+    n: int
     n_tweets: int
     share: float
     share_ci95: Interval
     kappa: float | None = None
-    kappa_ci95: Interval | None = None
+    ci95: Interval | None = None
 
 
 class OfJudge(Agreement):

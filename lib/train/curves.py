@@ -8,6 +8,7 @@ from lib.base.plots import document, lines
 from lib.train.checkpoints import eval_losses
 
 ADVICE = "Try epochs: 1, lora.dropout: 0.15, or more data."
+LEARNED = "learned_tokens"  # of a step, in its entry
 History = Sequence[Mapping[str, Any]]  # the Trainer's log_history, or the lines of metrics.jsonl
 
 
@@ -19,14 +20,15 @@ def train_eval_gap(history: History, step: int) -> float | None:
 
 
 def train_loss(history: History, step: int) -> float | None:
-    """Mean training loss of the steps from the evaluation before up to step: one batch alone says little."""
+    """Training loss per learned token from the evaluation before up to step: one batch alone says little.
+
+    Steps whose tokens an older run did not count weigh alike.
+    """
     evals = [entry["step"] for entry in history if "eval_loss" in entry and entry["step"] < step]
-    losses = [
-        entry["loss"]
-        for entry in history
-        if "loss" in entry and max(evals, default=0) < entry["step"] <= step
-    ]
-    return sum(losses) / len(losses) if losses else None
+    steps = [entry for entry in history if "loss" in entry and max(evals, default=0) < entry["step"] <= step]
+    weights = [entry.get(LEARNED) or 1 for entry in steps]
+    total = sum(weight * entry["loss"] for weight, entry in zip(weights, steps, strict=True))
+    return total / sum(weights) if steps else None
 
 
 def perplexity(loss: float) -> float:

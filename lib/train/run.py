@@ -23,7 +23,7 @@ from lib.train.finishing import finish
 from lib.train.job import Job
 from lib.train.manifest import Manifest, Started, read_manifest, write_trained_on
 from lib.train.metrics_log import MetricsLog, counting
-from lib.train.preference_rows import n_tokens
+from lib.train.preference_rows import n_tokens, read_preferences
 from lib.train.preference_tuning import (
     SameAtStart,
     for_trainer,
@@ -35,7 +35,8 @@ from lib.train.rows import pair_rows, read_splits
 from lib.train.schedule import schedule
 from lib.train.sft import batch_of, sft_trainer
 from lib.train.tracking import Tracker, require_tracker, tracking
-from lib.train.validation import LastAnswers, greedy_replies, validation_certainty, validation_tweets
+from lib.train.validation import LastAnswers, greedy_replies, validation_tweets
+from lib.train.validation_loss import by_token
 
 N_SAMPLES = 5
 
@@ -60,7 +61,8 @@ def train(run: str, config: TrainConfig) -> Manifest | None:
         )
         first_decides(lambda: started.write(folder / "started.json"))
         seen = [*job.splits["train"], *job.splits["val"]]
-        first_decides(lambda: write_trained_on(folder, seen))
+        preferences = [] if config.method == "sft" else read_preferences(config)
+        first_decides(lambda: write_trained_on(folder, seen, preferences))
         with tracking(config, run, folder) as tracker:
             history = _run(job, tracker)
             if history is None:
@@ -169,6 +171,7 @@ def _trainer(job: Job, signals: StopOnSignal, resumed: bool, tracker: Tracker | 
         callbacks=[as_callback(handler) for handler in handlers],
     )
     trainer.training_step = counting(trainer.training_step, handlers[0].counts)
+    trainer.evaluation_loop = by_token(trainer, job)
     trainer.remove_callback(PrinterCallback)
     trainer._save_rng_state = then_wait(trainer._save_rng_state)
     trainer.create_model_card = lambda **_: None  # one in every checkpoint, with this machine's paths in it
@@ -189,7 +192,7 @@ def _handlers(job: Job, model: Any, signals: StopOnSignal, tracker: Tracker) -> 
     early = [EarlyStop(config.early_stopping)] if config.early_stopping else []
     same = [] if config.method == "sft" else [SameAtStart(config.beta)]
     return [
-        MetricsLog(metrics, before, tracker.log, functools.partial(validation_certainty, model, job)),
+        MetricsLog(metrics, before, tracker.log),
         Samples(job.folder / "samples.jsonl", job.plan.steps_per_epoch, list(sampled), answer),
         Progress(job.plan.steps),
         Alerts(config.max_train_eval_gap),

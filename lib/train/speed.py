@@ -95,7 +95,7 @@ class Meter:
             self.warm, self.n_warm = self.end, len(self.counts)
 
     def tokens_per_second(self) -> float:
-        return sum(int(count) for count in self.counts[self.n_warm :]) / (self.end - self.warm)
+        return sum(int(tokens) for tokens, _ in self.counts[self.n_warm :]) / (self.end - self.warm)
 
 
 def measure(

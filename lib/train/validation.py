@@ -7,7 +7,7 @@ from typing import Any
 from lib.base.files import read_json, write_json
 from lib.model.adapters import ADAPTER_FILE, fill_adapter
 from lib.model.base_model import precision_of
-from lib.model.chat import chat_of, halves, messages
+from lib.model.chat import chat_of, messages
 from lib.model.loading import Loaded, answering, load_model_for_training
 from lib.model.overlap import COPIED_WORDS, copied_share, learned_runs
 from lib.model.sampling import end_ids, left_padded
@@ -19,7 +19,6 @@ SAMPLE_TOKENS = 60
 N_TWEETS = 50  # validation tweets that a finished run answers, as base and as tuned
 TWEETS_PER_BATCH = 25
 MAX_SECONDS = 120  # of answering, base and tuned together: a CPU must not spend longer on it than on training
-N_CERTAIN = 32  # at every evaluation: a small part of what it costs
 
 
 def greedy_replies(model: Any, job: Job, tweets: Sequence[str]) -> list[str]:
@@ -42,15 +41,6 @@ def greedy_replies(model: Any, job: Job, tweets: Sequence[str]) -> list[str]:
 def validation_tweets(job: Job) -> dict[str, str]:
     """tweet_id -> tweet of the validation set, by id."""
     return {pair.tweet_id: pair.tweet for pair in sorted(job.splits["val"], key=lambda pair: pair.tweet_id)}
-
-
-def validation_certainty(model: Any, job: Job) -> dict[str, float]:
-    """Entropy and accuracy of the first N_CERTAIN validation replies, for trainers without (Unsloth)."""
-    from lib.model.losses import certainty
-
-    rows = [(row["input_ids"], len(halves(row)[0])) for row in job.rows["val"][:N_CERTAIN] if "labels" in row]
-    with answering(model, job.batch.checkpointing):
-        return certainty(model, rows) if rows else {}
 
 
 class LastAnswers:

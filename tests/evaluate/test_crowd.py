@@ -310,10 +310,10 @@ def test_an_export_imported_as_answers_is_told_apart(evaluation, tmp_path):
 @pytest.mark.slow
 def test_the_page_asks_with_consent_gives_the_code_at_the_end_and_names_nobody(evaluation, browser):
     study, _ = study_of(evaluation, n_items=2)
-    line = [sys.executable, "-m", "scripts.crowd", "--config", "configs/train-mine.yaml"]
+    line = [sys.executable, "-m", "demo.crowd_app", "--config", "configs/train-mine.yaml"]
     process = subprocess.Popen(
-        [*line, "--eval", "configs/eval-quick.yaml", "--people", "50", "--web"],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "YES": "1"},
+        [*line, "--eval", "configs/eval-quick.yaml"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
