@@ -232,6 +232,13 @@ def test_make_passes_a_tweet_on_as_it_is(tmp_path):
     assert not (tmp_path / "owned").exists()
 
 
+def test_two_tweets_of_the_same_words_are_two_where_their_addresses_say_so(project):
+    log = begun()
+    assert log.draw("gm", "1861400000000000001").number == 1
+    assert log.draw("gm", "1861400000000000002").number == 2
+    assert log.draw("gm", "1861400000000000001").number == log.draw("gm").number == 1
+
+
 def test_an_empty_draft_is_discarded_and_counted_and_its_number_is_spent(project):
     log = begun()
     log.draw("one")
@@ -362,6 +369,18 @@ def test_the_first_count_in_time_decides_and_a_second_import_of_the_same_adds_no
     later = [replace(one, likes=50, at=one.at + timedelta(hours=1)) for one in counts]
     assert take_in(log, later) == 20
     assert {line.likes for line in standing(log).counts.values()} == {3}
+
+
+def test_a_result_that_was_told_stays(project):
+    log = begun()
+    post_all(log, 20)
+    path = likes_file(project / "likes.jsonl", log, lambda draft: draft.number % 4)
+    assert command("--import", str(path), script="field_counts").returncode == 0
+    told = (log.path.parent / "report.json").read_bytes()
+    likes_file(path, log, lambda draft: 100)
+    assert "it stays" in command("--import", str(path), script="field_counts").stderr
+    assert (log.path.parent / "report.json").read_bytes() == told
+    assert standing(log).next_step() == "next: read adapters/mine/field/report.html"
 
 
 def test_apify_is_priced_asked_bought_once_and_in_the_account(project):

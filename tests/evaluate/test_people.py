@@ -452,11 +452,11 @@ def test_the_report_of_the_evaluation_shows_what_people_said(evaluation, tmp_pat
         [write_answers(tmp_path / "a.csv", "<b>ann", dict.fromkeys(items, "A"))], items, []
     ).judgments
     files = Files.read(evaluation)
-    report, steps = gather(files, {})
+    report, steps = gather(files, {}, {})
     assert report.people is None
     assert "<h2>People</h2>" not in report_page(files, report, steps)
     write_json(evaluation.folder / "human" / "report.json", human_report(evaluation, items, judgments))
-    report, steps = gather(files, {})
+    report, steps = gather(files, {}, {})
     shown = report_page(files, report, steps)
     assert report.people.n_answers == N
     assert report.people.sentence in html.unescape(shown)
@@ -467,7 +467,7 @@ def test_the_report_of_the_evaluation_shows_what_people_said(evaluation, tmp_pat
         evaluation.folder / "replies.jsonl",
         [reply(n, system, "new") for n in range(N) for system in ("base", "tuned")],
     )
-    assert gather(Files.read(evaluation), {})[0].people.outdated
+    assert gather(Files.read(evaluation), {}, {})[0].people.outdated
 
 
 # --- in a browser --------------------------------------------------------------------------------------
