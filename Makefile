@@ -134,7 +134,8 @@ nearest = $(shell [ -f $(STAMP) ] && PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -c 'imp
   '$(2)' $(names) 2>/dev/null)
 there = $(if $(wildcard configs/$(1)-$(2).yaml),,$(error error: configs/$(1)-$(2).yaml does not exist. \
   $(or $(call nearest,$(1),$(2)),There are: $(names))))
-OF_A_RUN := doctor plan train replies eval-plan eval human-eval field publish export serve demo quickstart-files
+OF_A_RUN := doctor plan train replies eval-plan eval human-eval field publish export serve demo
+OF_A_RUN += quickstart-files
 ifneq ($(filter $(OF_A_RUN),$(MAKECMDGOALS)),)
 $(call there,train,$(RUN))
 endif
@@ -343,10 +344,16 @@ bench: .venv/scale/stamp ## measure, and fill in the tables of docs/benchmarks.m
 	@PYTHONPATH=.venv/scale $(PYTHON) -m scripts.bench_data --write docs/benchmarks.md
 	@$(PYTHON) -m scripts.bench_train --write docs/benchmarks.md
 
+# CROWD=50 plans a paid study and serves its page; IMPORT then reads Prolific's export.
 SERVED = $(if $(IMPORT),,$(WEB)$(SHARE))
-human-eval: $(STAMP) ## a blind page for people (WEB=1 serves it; IMPORT="a.csv b.json" reads)
-	@$(PYTHON) -m $(if $(SERVED),demo.human_app,scripts.human_eval) --config $(TRAIN_CONFIG) \
-	  --eval $(EVAL_CONFIG) $(DATA_ARG) $(if $(LIMIT),--limit $(LIMIT)) $(if $(IMPORT),--import $(IMPORT)) \
+OF_CROWD = $(if $(IMPORT)$(SERVED),,--people $(CROWD) $(if $(LIMIT),--limit $(LIMIT)) \
+  $(if $(PAY),--pay $(PAY)) $(if $(FEE),--fee $(FEE)))
+OF_SCRIPT := $(if $(CROWD),crowd$(if $(IMPORT),_export),human_eval)
+ASKED = $(if $(SERVED),demo.$(if $(CROWD),crowd,human)_app,scripts.$(OF_SCRIPT))
+human-eval: $(STAMP) ## a blind page for people (WEB=1 serves it; CROWD=50 plans a paid study; IMPORT=)
+	@$(PYTHON) -m $(ASKED) --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) \
+	  $(if $(CROWD),$(OF_CROWD),$(DATA_ARG) $(if $(LIMIT),--limit $(LIMIT))) \
+	  $(if $(IMPORT),--import $(IMPORT)) \
 	  $(if $(SERVED),$(if $(SHARE),--share) $(if $(PORT),--port $(PORT)))
 
 field: $(STAMP) ## real likes decide: blind drafts that you post by hand (POSTS=200 plans, IMPORT=likes.csv)

@@ -137,6 +137,8 @@ def by_criterion(judgments: Sequence[Judgment]) -> dict[str, dict[str, float]]:
 def _trust(files: Files, people: People | None) -> Trust:
     """On real likes, or with people who judged these very replies."""
     with_people = people.agreement.judge if people and not people.outdated else None
+    if with_people and with_people.votes:  # reports of earlier versions have the majority of each tweet only
+        with_people = with_people.votes
     stand_in = judge_of(files.evaluation.eval.judge, files.evaluation.train).is_stand_in
     return trust(files.calibration, with_people, stand_in)
 
