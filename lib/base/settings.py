@@ -2,26 +2,11 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-
-class Strict(BaseModel):
-    # defer_build: a schema is built when it is first used, so that --help answers at once.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
-
-
-def _ordered(bounds: list[int]) -> list[int]:
-    if bounds[0] > bounds[1]:
-        raise ValueError(f"the lower bound comes first: [{bounds[1]}, {bounds[0]}]")
-    return bounds
-
-
-Count = Annotated[int, Field(ge=0)]
-Bounds = Annotated[list[Count], Field(min_length=2, max_length=2), AfterValidator(_ordered)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Usd = Annotated[float, Field(ge=0, le=10_000)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-
+from lib.base.gate_settings import GateConfig
+from lib.base.judge_settings import JudgeConfig
+from lib.base.values import Bounds, Name, Share, Strict, Usd
 
 # --- configs/data-<set>.yaml -------------------------------------------------------------------------
 
@@ -95,6 +80,7 @@ class SplitConfig(Strict):
 
 class PreferencesConfig(Strict):
     min_likes: int = Field(2, ge=0, description="both replies have at least this many likes")
+    min_chosen_likes: int = Field(0, ge=0, description="and the chosen one at least this many")
     like_ratio: float = Field(2.0, gt=1, description="least likes of the chosen reply over the other's")
     max_per_tweet: int = Field(5, ge=1)
     max_follower_ratio: float = Field(3.0, ge=1, description="of the two authors' follower counts")
@@ -215,51 +201,7 @@ class FewshotConfig(Strict):
     k: int = Field(3, ge=1, le=50)
 
 
-class PricesConfig(Strict):
-    """USD per million tokens. cached_input: of tokens that the server read from its cache."""
-
-    input: Usd
-    output: Usd
-    cached_input: Usd | None = None
-
-
-OWN_KEYS = {"model", "messages", "max_tokens", "max_completion_tokens", "n", "stream", "response_format"}
-
-
-class JudgeConfig(Strict):
-    kind: Literal["claude", "openai", "offline"] = "claude"
-    model: str = "claude-sonnet-5-5"
-    orders: Literal["both", "one"] = "both"
-    repeats: int = Field(1, ge=1, le=20)
-    batch: Literal["auto", "always", "never"] = "auto"
-    max_usd: Usd = 20
-    effort: Literal["low", "medium", "high"] = "low"
-    max_tokens: int = Field(4000, ge=256, le=20_000)
-    # the rest belongs to kind: openai
-    base_url: str | None = Field(None, pattern=r"^https?://[^\s/@?#]+(/[^\s@?#]*)?$")
-    api_key_env: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    prices: PricesConfig | None = Field(None, description="none: a server of one's own, which is free")
-    extra_body: dict[str, Any] = Field({}, description="more keys of every request")
-
-    @model_validator(mode="after")
-    def _fits_kind(self) -> Self:
-        of_openai = {"base_url", "api_key_env", "prices", "extra_body"} & self.model_fields_set
-        if self.kind != "openai" and of_openai:
-            raise ValueError(f"{min(of_openai)} belongs to kind: openai, not to {self.kind}")
-        if self.kind == "openai" and (missing := {"base_url", "model"} - self.model_fields_set):
-            raise ValueError(f"kind: openai needs {min(missing)}")
-        if taken := OWN_KEYS & self.extra_body.keys():
-            raise ValueError(f"extra_body: {min(taken)} is set by the judge itself")
-        return self
-
-
-class GateConfig(Strict):
-    max_p_value: float = Field(0.05, gt=0, lt=1)
-    min_cohens_d: float = Field(0.3, ge=0)
-    improvement: Literal["net_win", "relative_mean"] = "net_win"
-    min_improvement: float = 15
-    max_perplexity: float = Field(20, gt=1)
-    max_train_eval_gap: float = Field(0.3, gt=0)
+System = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*|(base|tuned)@([2-9]|[1-9][0-9]))$")]
 
 
 def _with_base_and_tuned(systems: list[str]) -> list[str]:
@@ -275,7 +217,12 @@ def _engine(value: Any) -> Any:
 class EvalConfig(Strict):
     engine: Annotated[Literal["auto"] | OpenAIEngine, BeforeValidator(_engine)] = "auto"
     sampling: SamplingConfig = SamplingConfig()
-    systems: Annotated[list[Name], AfterValidator(_with_base_and_tuned)] = ["base", "fewshot", "tuned"]
+    systems: Annotated[list[System], AfterValidator(_with_base_and_tuned)] = [
+        "base",
+        "fewshot",
+        "tuned",
+        "human",
+    ]
     fewshot: FewshotConfig = FewshotConfig()
     judge: JudgeConfig = JudgeConfig()
     gate: GateConfig = GateConfig()
@@ -285,3 +232,10 @@ class EvalConfig(Strict):
     embedding_model: str | None = Field(
         None, description="for few-shot retrieval; default: the data set's own"
     )
+
+    @model_validator(mode="after")
+    def _candidates_differ(self) -> Self:
+        best_of = [system for system in self.systems if "@" in system]
+        if best_of and self.sampling.temperature == 0:
+            raise ValueError(f"{best_of[0]} draws several candidates: sampling.temperature has to be above 0")
+        return self

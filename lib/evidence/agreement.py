@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
+from lib.base.schema import Judgment
 from lib.evidence.intervals import Interval, design_effect, wilson
 
 
@@ -45,3 +47,14 @@ def clustered_agreement(labels: Sequence[tuple[str, str]], clusters: Sequence[st
         return Agreed(n, n_clusters, share, (low, high), None, None)
     kappa, *bounds = ((value - chance) / (1 - chance) for value in (share, low, high))
     return Agreed(n, n_clusters, share, (low, high), kappa, (bounds[0], bounds[1]))
+
+
+def contradictions(judgments: Sequence[Judgment]) -> tuple[list[Judgment], int]:
+    """(verdicts for the side that the same answer scores lower on average, those that have scores at all)."""
+    scored = [
+        one
+        for one in judgments
+        if one.verdict is not None and one.scores.get(one.a) and one.scores.get(one.b)
+    ]
+    gaps = [fmean(one.scores[one.a].values()) - fmean(one.scores[one.b].values()) for one in scored]
+    return [one for one, gap in zip(scored, gaps, strict=True) if gap * one.verdict < 0], len(scored)

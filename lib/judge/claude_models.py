@@ -54,7 +54,7 @@ class Model:
         return self._can("batch") is not False
 
     def _can(self, *names: str) -> bool | None:
-        """What the record says of a capability; None where it says nothing."""
+        """The record's word on a capability; None where it says nothing."""
         found = getattr(self.info, "capabilities", None)
         for name in names:
             found = getattr(found, name, None)

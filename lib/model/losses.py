@@ -92,9 +92,7 @@ def _completion_row(chat: Chat, pair: Pair, prompt: str) -> Row:
     return row["input_ids"], len(halves(row)[0])
 
 
-def token_losses(
-    loaded: "Loaded", rows: Sequence[Row], tuned: bool, adapter: str = ADAPTER
-) -> list[RowLoss]:
+def token_losses(loaded: "Loaded", rows: Sequence[Row], tuned: bool, adapter: str = ADAPTER) -> list[RowLoss]:
     """The loss of each row under one arm of a loaded run."""
     with arm(loaded, tuned, adapter) as model:
         found = row_losses(model, rows, batches(rows))

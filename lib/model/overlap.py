@@ -1,6 +1,5 @@
-"""Texts beside other texts: recited from training, repeated among replies, near to the real reply."""
+"""Texts beside other texts: recited from training, near to the real reply."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
@@ -9,7 +8,6 @@ from lib.base.schema import Reply, TestPrompt
 from lib.data.text import normalised
 
 COPIED_WORDS = 8  # so many consecutive words of a training reply are recited, not written
-NEAR = 0.8  # of the word pairs of two replies are the same
 
 Grams = list[tuple[str, ...]]
 
@@ -41,25 +39,6 @@ def distinct(texts: Sequence[str], n: int) -> float | None:
     """Different n-grams of words over all n-grams of all texts (Li et al. 2016, arXiv:1510.03055)."""
     found = [gram for text in texts for gram in grams(text.casefold().split(), n)]
     return share(len(set(found)), len(found))
-
-
-def self_repetition(texts: Sequence[str]) -> float | None:
-    """Share of texts that are equal or near to another one: one voice for every tweet."""
-    words = [normalised(text) for text in texts]
-    counts = Counter(words)
-    pairs = [frozenset(grams(text.split(), 2)) for text in words]
-    by_gram: dict[tuple[str, ...], list[int]] = {}
-    for number, own in enumerate(pairs):
-        for gram in own:
-            by_gram.setdefault(gram, []).append(number)
-
-    def is_near(number: int) -> bool:
-        shared = Counter(other for gram in pairs[number] for other in by_gram[gram] if other != number)
-        return any(
-            same / (len(pairs[number]) + len(pairs[other]) - same) >= NEAR for other, same in shared.items()
-        )
-
-    return share(sum(counts[text] > 1 or is_near(number) for number, text in enumerate(words)), len(texts))
 
 
 def overlap_with_human(replies: Sequence[Reply], prompts: Mapping[str, TestPrompt]) -> dict[str, Any] | None:

@@ -25,9 +25,7 @@ def train_loss(history: History, step: int) -> float | None:
     Steps whose tokens an older run did not count weigh alike.
     """
     evals = [entry["step"] for entry in history if "eval_loss" in entry and entry["step"] < step]
-    steps = [
-        entry for entry in history if "loss" in entry and max(evals, default=0) < entry["step"] <= step
-    ]
+    steps = [entry for entry in history if "loss" in entry and max(evals, default=0) < entry["step"] <= step]
     weights = [entry.get(LEARNED) or 1 for entry in steps]
     total = sum(weight * entry["loss"] for weight, entry in zip(weights, steps, strict=True))
     return total / sum(weights) if steps else None

@@ -1,5 +1,4 @@
-"""Memory, time and price of training on rented GPUs: arithmetic from the model's shape and a dated price
-table.
+"""Time and price of training on rented GPUs: arithmetic from the model's shape and a dated price table.
 
 Estimates, all of them.
 """
@@ -43,42 +42,9 @@ OFFERS = sorted(
 )
 
 
-# 4 bits, and 0.127 bits of doubly quantised constants (Dettmers et al. 2023, arXiv:2305.14314)
-NF4_BYTES = 0.5159
-# Kept of every input and output of a projection for the backward pass, without checkpointing: 6.3 MB a token
-# for Qwen3-8B.
-ACTIVATION_BYTES = 6.3e6 / (36 * 75_776)
-CONTEXT_GB = 1.0  # CUDA context, workspace, fragmentation
 SECONDS_PER_MICRO_BATCH = (0.12, 0.4)  # launching the kernels: what dominates on short rows, whatever the GPU
 MFU = (0.4, 0.2)  # share of the peak that the matrix products reach: best, cautious
 SETUP_MINUTES = (4.0, 12.0)  # pod boot, packages, 6-16 GB of weights: paid for too
-
-
-def lora_parameters(shape: Shape, rank: int, targets: tuple[str, ...]) -> int:
-    """Trainable parameters: rank x (inputs + outputs) of every target, in every layer."""
-    return shape.layers * rank * sum(sum(shape.projections[target]) for target in targets)
-
-
-def vram_gb(
-    shape: Shape,
-    micro_batch: int,
-    tokens_per_row: float,
-    rank: int,
-    targets: tuple[str, ...],
-    nf4: bool,
-    checkpointing: bool,
-) -> float:
-    """Peak memory of one training step, GB (1e9 bytes), padded rows of tokens_per_row."""
-    weights = shape.linear_params * (NF4_BYTES if nf4 else 2) + shape.embedding_params * 2
-    adapter = lora_parameters(shape, rank, targets) * 16  # fp32 weight, gradient and two Adam moments
-    tokens = micro_batch * tokens_per_row
-    one_layer = ACTIVATION_BYTES * sum(map(sum, shape.projections.values()))
-    layer_inputs = shape.layers * shape.hidden * 2
-    activations = tokens * (layer_inputs + one_layer if checkpointing else shape.layers * one_layer)
-    logits = tokens * shape.vocab * 4 * 2  # fp32, and their gradient
-    largest = max(inputs * outputs for inputs, outputs in shape.projections.values())
-    unpacked = largest * 2 * 2 if nf4 else 0
-    return (weights + adapter + activations + logits + unpacked) / 1e9 + CONTEXT_GB
 
 
 def minutes(

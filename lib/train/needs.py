@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from lib.base.settings import TrainConfig
+from lib.model.memory import FILLED, vram_gb
 from lib.model.shapes import Shape
-from lib.train.gpus import OFFERS, PRICES_DATE, SETUP_MINUTES, Gpu, minutes, vram_gb
+from lib.train.gpus import OFFERS, PRICES_DATE, SETUP_MINUTES, Gpu, minutes
 from lib.train.schedule import schedule
 
 Tokens = Mapping[str, Sequence[tuple[int, int]]]  # train, val: (prompt, reply) tokens per row
-FILLED = 0.9  # of a card's memory, at most
 FULL_BATCH = 4  # rows at once that a card should hold to be worth renting; auto takes more where they fit
 
 

@@ -99,7 +99,9 @@ def desirable(model: Any, rows: Sequence[dict[str, Any]], settings: Any) -> Metr
     ]
     found = {"loss": fmean(losses), "kl": drift, **_certainty(policy[: len(rows)], policy[: len(rows)])}
     for name, label in (("chosen", True), ("rejected", False)):
-        if rewards := [settings.beta * gain for row, gain in zip(rows, own, strict=True) if row["label"] is label]:
+        if rewards := [
+            settings.beta * gain for row, gain in zip(rows, own, strict=True) if row["label"] is label
+        ]:
             found[f"rewards/{name}"] = fmean(rewards)
     if {"rewards/chosen", "rewards/rejected"} <= set(found):
         found["rewards/margins"] = found["rewards/chosen"] - found["rewards/rejected"]

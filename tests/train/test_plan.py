@@ -10,8 +10,9 @@ from lib.base.console import run
 from lib.base.files import write_jsonl
 from lib.base.schema import Pair
 from lib.base.settings import ALL_LINEAR, TrainConfig
+from lib.model.memory import lora_parameters, vram_gb
 from lib.model.shapes import KNOWN
-from lib.train.gpus import GPUS, lora_parameters, minutes, vram_gb
+from lib.train.gpus import GPUS, minutes
 from lib.train.plan import _estimate
 from lib.train.schedule import cannot_fire, schedule
 from scripts.plan import main
