@@ -63,7 +63,7 @@ def perplexity(
     None for no pairs.
     """
     chat = chat_of(loaded.tokenizer)
-    rows = [_completion_row(chat, pair, prompt) for pair in pairs]
+    rows = [completion_row(chat, pair, prompt) for pair in pairs]
     loss = per_token(token_losses(loaded, rows, tuned, adapter))
     return None if loss is None else math.exp(min(loss, 700))
 
@@ -86,15 +86,13 @@ def general_texts() -> list[str]:
     ]
 
 
-def _completion_row(chat: Chat, pair: Pair, prompt: str) -> Row:
-    """The row that training would read."""
+def completion_row(chat: Chat, pair: Pair, prompt: str) -> Row:
+    """The row that training would read of pair, control tokens taken out."""
     row = chat.row(messages(prompt, chat.plain(pair.tweet)), chat.plain(pair.reply))
     return row["input_ids"], len(halves(row)[0])
 
 
-def token_losses(
-    loaded: "Loaded", rows: Sequence[Row], tuned: bool, adapter: str = ADAPTER
-) -> list[RowLoss]:
+def token_losses(loaded: "Loaded", rows: Sequence[Row], tuned: bool, adapter: str = ADAPTER) -> list[RowLoss]:
     """The loss of each row under one arm of a loaded run."""
     with arm(loaded, tuned, adapter) as model:
         found = row_losses(model, rows, batches(rows))

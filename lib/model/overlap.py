@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
@@ -10,6 +11,7 @@ from lib.data.text import normalised
 
 COPIED_WORDS = 8  # so many consecutive words of a training reply are recited, not written
 NEAR = 0.8  # of the word pairs of two replies are the same
+MAX_ALIKE = 0.5  # of the replies: above it, and above the base model's, a model has one reply for all tweets
 
 Grams = list[tuple[str, ...]]
 
@@ -60,6 +62,25 @@ def self_repetition(texts: Sequence[str]) -> float | None:
         )
 
     return share(sum(counts[text] > 1 or is_near(number) for number, text in enumerate(words)), len(texts))
+
+
+@dataclass(frozen=True)
+class Diversity:
+    """The variety of one model's replies to different tweets."""
+
+    distinct_2: float | None  # different word pairs over all word pairs; None: nothing was written
+    alike: float | None  # share of replies that are equal or near to another one; None: not measured
+
+    def collapsed(self, base: "Diversity") -> bool:
+        """True if the model has come to say the same thing whatever the tweet: compared with its base."""
+        repeats = self.alike is not None and self.alike > max(MAX_ALIKE, base.alike or 0.0)
+        poorer = None not in (self.distinct_2, base.distinct_2) and self.distinct_2 < base.distinct_2 / 2
+        return repeats or poorer
+
+
+def diversity(replies: Sequence[str]) -> Diversity:
+    """Of all replies; several empty ones are alike."""
+    return Diversity(distinct(replies, 2), self_repetition(replies))
 
 
 def overlap_with_human(replies: Sequence[Reply], prompts: Mapping[str, TestPrompt]) -> dict[str, Any] | None:
