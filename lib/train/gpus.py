@@ -7,6 +7,7 @@ Estimates, all of them.
 from dataclasses import dataclass
 
 from lib.model.shapes import Shape
+from lib.train.activations import Path, layer_bytes
 
 PRICES_DATE = "November 2026"
 
@@ -35,9 +36,6 @@ GPUS = (
 
 # 4 bits, and 0.127 bits of doubly quantised constants (Dettmers et al. 2023, arXiv:2305.14314)
 NF4_BYTES = 0.5159
-# Kept of every input and output of a projection for the backward pass, without checkpointing: 6.3 MB a token
-# for Qwen3-8B.
-ACTIVATION_BYTES = 6.3e6 / (36 * 75_776)
 CONTEXT_GB = 1.0  # CUDA context, workspace, fragmentation
 SECONDS_PER_MICRO_BATCH = (0.12, 0.4)  # launching the kernels: what dominates on short rows, whatever the GPU
 MFU = (0.4, 0.2)  # share of the peak that the matrix products reach: best, cautious
@@ -57,12 +55,16 @@ def vram_gb(
     targets: tuple[str, ...],
     nf4: bool,
     checkpointing: bool,
+    path: Path = "peft",
 ) -> float:
-    """Peak memory of one training step, GB (1e9 bytes), padded rows of tokens_per_row."""
+    """Peak memory of one training step, GB (1e9 bytes), padded rows of tokens_per_row.
+
+    path: peft fits wherever Unsloth does, which keeps less.
+    """
     weights = shape.linear_params * (NF4_BYTES if nf4 else 2) + shape.embedding_params * 2
     adapter = lora_parameters(shape, rank, targets) * 16  # fp32 weight, gradient and two Adam moments
     tokens = micro_batch * tokens_per_row
-    one_layer = ACTIVATION_BYTES * sum(map(sum, shape.projections.values()))
+    one_layer = layer_bytes(shape, path)
     layer_inputs = shape.layers * shape.hidden * 2
     activations = tokens * (layer_inputs + one_layer if checkpointing else shape.layers * one_layer)
     logits = tokens * shape.vocab * 4 * 2  # fp32, and their gradient

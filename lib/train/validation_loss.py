@@ -48,7 +48,7 @@ def _diversity(model: Any, job: Job) -> Metrics:
     tweets = list(validation_tweets(job).values())[:N_DIVERSE]
     own = tweets[rank() :: n_processes()]
     replies = of_all(greedy_replies(model, job, own) if own else [])
-    found = asdict(diversity([reply for part in replies for reply in part]))
+    found = asdict(diversity([reply for part in replies for reply in part]))  # None, None without a tweet
     return {name: value for name, value in found.items() if value is not None}
 
 
