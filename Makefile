@@ -34,7 +34,12 @@ A := adapters/$(RUN)
 E := $(A)/eval/$(EVAL)
 
 PYTHON ?= .venv/bin/python
-export YES MAX_USD AGAIN FORCE OPEN
+export YES MAX_USD AGAIN FORCE OPEN PARENTS
+# Tweets and addresses are data: neither make (`value`) nor a shell (the environment) reads what they say.
+override TWEET := $(value TWEET)
+override POSTED := $(value POSTED)
+override DISCARD := $(value DISCARD)
+export TWEET POSTED DISCARD
 export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
@@ -46,21 +51,27 @@ ifneq ($(wildcard $(STAMP)),)
 .venv/deps.mk: $(wildcard scripts/*.py lib/*/*.py)
 	@$(PYTHON) -m scripts.prerequisites --out $@
 endif
+# The line that a happy end has: the next command for RUN.
+NEXT = $(PYTHON) -m scripts.next_step --config $(TRAIN_CONFIG) $(DATA_ARG) $(EVAL_ARG)
 modules = $(wildcard $(or $(MODULES_$(1)),scripts/$(1).py lib/*/*.py lib/*/*/*.html))
 
 .PHONY: help setup setup-runpod doctor quickstart quickstart-files test test-long lint data review forget \
-  repair costs plan train replies rented runs compare sweep eval-plan eval human-eval publish demo bench \
-  bench-train bench-real
+  repair costs plan train replies rented runs compare sweep eval-plan eval human-eval field publish demo \
+  bench bench-train bench-real
 
 help: ## this list
 	@echo "usage: make TARGET [RUN=$(RUN)] [DATA=$(DATA)] [EVAL=$(EVAL)] [YES=1] [MAX_USD=5] [OPEN=1]"
 	@echo
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | \
 	  awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
+	@echo
+	@$(if $(wildcard $(STAMP)),$(NEXT),echo "next: make quickstart")
 
 # --- set-up ------------------------------------------------------------------------------------------
 
 setup: $(STAMP) ## install what a laptop needs into .venv (about 2 GB; costs nothing the second time)
+	@echo "setup: .venv is ready"
+	@$(NEXT)
 
 # $$python: the first that this project runs on.
 find_python = python=; for p in python3 python3.13 python3.12 python3.11; do \
@@ -123,11 +134,11 @@ nearest = $(shell [ -f $(STAMP) ] && PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -c 'imp
   '$(2)' $(names) 2>/dev/null)
 there = $(if $(wildcard configs/$(1)-$(2).yaml),,$(error error: configs/$(1)-$(2).yaml does not exist. \
   $(or $(call nearest,$(1),$(2)),There are: $(names))))
-OF_A_RUN := doctor plan train replies eval-plan eval human-eval publish export serve demo quickstart-files
+OF_A_RUN := doctor plan train replies eval-plan eval human-eval field publish export serve demo quickstart-files
 ifneq ($(filter $(OF_A_RUN),$(MAKECMDGOALS)),)
 $(call there,train,$(RUN))
 endif
-ifneq ($(filter replies eval-plan eval human-eval,$(MAKECMDGOALS))$(EVAL_ARG),)
+ifneq ($(filter replies eval-plan eval human-eval field,$(MAKECMDGOALS))$(EVAL_ARG),)
 $(call there,eval,$(EVAL))
 endif
 ifneq ($(filter data collect review,$(MAKECMDGOALS))$(DATA_ARG),)
@@ -137,14 +148,14 @@ endif
 # --- quickstart, tests -------------------------------------------------------------------------------
 
 # Nothing in it may ask for money, so YES is not set; a finished run is used as it is.
-QUICK := RUN=tiny DATA=sample EVAL=offline YES= MAX_USD= ON=here
+QUICK := RUN=tiny DATA=sample EVAL=offline YES= MAX_USD= PARENTS= ON=here
 quickstart: $(STAMP) ## sample data, tiny model, offline judge: the whole path, no key, no GPU, no download
 	@if $(MAKE) -q $(QUICK) quickstart-files >/dev/null 2>&1; \
 	then echo "quickstart: everything is up to date; nothing was run."; \
 	else $(MAKE) --no-print-directory $(QUICK) quickstart-files; fi
 	@echo
 	@echo "data:   data/sample/report.html"
-	@$(PYTHON) -m scripts.next_step --config configs/train-tiny.yaml --eval configs/eval-offline.yaml
+	@$(PYTHON) -m scripts.next_step --config configs/train-tiny.yaml --eval offline --judged
 
 quickstart-files: $(D)/report.html $(E)/report.json
 
@@ -164,26 +175,29 @@ lint: $(STAMP) ## ruff check and format
 
 # --- data --------------------------------------------------------------------------------------------
 
-# ENGINE=datatrove builds the set in shards, for more pairs than one process can hold; it draws no report.
+# ENGINE=datatrove builds the set in shards, for more pairs than one process can hold.
 ifneq ($(filter data,$(MAKECMDGOALS)),)
 $(if $(filter-out datatrove,$(ENGINE)),$(error error: ENGINE=$(ENGINE): datatrove is the only one for data))
 endif
-BUILT := $(if $(filter datatrove,$(ENGINE)),$(D)/processed/manifest.json,$(D)/report.html)
-data: $(BUILT) | $(STAMP) ## collect, pair, filter, clean, split (collecting asks before it spends)
+data: $(D)/report.html | $(STAMP) ## collect, pair, filter, clean, split (collecting asks before it spends)
 	@$(PYTHON) -m scripts.next_step --set $(DATA) --run $(RUN)
 
 TO_REVIEW := $(if $(wildcard $(D)/raw/manifest.json),$(D)/interim/clean.jsonl)
 review: $(TO_REVIEW) | $(STAMP) ## look at every pair: k keep, d drop, e edit, u undo (WEB=1 opens a page)
-	@$(PYTHON) -m scripts.review --config $(DATA_CONFIG) $(if $(WEB),--web) $(if $(PORT),--port $(PORT))
+	@$(PYTHON) -m $(if $(WEB),demo.review_app,scripts.review) --config $(DATA_CONFIG) \
+	  $(if $(WEB),$(if $(PORT),--port $(PORT)))
 
 forget: $(STAMP) ## remove a tweet, a reply or an author from every file: ID=... or HANDLE=...
-	@$(PYTHON) -m scripts.forget $(if $(ID),--id "$(ID)") $(if $(HANDLE),--handle "$(HANDLE)")
+	@$(PYTHON) -m scripts.forget $(if $(ID),--id "$(ID)") $(if $(HANDLE),--handle "$(HANDLE)") \
+	  --config $(TRAIN_CONFIG)
 
 repair: $(STAMP) ## mend the ledger of DATA and the judge's books of RUN and EVAL; costs nothing
 	@$(PYTHON) -m scripts.repair --data $(D) --run $(A) --eval $(E)
+	@$(NEXT)
 
 costs: $(STAMP) ## what every paid step has cost so far
 	@$(PYTHON) -m scripts.costs
+	@$(NEXT)
 
 # A machine that holds only data/<set>/processed (a pod) trains on it as it is.
 # What `make train` and the plans are made from: rebuilt, free of charge, where an earlier stage is newer.
@@ -205,14 +219,14 @@ RAW := $(shell [ ! -d $(D)/raw ] || find -L $(D)/raw/ -maxdepth 1 ! -type d ! -t
   ! -name '*:*' | sed 's/ /\\ /g') $(wildcard $(NAMED))
 
 .PHONY: collect
-collect: $(STAMP) ## buy tweets and replies for DATA: estimate, question, hard cap; goes on where it stopped
+collect: $(STAMP) ## buy tweets and replies for DATA: estimate, question, hard cap (PARENTS=1: missing tweets)
 	@$(PYTHON) -m scripts.collect --config $(DATA_CONFIG)
 	@echo "next: make data DATA=$(DATA)"
 
 # Collecting looks at content hashes itself, so it may run every time its config is newer. Only `data` and
-# `collect` may: all other commands take what was collected.
+# `collect` may: all other commands take what was collected. PARENTS=1: the tweets too that replies answer.
 ifneq ($(MAY_COLLECT),)
-$(D)/raw/manifest.json: $(DATA_CONFIG) | $(STAMP)
+$(D)/raw/manifest.json: $(DATA_CONFIG) $(if $(filter 1,$(PARENTS)),again) | $(STAMP)
 	@$(PYTHON) -m scripts.collect --config $(DATA_CONFIG)
 endif
 
@@ -265,7 +279,7 @@ train: $(READY) | $(STAMP)
 endif
 
 rented: $(STAMP) ## every rented machine that may still be billed (END=1 ends them)
-	@$(PYTHON) -m scripts.rented $(if $(END),--end)
+	@$(PYTHON) -m scripts.rented --config $(TRAIN_CONFIG) $(if $(END),--end)
 
 # Only `train` trains: for every other command a run is finished, or it says so.
 ifneq ($(filter quickstart-files,$(MAKECMDGOALS)),)
@@ -277,9 +291,11 @@ endif
 
 runs: $(STAMP) ## every run: settings, losses, cost, verdicts; an index page with links (OPEN=1 opens it)
 	@$(PYTHON) -m scripts.runs
+	@$(NEXT)
 
 compare: $(STAMP) ## runs side by side: what differs, curves, win rates (RUNS="a b")
 	@$(PYTHON) -m scripts.compare --runs $(RUNS)
+	@$(NEXT)
 
 SWEEP ?= lora
 sweep: $(STAMP) ## train the variants of configs/sweep-SWEEP.yaml, by validation loss; goes on if stopped
@@ -295,11 +311,16 @@ eval-plan: $(READY) | $(STAMP) ## how many tweets and verdicts an evaluation nee
 TRAINED := $(if $(filter quickstart-files,$(MAKECMDGOALS)),$(A)/manifest.json,$(wildcard $(A)/manifest.json))
 OTHER_DATA := $(and $(DATA_ARG),$(filter-out $(or $(call config_key,data),main),$(DATA)))
 eval: $(E)/report.json | $(STAMP) ## replies, judgments, report (Claude as the judge: estimate, question, cap)
-	@$(PYTHON) -m scripts.next_step --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG)
+	@$(PYTHON) -m scripts.next_step --config $(TRAIN_CONFIG) --eval $(EVAL) --judged
 
-replies: $(E)/replies.jsonl | $(STAMP) ## what base, few-shot and tuned model answer to the held-out tweets
+ifeq ($(ON),here)
+replies: $(E)/replies.jsonl | $(STAMP) ## what the systems answer to the held-out tweets, here or rented (ON=)
 	@echo "replies: $(E)/replies.jsonl"
 	@echo "next: make eval RUN=$(RUN) EVAL=$(EVAL)"
+else
+replies: $(STAMP)
+	@$(PYTHON) -m scripts.rent --config $(TRAIN_CONFIG) --eval $(EVAL) --on $(ON) --replies $(DATA_ARG)
+endif
 
 $(E)/replies.jsonl: $(TRAINED) $(EVAL_CONFIG) $(if $(OTHER_DATA),again) | $(STAMP)
 	@$(PYTHON) -m scripts.generate --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) $(DATA_ARG) \
@@ -322,10 +343,16 @@ bench: .venv/scale/stamp ## measure, and fill in the tables of docs/benchmarks.m
 	@PYTHONPATH=.venv/scale $(PYTHON) -m scripts.bench_data --write docs/benchmarks.md
 	@$(PYTHON) -m scripts.bench_train --write docs/benchmarks.md
 
+SERVED = $(if $(IMPORT),,$(WEB)$(SHARE))
 human-eval: $(STAMP) ## a blind page for people (WEB=1 serves it; IMPORT="a.csv b.json" reads)
-	@$(PYTHON) -m scripts.human_eval --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) $(DATA_ARG) \
-	  $(if $(LIMIT),--limit $(LIMIT)) $(if $(WEB),--web) $(if $(SHARE),--web --share) \
-	  $(if $(PORT),--port $(PORT)) $(if $(IMPORT),--import $(IMPORT))
+	@$(PYTHON) -m $(if $(SERVED),demo.human_app,scripts.human_eval) --config $(TRAIN_CONFIG) \
+	  --eval $(EVAL_CONFIG) $(DATA_ARG) $(if $(LIMIT),--limit $(LIMIT)) $(if $(IMPORT),--import $(IMPORT)) \
+	  $(if $(SERVED),$(if $(SHARE),--share) $(if $(PORT),--port $(PORT)))
+
+field: $(STAMP) ## real likes decide: blind drafts that you post by hand (POSTS=200 plans, IMPORT=likes.csv)
+	@$(PYTHON) -m scripts.field$(if $(IMPORT),_counts) --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) \
+	  $(if $(IMPORT),--import $(IMPORT) $(if $(GONE),--gone),$(if $(POSTS),--posts $(POSTS)) \
+	  $(if $(HOURS),--hours $(HOURS)) $(if $(LIKES),--likes $(LIKES)) $(if $(DRAFT),--draft $(DRAFT)))
 
 bench-train: $(STAMP) ## only training, on this machine's GPU (a tiny shape where there is none)
 	@$(PYTHON) -m scripts.bench_train --write docs/benchmarks.md

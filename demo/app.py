@@ -23,6 +23,7 @@ from lib.base.files import read_jsonl
 from lib.base.schema import TestPrompt
 from lib.base.settings import EvalConfig, SamplingConfig, TrainConfig
 from lib.data.text import clean_tweet
+from lib.evaluate.standing import next_line
 from lib.model.adapters import sha256_of
 from lib.model.chat import messages
 from lib.model.machine import refuse_small_machine
@@ -59,6 +60,7 @@ def main() -> None:
         has_report=report is not None,
     )
     serve(app, args.host, args.port, auth, report)
+    print(next_line(args.config, evaluation=args.eval, done="demo"), flush=True)
 
 
 def held_out(path: Path) -> list[str]:
@@ -76,7 +78,7 @@ def serve(
     app: Any, host: str, port: int | None, auth: tuple[str, str] | None, report: Path | None = None
 ) -> None:
     """Launch, print the address, wait for Ctrl-C. Raises UserError if the port is taken."""
-    url = launch(app.queue(max_size=16), port, "--port", host, report=report, auth=auth)
+    url = launch(app.queue(max_size=16), port, host, report=report, auth=auth)
     print(f"open {url}   (Ctrl-C ends it)", flush=True)
     app.block_thread()
 

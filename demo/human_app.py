@@ -1,9 +1,9 @@
-"""The blind comparison as a served page: one pair at a time, one durable line per answer.
+"""The blind comparison as a served page: one pair at a time, one durable line per answer; then the import.
 
-Which side is whose never leaves this process.
+    python -m demo.human_app --config configs/train-tiny.yaml --eval configs/eval-offline.yaml
 
-Opened by `python -m scripts.human_eval --config ... --eval ... --web`. On this machine only; --share makes a
-public link with a password.
+Which side is whose never leaves this process. On this machine only; --share makes a public gradio.live link
+and needs a password in HUMAN_EVAL_PASSWORD (user name: rater).
 """
 
 import os
@@ -17,9 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from demo.page import launch
 from demo.votes import KEYS_JS
+from lib.base.config import load_config
+from lib.base.console import load_env, parser, run
 from lib.base.errors import UserError
 from lib.base.files import append_line, read_dicts
+from lib.base.settings import TrainConfig
+from lib.evaluate.asking import named, taken_in, written
+from lib.evaluate.evaluation import Evaluation
 from lib.evaluate.people_page import BALLOT, Item
+from lib.train.fingerprint import changed_since
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -27,6 +33,32 @@ if TYPE_CHECKING:
 # The item that is on the page at the moment of the click: an answer never falls on one that nobody has seen.
 SHOWN_JS = "(_, rater) => [document.querySelector('#page [data-item]')?.dataset.item ?? '', rater]"
 QUICK: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "once", "api_visibility": "private"}
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--config", type=Path, required=True, help="configs/train-<run>.yaml")
+    arguments.add_argument("--eval", type=Path, required=True, help="configs/eval-<name>.yaml")
+    arguments.add_argument("--data", help="another data set than the run's")
+    arguments.add_argument("--limit", type=int, help="ask about this many tweets, drawn by hash")
+    arguments.add_argument("--share", action="store_true", help="a public link; needs HUMAN_EVAL_PASSWORD")
+    arguments.add_argument("--port", type=int, help="default: the first free one from 7860 on")
+    args = arguments.parse_args()
+    evaluation = Evaluation.of(args.config, args.eval, args.data)
+    items, said = written(evaluation, args.limit)
+    if line := changed_since(evaluation.run_folder, load_config(args.config, TrainConfig)):
+        print(f"human-eval: {line}")
+    print(said)
+    load_env()
+    answers = evaluation.folder / "human" / "answers.web.jsonl"
+    serve(items, answers, args.port, args.share)
+    if not answers.exists():
+        print(f"human-eval: nobody has answered yet\nnext: make human-eval RUN={named(evaluation)} WEB=1")
+        return
+    said, problem = taken_in(evaluation, [answers])
+    print(said)
+    if problem:
+        raise UserError(problem)
 
 
 class Answers:
@@ -146,7 +178,7 @@ def serve(items: Sequence[Item], path: Path, port: int | None, share: bool) -> N
     blocks = build(Answers(items, path))
     look = {"css_paths": Path(__file__).with_name("human.css"), "js": KEYS_JS}
     auth = ("rater", password) if password else None
-    url = launch(blocks.queue(max_size=64), port, "--web --port", share=share, auth=auth, **look)
+    url = launch(blocks.queue(max_size=64), port, share=share, auth=auth, **look)
     print(f"human-eval: open {url} in a browser. Ctrl-C ends it and imports the answers.", flush=True)
     try:
         threading.Event().wait()
@@ -154,3 +186,7 @@ def serve(items: Sequence[Item], path: Path, port: int | None, share: bool) -> N
         print()
     finally:
         blocks.close(verbose=False)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -172,7 +172,6 @@ def _go_on(page: SimpleNamespace, tweets: Sequence[str]) -> None:
 def launch(
     blocks: "gr.Blocks",
     port: int | None,
-    flag: str,
     host: str = LOCAL,
     share: bool = False,
     report: Path | None = None,
@@ -180,8 +179,8 @@ def launch(
 ) -> str:
     """The address of a page, served until blocks.close(). Raises UserError if the port is taken.
 
-    flag: how the command is told a port. report: the HTML file that stands beside the page, without a
-    password. options: what differs from launch_options, in gradio's words.
+    report: the HTML file that stands beside the page, without a password. options: what differs from
+    launch_options, in gradio's words.
     """
     here = {"server_name": bracketed(host), "server_port": port}
     options = {**launch_options(host, share, report), **here, **options}
@@ -189,7 +188,7 @@ def launch(
         _, url, public = blocks.launch(prevent_thread_lock=True, **options)
     except OSError as error:
         what = "is taken" if host == LOCAL else f"is taken, or {host} is no address of this machine"
-        raise UserError(f"Port {port or '7860 to 7959'} {what}. Choose another one: {flag} 7999.") from error
+        raise UserError(f"Port {port or '7860 to 7959'} {what}. Choose another one: PORT=7999.") from error
     return public or url
 
 

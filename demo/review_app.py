@@ -1,10 +1,10 @@
 """The review in a browser: the same core, the same keys as in the terminal.
 
-For this machine only: 127.0.0.1, nothing is sent anywhere.
+    python -m demo.review_app --config configs/data-main.yaml [--port 7860]
 
-Opened by `python -m scripts.review --config configs/data-main.yaml --web`. What counts lives in
-lib.data.review, on disk; the page only shows it, so reloading it, or opening it twice, loses nothing: a click
-names the pair that was on the page, and another one is refused.
+For this machine only: 127.0.0.1, nothing is sent anywhere. What counts lives in lib.data.review, on disk; the
+page only shows it, so reloading it, or opening it twice, loses nothing: a click names the pair that was on
+the page, and another one is refused.
 """
 
 import os
@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demo.page import launch
+from lib.base.console import parser, run
 from lib.base.errors import UserError
 from lib.data.characters import visible
 from lib.data.doubts import Doubtful
 from lib.data.review import HELP, SHORT, Progress, Review, numbers, pace, shown
+from lib.data.sitting import sitting
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -52,6 +54,14 @@ QUICK: dict[str, Any] = {
     "api_visibility": "private",
 }
 FOCUS_JS = "() => setTimeout(() => document.querySelector('#editor textarea')?.focus(), 50)"
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--config", type=Path, required=True, help="configs/data-<set>.yaml")
+    arguments.add_argument("--port", type=int, help="default: the first free one from 7860 on")
+    args = arguments.parse_args()
+    print(sitting(args.config, lambda review, name: serve(review, name, args.port)))
 
 
 def page(review: Review, set_name: str, said: str = "", error: bool = False) -> str:
@@ -187,7 +197,7 @@ def serve(review: Review, set_name: str, port: int | None) -> None:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     left = threading.Event()
     blocks = _Page(review, set_name, left).build()
-    url = launch(blocks, port, "--web --port", css_paths=Path(__file__).with_name("review.css"), js=KEYS_JS)
+    url = launch(blocks, port, css_paths=Path(__file__).with_name("review.css"), js=KEYS_JS)
     print(f"review: open {url} in a browser. Ctrl-C, or q on the page, ends it.", flush=True)
     try:
         left.wait()
@@ -197,3 +207,7 @@ def serve(review: Review, set_name: str, port: int | None) -> None:
         print()
     finally:
         blocks.close(verbose=False)
+
+
+if __name__ == "__main__":
+    run(main)

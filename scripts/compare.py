@@ -23,7 +23,8 @@ def main() -> None:
     if not args.runs:
         there = finished_runs(Path())
         print(f"compare: two to four finished runs side by side. Finished: {', '.join(there) or 'none yet'}.")
-        print(f'next: make compare RUNS="{" ".join(there[:2])}"' if len(there) > 1 else "next: make train")
+        if len(there) > 1:
+            print(f'  for example: make compare RUNS="{" ".join(there[:2])}"')
         return
     runs = read_runs(args.runs, Path())
     found = compare_runs(runs, Path())

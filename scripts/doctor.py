@@ -53,7 +53,8 @@ def main() -> int:
         fits, said = of_run(run_name, config, machine, REPLIES_MINUTES[1])
         found += fits
     found += of_services()
-    works = all(finding.state != "no" for finding in found)
+    missing = {finding.name for finding in found if finding.state == "no"}
+    works = not missing
     if args.json:
         shown = {"run": run_name, "works": works, "findings": [asdict(finding) for finding in found], **said}
         print(json.dumps(shown, indent=2, ensure_ascii=False))
@@ -61,6 +62,10 @@ def main() -> int:
     print(printable(f"doctor for {run_name}\n{table(found)}\n"))
     if said:
         print(f"{', '.join(said['here'])}: yes\ntraining {said['model']}: {said['training']}")
+    if missing <= {"GPU"}:  # one can be rented
+        from lib.evaluate.standing import next_line
+
+        print(next_line(args.config))
     else:
         print("next: do what the arrows say, from the top; then `make doctor` again")
     return 0 if works else 1

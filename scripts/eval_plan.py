@@ -8,11 +8,13 @@ next step. Writes nothing.
 
 from pathlib import Path
 
+from lib.base.config import config_name
 from lib.base.console import parser, printable, run
 from lib.data.ready import refuse_unready
 from lib.evaluate.eval_plan import eval_plan
 from lib.evaluate.eval_plan_text import text
 from lib.evaluate.evaluation import Evaluation
+from lib.evaluate.standing import next_line
 
 
 def main() -> None:
@@ -25,6 +27,7 @@ def main() -> None:
     if not (evaluation.processed / "test_prompts.jsonl").is_file():
         refuse_unready(evaluation.config.data)
     print(printable(text(eval_plan(evaluation))))
+    print(f"\n{next_line(args.config, args.data, config_name(args.eval))}")
 
 
 if __name__ == "__main__":

@@ -13,12 +13,14 @@ from pathlib import Path
 from lib.base.console import confirm, parser, printable, run
 from lib.base.files import lock
 from lib.data.forget import Outcome, forget, preview, target_of
+from lib.evaluate.standing import next_line
 
 
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--id", help="of a tweet or a reply")
     arguments.add_argument("--handle", help="of an author, with or without @")
+    arguments.add_argument("--config", type=Path, help="configs/train-<run>.yaml, for the next command")
     args = arguments.parse_args()
     target = target_of(args.id or None, args.handle or None)
     with lock(Path("data/forget.lock")):
@@ -35,10 +37,10 @@ def main() -> None:
             f"  traces stay in the weights of {seen_by}: withdraw what you published of them, or train anew"
         )
     sets = sorted({name.split("/")[1] for name in outcome.removed if name.startswith("data/")})
-    print(
-        "\n".join(f"next: make data DATA={name}" for name in sets)
-        or "next: nothing to do, no data set held it"
-    )
+    for name in sets:
+        print(f"next: make data DATA={name}")
+    if args.config and not sets:
+        print(next_line(args.config))
 
 
 def listing(name: str, expected: Outcome) -> str:
@@ -47,7 +49,9 @@ def listing(name: str, expected: Outcome) -> str:
         return f"forget: {name} is in no file here; it would go on the list of what is never collected."
     lines = [f"forget: {name} would go from {n_files(expected)} files"]
     lines += [f"  {count:>6,} rows or fields  {printable(file)}" for file, count in expected.removed.items()]
-    lines += [f"  the whole page         {printable(file)} (made again)" for file in expected.deleted]
+    for file in expected.deleted:
+        what = "file         " if "/raw/" in file else "page, made again"
+        lines.append(f"  the whole {what}  {printable(file)}")
     if expected.trained_on_it:
         lines.append(
             f"  {', '.join(expected.trained_on_it)}: trained on data that held it, and cannot unlearn it"

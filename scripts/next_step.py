@@ -1,7 +1,8 @@
-"""The last lines of `make data` and `make eval`: what stands now, where it lies, and the next command.
+"""The last lines of a command: what stands now, where it lies, and the next command.
 
-python -m scripts.next_step --set sample --run tiny
-python -m scripts.next_step --config configs/train-tiny.yaml --eval configs/eval-offline.yaml
+python -m scripts.next_step --set sample --run tiny                                                make data
+python -m scripts.next_step --config configs/train-tiny.yaml --eval offline --judged               make eval
+python -m scripts.next_step --config configs/train-tiny.yaml                         make help, make runs ...
 
 Reads only.
 """
@@ -16,6 +17,7 @@ from lib.base.files import read_json
 from lib.base.settings import TrainConfig
 from lib.data.ready import lacking, waiting_pairs
 from lib.evaluate.report import read_report
+from lib.evaluate.standing import next_line
 from lib.train.fingerprint import changed_since
 
 
@@ -23,10 +25,16 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--set", help="a data set, after `make data`")
     arguments.add_argument("--run", default="", help="the run that RUN names")
-    arguments.add_argument("--config", type=Path, help="configs/train-<run>.yaml, after `make eval`")
-    arguments.add_argument("--eval", type=Path, help="configs/eval-<name>.yaml")
+    arguments.add_argument("--config", type=Path, help="configs/train-<run>.yaml")
+    arguments.add_argument("--data", help="another data set than the config's")
+    arguments.add_argument("--eval", help="another evaluation than the config's")
+    arguments.add_argument("--judged", action="store_true", help="after `make eval`: its verdict and page")
     args = arguments.parse_args()
-    lines = after_data(args.set, args.run) if args.set else after_eval(args.config, args.eval)
+    if args.set:
+        lines = after_data(args.set, args.run)
+    else:
+        lines = after_eval(args.config, args.eval) if args.judged else []
+        lines.append(next_line(args.config, args.data, args.eval))
     print(printable("\n".join(lines)))
 
 
@@ -53,24 +61,14 @@ def next_of_data(name: str, wanted: str) -> str:
     return f"next: make plan RUN={wanted} DATA={name}"
 
 
-def after_eval(train: Path, evaluation: Path) -> list[str]:
+def after_eval(train: Path, evaluation: str) -> list[str]:
     """For an evaluation that has its report."""
     folder = Path("adapters") / config_name(train)
-    page = folder / "eval" / config_name(evaluation) / "report.html"
+    page = folder / "eval" / evaluation / "report.html"
     gate = read_report(page.with_name("report.json")).gate
     since = changed_since(folder, load_config(train, TrainConfig))
-    step = (
-        f"publish RUN={folder.name} REPO=<you>/<name>"
-        if gate.verdict == "pass"
-        else f"demo RUN={folder.name}"
-    )
     said = [f"eval: {since}"] if since else []
-    return [
-        *said,
-        f"eval: {folder.name} is judged, verdict {gate.verdict}",
-        f"report: {page}",
-        f"next: make {step}",
-    ]
+    return [*said, f"eval: {folder.name} is judged, verdict {gate.verdict}", f"report: {page}"]
 
 
 if __name__ == "__main__":

@@ -11,10 +11,13 @@ from pathlib import Path
 
 from lib.base.config import config_name, given, load_config
 from lib.base.console import parser, run
+from lib.base.errors import UserError
 from lib.base.settings import TrainConfig
 from lib.data.ready import lacking
+from lib.evaluate.standing import next_line
 from lib.model.base_model import local_tokenizer
 from lib.train.assumed import assumed_page
+from lib.train.fingerprint import refuse_another_run
 from lib.train.plan import page, preference_plan, processed_splits, row_tokens
 from lib.train.rows import all_checks, token_rows
 
@@ -50,10 +53,19 @@ def main() -> int:
     print(page(run, config, splits["train"], tokens, tokenizer, found, colour))
     problems = [check.problem for check in found if check.problem]
     if not problems:
-        print(f"\nnext: make train RUN={run}")
+        print(f"\n{after(args.config, args.data, Path('adapters') / run, config)}")
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     return 1 if problems else 0
+
+
+def after(train: Path, data: str | None, folder: Path, config: TrainConfig) -> str:
+    """The next command; for a run that is there already, that it is, or why it would not be trained anew."""
+    try:
+        refuse_another_run(folder, config)
+    except UserError as error:
+        return f"note: {error}\nnext: make runs"
+    return next_line(train, data, done="plan")
 
 
 if __name__ == "__main__":

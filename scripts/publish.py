@@ -14,6 +14,7 @@ from lib.base.console import confirm, load_env, parser, run
 from lib.base.errors import UserError
 from lib.base.files import read_json, write_json
 from lib.base.settings import EvalConfig, TrainConfig
+from lib.evaluate.standing import next_line
 from lib.model.adapters import ADAPTER_FILE
 from lib.publish.dist import build_dist, dist_files
 from lib.publish.hub import check_repo_name, endpoint, hub_token, publish
@@ -50,7 +51,7 @@ def main() -> None:
     said = "published" if uploaded else "nothing has changed, nothing was uploaded:"
     visible = "private" if receipt["private"] else "public"
     print(f"{said} {receipt['url']} ({visible}, {receipt['tag']}, commit {receipt['commit'][:8]})")
-    print(f"wrote {receipt_path}")
+    print(f"wrote {receipt_path}\n{next_line(args.config, args.data, args.eval)}")
 
 
 def _arguments() -> Any:

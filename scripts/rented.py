@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lib.base.console import load_env, parser, printable, run
 from lib.base.errors import UserError
+from lib.evaluate.standing import next_line
 from lib.remote.rented import end_all, engines, look, settle_all
 from lib.remote.seam import Clock
 
@@ -17,6 +18,7 @@ def main() -> None:
     arguments.add_argument(
         "--end", action="store_true", help="end all of them, without asking; what they have made is lost"
     )
+    arguments.add_argument("--config", type=Path, help="configs/train-<run>.yaml, for the next command")
     args = arguments.parse_args()
     load_env()
     clock = Clock()
@@ -37,6 +39,8 @@ def main() -> None:
         raise UserError("\n".join(problems))
     if n:
         print("next: make rented END=1      ends them; make train ON=... goes on with the one of its run")
+    elif args.config:
+        print(next_line(args.config))
 
 
 if __name__ == "__main__":

@@ -38,6 +38,8 @@ def main() -> int:
     if found["note"]:
         print(found["note"])
     print(f"wrote adapters/sweep-{name}.json")
+    if found["best"]:
+        print(f"next: make eval RUN={found['best']}")
     return 0 if found["best"] else 1
 
 

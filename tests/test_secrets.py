@@ -267,8 +267,8 @@ def test_no_command_says_or_writes_a_key_when_all_goes_well(tiny_run, servers):
             said = project.run(*command)
             print(command, project.codes[command[0]], said[-2000:])
         project.pages("demo.app", *TINY)
-        project.pages("scripts.review", *DATA, "--web")
-        project.pages("scripts.human_eval", *MINE, "--web")
+        project.pages("demo.review_app", *DATA)
+        project.pages("demo.human_app", *MINE)
     assert b"Traceback" not in b"".join(project.said)
     worked = (
         "collect",

@@ -78,10 +78,7 @@ def _add_ledger(found: dict[tuple[str, str], Cost], ledger: Ledger, name: str) -
 def table(found: list[Cost]) -> str:
     """A row per step and name, the total below."""
     if not found:
-        return (
-            "Nothing has been paid for here: there is no ledger in data/ or adapters/.\n"
-            "next: make data (shows its estimate and asks first)"
-        )
+        return "Nothing has been paid for here: there is no ledger in data/ or adapters/."
     rows = [("step", "set or run", "units", "estimate", "usd")]
     for cost in found:
         estimate = "–" if cost.estimate_usd is None else f"{cost.estimate_usd:,.4f}"

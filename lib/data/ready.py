@@ -27,6 +27,11 @@ def lacking(name: str) -> str | None:
     return None
 
 
+def command_in(sentence: str) -> str:
+    """The command in a sentence that names one between backticks."""
+    return sentence.split("`")[1]
+
+
 def waiting_pairs(name: str) -> str | None:
     """`12 of 1,000`: the pairs that a person has to review before the set is split; None where none has to.
 

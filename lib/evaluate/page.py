@@ -12,6 +12,7 @@ from lib.base.seals import checked
 from lib.evaluate.findings import Files
 from lib.evaluate.reading import counted, forgetting, three_sentences, verdict_of
 from lib.evaluate.report import Report
+from lib.evaluate.second_judge import shown
 
 N_BLIND = 20
 N_EXTREME = 3
@@ -34,6 +35,8 @@ SHOWN_METRICS = [
 
 def page(files: Files, report: Report, steps: Mapping[str, float]) -> str:
     """The whole page as HTML. steps: tweet_id -> step of tuned over base."""
+    from markupsafe import Markup
+
     model, blind = files.evaluation.config.model, _blind(files, steps)
     return render(
         "eval.html",
@@ -57,6 +60,7 @@ def page(files: Files, report: Report, steps: Mapping[str, float]) -> str:
         funnel=_funnel(files.evaluation.processed / "manifest.json"),
         train=files.train_manifest,
         samples=_samples(files),
+        other_judges=Markup(shown(report, files)),
         command=f"make eval RUN={report.run}",
     )
 

@@ -26,15 +26,40 @@ class Agreement(Record):
 
 
 class OfRaters(Agreement):
-    """The raters among themselves: pairs of raters, weighted by the items that both answered."""
+    """The raters among themselves, over all pairs of answers to one item; intervals are clustered by item.
+
+    n: pairs of answers. n_pairs: pairs of raters, of which some are listed under `pairs`.
+    """
+
+    share_ci95: Interval | None = None
 
     n_pairs: int | None = None
     raters: list[str] = []
     pairs: list["OfRaters"] = []
 
 
+class OfVotes(Record):
+    """Blind answers of people, one by one, against the judge's verdict on the same tweet.
+
+    n_votes: of people to tweets that the judge has judged as well. kappa_ci95 above 0: they agree more often
+    than chance would. Both intervals are clustered by tweet.
+    """
+
+    n_votes: int
+    n_tweets: int
+    share: float
+    share_ci95: Interval
+    kappa: float | None = None
+    kappa_ci95: Interval | None = None
+
+
 class OfJudge(Agreement):
-    """The people's majority and the judge; right: the share of the tweets on which both are decisive."""
+    """The people's majority and the judge; right: the share of the tweets on which both are decisive.
+
+    votes: the same answer by answer; None in reports of earlier versions.
+    """
+
+    votes: OfVotes | None = None
 
     n_decisive: int | None = None
     right: float | None = None

@@ -7,7 +7,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import combinations
+from itertools import combinations, permutations
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -18,6 +18,7 @@ from lib.base.seals import checked
 from lib.evaluate.evaluation import Evaluation, adapter_sha256
 from lib.evaluate.people_answers import DEMO, Imported, import_files
 from lib.evaluate.people_page import A, B, Item, make_items, read_key
+from lib.evidence.agreement import Agreed, clustered_agreement
 from lib.evidence.intervals import wilson
 from lib.evidence.outcomes import combine, outcomes
 from lib.evidence.secondary import agreement
@@ -110,40 +111,45 @@ def _raters(judgments: Sequence[Judgment]) -> dict[str, dict[str, Any]]:
 
 
 def between_raters(judgments: Sequence[Judgment]) -> dict[str, Any] | None:
-    """Cohen's kappa of every two raters on what both answered, and their mean weighted by items. None with
-    fewer than two raters.
+    """Agreement of every two answers of different raters to one item; None where nothing was answered twice.
 
-    Labels: the winner, or tie (both bad is a tie). kappa None: all labels were the same.
+    Labels: the winner, or tie (both bad is a tie). kappa: with the raters' common frequencies of the labels
+    (Scott's pi); None where all labels were the same. pairs: of raters, those with most items in common.
     """
     labels: dict[str, dict[str, str]] = defaultdict(dict)
+    by_item: dict[str, list[str]] = defaultdict(list)
     for judgment in judgments:
         labels[judgment.raw][judgment.usage["item"]] = winner(judgment.verdict or 0.0)
-    pairs = []
-    for one, other in combinations(sorted(labels), 2):
-        if common := sorted(labels[one].keys() & labels[other].keys()):
-            pairs.append(
-                {
-                    "raters": [one, other],
-                    **_agreement([[labels[one][item], labels[other][item]] for item in common]),
-                }
-            )
-    if not pairs:
+    for own in labels.values():
+        for item, label in own.items():
+            by_item[item].append(label)
+    # Both ways round: neither of two raters is the first.
+    twos = [(item, two) for item, said in by_item.items() for two in permutations(said, 2)]
+    if not twos:
         return None
-    n = sum(pair["n"] for pair in pairs)
-    known = [pair for pair in pairs if pair["kappa"] is not None]
+    found = clustered_agreement([two for _, two in twos], [item for item, _ in twos])
+    common = {
+        (one, other): sorted(labels[one].keys() & labels[other].keys())
+        for one, other in combinations(sorted(labels), 2)
+    }
+    listed = sorted((raters for raters in common if common[raters]), key=lambda two: (-len(common[two]), two))
     return {
-        "n": n,
-        "n_pairs": len(pairs),
-        "share": sum(pair["share"] * pair["n"] for pair in pairs) / n,
-        "kappa": sum(pair["kappa"] * pair["n"] for pair in known) / sum(pair["n"] for pair in known)
-        if known
-        else None,
-        "pairs": pairs[:MAX_LISTED_PAIRS],
+        "n": len(twos) // 2,
+        "n_pairs": len(listed),
+        **_shown(found),
+        "pairs": [
+            {
+                "raters": list(raters),
+                **_agreement([[labels[rater][item] for rater in raters] for item in common[raters]]),
+            }
+            for raters in listed[:MAX_LISTED_PAIRS]
+        ],
     }
 
 
 def with_judge(judgments: Sequence[Judgment], path: Path) -> dict[str, Any] | None:
-    """The people's majority on each tweet against the judge's verdict; None where either is missing.
+    """The people's majority on each tweet against the judge's verdict, and the same vote by vote; None where
+    either is missing.
 
     right: the share of tweets on which both are decisive and name the same winner, with Wilson's interval.
     """
@@ -156,11 +162,28 @@ def with_judge(judgments: Sequence[Judgment], path: Path) -> dict[str, Any] | No
         by_people[tweet] * by_judge[tweet] > 0 for tweet in common if by_people[tweet] and by_judge[tweet]
     ]
     ratings = [[winner(by_people[tweet]), winner(by_judge[tweet])] for tweet in common]
+    votes = [vote for vote in judgments if vote.tweet_id in by_judge]
+    found = clustered_agreement(
+        [(winner(vote.verdict or 0.0), winner(by_judge[vote.tweet_id])) for vote in votes],
+        [vote.tweet_id for vote in votes],
+    )
     return {
         **_agreement(ratings),
         "n_decisive": len(decisive),
         "right": fmean(decisive) if decisive else None,
         "right_ci95": list(wilson(sum(decisive), len(decisive))),
+        "votes": {"n_votes": found.n, "n_tweets": found.n_clusters, **_shown(found, "kappa_ci95")},
+    }
+
+
+def _shown(found: Agreed, of_kappa: str = "ci95") -> dict[str, Any]:
+    """As the records of human/report.json have it."""
+    ci95 = list(found.kappa_ci95) if found.kappa_ci95 else None
+    return {
+        "share": found.share,
+        "share_ci95": list(found.share_ci95),
+        "kappa": found.kappa,
+        of_kappa: ci95,
     }
 
 

@@ -67,7 +67,7 @@ def _reports(folder: Path) -> dict[str, Report]:
 def table(rows: Sequence[Row]) -> str:
     """The registry for the console, or that there is none yet."""
     if not rows:
-        return "There is no run in adapters/ yet.\nnext: make quickstart (the smallest one), or make train"
+        return "There is no run in adapters/ yet."
     head = (
         "run",
         "data",

@@ -6,7 +6,7 @@ from lib.export.exporting import Exported
 
 
 def how_to_use(exported: Exported, folder: Path) -> str:
-    """Lines of commands for the engines that read this export, and `next:` where one of ours does."""
+    """Lines of commands for the engines that read this export; the last is `next: make ...`."""
     run, lines = exported.run, []
     if exported.format == "gguf":
         adapter = folder / f"adapter-{exported.dtype}.gguf"

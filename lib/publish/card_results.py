@@ -75,7 +75,7 @@ def _baseline(name: str, found: Accuracy | None) -> str:
 
 def is_stand_in(report: Report) -> bool:
     """True if the judge was no language model, so that its numbers are no evidence."""
-    return report.judge.kind != "claude"
+    return report.judge.kind not in ("claude", "openai")
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -65,7 +65,7 @@ def build_dist(run: Path, config: TrainConfig, repo: str, sampling: SamplingConf
         partial.mkdir(parents=True)
         try:
             _fill(partial, run, config, repo, sampling, manifest, report)
-            refuse_leaks(partial, known_of(Path("data") / config.data, repo))
+            refuse_leaks(partial, known_of(Path("data") / config.data, run, repo))
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise

@@ -13,11 +13,12 @@ from lib.base.files import read_dicts
 from lib.base.seals import checked
 from lib.model.qwen3 import qwen3_template
 from lib.publish.views import readings
+from lib.train.manifest import trained_texts
 
 MIN_RUN = 8  # words; shorter runs are everyday phrases
 MIN_HANDLE_CHARS = 4  # as a bare word; X gives out no shorter ones, and old ones read like abbreviations
 WORD = re.compile(r"[^\W_]+")
-TEXT_FIELDS = ("tweet", "reply", "human_reply", "chosen", "rejected")
+TEXT_FIELDS = ("tweet", "reply", "human_reply", "chosen", "rejected", "original")
 
 
 @dataclass(frozen=True)
@@ -51,22 +52,28 @@ def word_runs(texts: Iterable[str]) -> frozenset[str]:
     )
 
 
-def known_of(data: Path, repo: str) -> Known:
-    """The secrets of this machine and of the data set in `data`. repo: its words are public by choice."""
+def known_of(data: Path, run: Path, repo: str) -> Known:
+    """The secrets of this machine, of the run and of the data set in `data`.
+
+    Pairs that a review or a newer config has taken out since the training count: they stand in interim/, in
+    review/, and in the run's own record of its texts. repo: its words are public by choice.
+    """
     folder = data / "processed"
     rows = [row for path in sorted(folder.glob("*.jsonl")) for row in read_dicts(checked(path))]
-    texts = {str(row[key]) for row in rows for key in TEXT_FIELDS if row.get(key)}
-    if not texts:
+    if not any(row.get(key) for row in rows for key in TEXT_FIELDS):
         raise UserError(
             f"{folder} holds no texts, so nobody can tell whether the adapter's files repeat any. "
             f"Copy the folder back, or run `make data DATA={data.name}`."
         )
-    rows += [row for path in sorted((data / "interim").glob("*.jsonl")) for row in read_dicts(checked(path))]
+    earlier = [path for part in ("interim", "review") for path in sorted((data / part).glob("*.jsonl"))]
+    rows += [row for path in earlier for row in read_dicts(checked(path), torn_tail="review" in path.parts)]
+    rows += [{"id": one.id, "reply": one.text, "reply_author": one.author} for one in trained_texts(run)]
     named = list(_named(rows))
+    texts = {value for key, value in named if key in TEXT_FIELDS and isinstance(value, str)}
     handles = {
         str(value).strip().lstrip("@").casefold().strip("_")
         for key, value in named
-        if key.endswith("_author")
+        if key.endswith("_author") and value
     }
     ordinary = {word.casefold().strip("_") for word in [*_public_words(), *re.findall(r"\w+", repo)]}
     here = {str(Path.cwd()), str(Path.home())} - {"/"}

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from lib.base.settings import SplitConfig, TrainConfig
+from lib.data.ready import command_in
 from lib.model.base_model import local_tokenizer
 from lib.train.needs import Tokens
 from lib.train.plan import page
@@ -35,13 +36,8 @@ def assumed_page(run: str, config: TrainConfig, why: str, colour: bool) -> str:
         Check("the data set's own checks", unknown="there are no data yet"),
     ]
     note = NOTE.format(why=why, n=N_PAIRS)
-    following = f"next: {next_command(why)}"
+    following = f"next: {command_in(why)}"
     return "\n\n".join([note, page(run, config, [Example()], tokens, tokenizer, found, colour), following])
-
-
-def next_command(why: str) -> str:
-    """The command in a sentence that names one between backticks."""
-    return why.split("`")[1]
 
 
 def assumed_tokens(config: TrainConfig) -> Tokens:

@@ -1,7 +1,7 @@
 """The checkup of a machine before a run: disk and GPU against what it takes, or where else it can train."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from lib.base.errors import UserError
 from lib.base.findings import Finding
@@ -9,17 +9,16 @@ from lib.base.hardware import Machine
 from lib.base.installed import version_of
 from lib.base.settings import TrainConfig
 from lib.model.base_model import TINY
+from lib.model.machine import shortfall, uses_mlx
+from lib.model.memory import least_gb
 from lib.model.shapes import KNOWN, Shape
 from lib.train.assumed import assumed_tokens
-from lib.train.gpus import vram_gb
-from lib.train.needs import FILLED, Tokens, rented
+from lib.train.needs import Tokens, rented
 from lib.train.plan import processed_splits, row_tokens
 
 HERE = ("data", "review", "judging", "demo")  # work without a GPU
 DISK_GB = 3  # data, their small models, a run of the tiny model
-SHARED = 0.67  # of a Mac's memory, which its GPU may use
 CHECKPOINTS_GB = 5
-SMALL = 1e9  # parameters that a CPU can still train
 
 
 @dataclass(frozen=True)
@@ -29,12 +28,6 @@ class Training:
     here: bool
     said: str
     needs: str = ""  # "9.8 GB of GPU memory at least"
-
-
-def least_gb(config: TrainConfig, shape: Shape) -> float:
-    """GPU memory without which the run cannot be trained: its longest rows, one at a time, checkpointed."""
-    targets = tuple(config.lora.target_modules)
-    return vram_gb(shape, 1, config.max_length, config.lora.rank, targets, config.quantization == "nf4", True)
 
 
 def training(
@@ -52,20 +45,19 @@ def training(
     if config.model == TINY:
         return Training(True, "yes, on the CPU: a minute or two")
     shape = KNOWN.get(config.model)
-    gb = least_gb(config, shape) if shape else 0.0
-    needs = f"{gb:.0f} GB of GPU memory at least" if shape else ""
+    needs = f"{least_gb(config, shape, to_train=True):.0f} GB of GPU memory at least" if shape else ""
     best = max(machine.cards, key=lambda card: card.memory_gb, default=None)
     if best and "+cpu" in (torch or ""):
         return Training(False, f"torch {torch} cannot use the {best.name}: `make setup-runpod`", needs)
-    if best and gb <= FILLED * best.memory_gb:
+    mac_gb = machine.memory_gb if machine.is_apple else None
+    problem = shortfall(config, shape, True, best and best.memory_gb, mac_gb)
+    if problem is None and best:
         return Training(True, f"yes, on the {best.name} ({best.memory_gb:.0f} GB)", needs)
-    if not best and shape and shape.linear_params + shape.embedding_params <= SMALL:
-        return Training(True, "yes, without a GPU, but slowly")
-    # The backend for Macs counts where the settings know one.
-    has_mlx = "mlx" in get_args(TrainConfig.model_fields["backend"].annotation)
-    if machine.is_apple and has_mlx and gb <= SHARED * machine.memory_gb:
+    if problem is None and machine.is_apple and uses_mlx(config):
         return Training(True, f"yes, with MLX ({machine.memory_gb:.0f} GB shared)", needs)
-    why = f"the {best.name} has only {best.memory_gb:.0f} GB" if best else "no NVIDIA GPU"
+    if problem is None:
+        return Training(True, "yes, without a GPU, but slowly")
+    why = f"the {best.name} has only {best.memory_gb:.0f} GB" if best else problem.removeprefix("it has ")
     name = "" if run == "qwen3-8b" else f"RUN={run} "
     return Training(
         False, f"{why}; `make train {name}ON=runpod`{_price(config, shape, tokens, replies_minutes)}", needs
@@ -74,9 +66,10 @@ def training(
 
 def _price(config: TrainConfig, shape: Shape | None, tokens: Tokens, replies_minutes: float) -> str:
     """The cautious price on the cheapest card that the config would rent; empty if sizes are not known."""
-    cards = [run for run in rented(config, shape, tokens) if run.micro_batch] if shape else []
+    cards = rented(config, shape, tokens) if shape else []
+    cards = [run for run in cards if run.micro_batch and run.engine == "runpod"]
     wanted = [run for run in cards if run.gpu.name in config.remote.gpus] or cards
-    prices = [(run.minutes[1] + replies_minutes) / 60 * run.gpu.usd_per_hour for run in wanted]
+    prices = [(run.minutes[1] + replies_minutes) / 60 * run.usd_per_hour for run in wanted]
     return f", about ${min(prices):.2f}" if prices else ""
 
 

@@ -5,7 +5,7 @@ or empty.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -13,11 +13,11 @@ from pydantic import ValidationError
 
 from lib.base.errors import UserError
 from lib.base.files import read_json, read_jsonl, write_json, write_jsonl
-from lib.base.schema import Pair, Record
+from lib.base.schema import Pair, Preference, Record
 from lib.base.settings import TrainConfig
 
 VERSION = 1
-TRAINED_ON = "trained_on.jsonl"
+TRAINED_ON, TRAINED_TEXTS = "trained_on.jsonl", "trained_texts.jsonl"
 # Keys of a run's config that do not change its weights.
 NOT_TRAINING = frozenset(
     {"eval", "usd_per_hour", "track", "max_train_eval_gap", "keep_best", "min_preferences", "remote"}
@@ -177,9 +177,23 @@ class Seen(Record):
     tweet_author: str
 
 
-def write_trained_on(folder: Path, pairs: Iterable[Pair]) -> None:
-    """Keep, beside the run, which tweets it has seen: its data set may change afterwards."""
+class SeenText(Record):
+    """A line of trained_texts.jsonl: a text that was trained or validated on. author: None if not known."""
+
+    id: str
+    author: str | None
+    text: str
+
+
+def write_trained_on(folder: Path, pairs: Sequence[Pair], preferences: Sequence[Preference] = ()) -> None:
+    """Keep, beside the run, which tweets and texts it has seen: its data set may change afterwards."""
     seen = {pair.tweet_id: Seen(tweet_id=pair.tweet_id, tweet_author=pair.tweet_author) for pair in pairs}
+    tweets = [(one.tweet_id, one.tweet_author, one.tweet) for one in (*preferences, *pairs)]
+    replies = [(one.chosen_id, None, one.chosen) for one in preferences]
+    replies += [(one.rejected_id, None, one.rejected) for one in preferences]
+    replies += [(pair.reply_id, pair.reply_author, pair.reply) for pair in pairs]
+    texts = {id: SeenText(id=id, author=author, text=text) for id, author, text in (*tweets, *replies)}
+    write_jsonl(folder / TRAINED_TEXTS, texts.values())
     write_jsonl(folder / TRAINED_ON, seen.values())
 
 
@@ -188,11 +202,25 @@ def trained_on(folder: Path) -> frozenset[str]:
 
     Empty for a run made before this was kept.
     """
-    path, manifest = folder / TRAINED_ON, folder / "manifest.json"
-    rows = read_jsonl(path, Seen) if path.is_file() else []
-    own = {name for row in rows for name in (row.tweet_id, f"@{row.tweet_author.casefold()}")}
+    paths = [one / TRAINED_ON for one in with_starts(folder)]
+    rows = [row for path in paths if path.is_file() for row in read_jsonl(path, Seen)]
+    return frozenset(name for row in rows for name in (row.tweet_id, f"@{row.tweet_author.casefold()}"))
+
+
+def trained_texts(folder: Path) -> list[SeenText]:
+    """The texts that a run, and the run that it started from, were trained on, but for forgotten ones.
+
+    Empty for a run made before this was kept.
+    """
+    paths = [one / TRAINED_TEXTS for one in with_starts(folder)]
+    return [row for path in paths if path.is_file() for row in read_jsonl(path, SeenText)]
+
+
+def with_starts(folder: Path) -> list[Path]:
+    """The run's folder, that of the run that it started from (init_adapter), and so on."""
+    manifest = folder / "manifest.json"
     start = read_manifest(manifest).init_adapter if manifest.is_file() else None
-    return frozenset(own | (trained_on(folder.parent / start) if start else set()))
+    return [folder, *(with_starts(folder.parent / start) if start else [])]
 
 
 def as_trained(folder: Path, config: TrainConfig) -> TrainConfig:

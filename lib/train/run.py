@@ -23,7 +23,7 @@ from lib.train.finishing import finish
 from lib.train.job import Job
 from lib.train.manifest import Manifest, Started, read_manifest, write_trained_on
 from lib.train.metrics_log import MetricsLog, counting
-from lib.train.preference_rows import n_tokens
+from lib.train.preference_rows import n_tokens, read_preferences
 from lib.train.preference_tuning import (
     SameAtStart,
     for_trainer,
@@ -61,7 +61,8 @@ def train(run: str, config: TrainConfig) -> Manifest | None:
         )
         first_decides(lambda: started.write(folder / "started.json"))
         seen = [*job.splits["train"], *job.splits["val"]]
-        first_decides(lambda: write_trained_on(folder, seen))
+        preferences = [] if config.method == "sft" else read_preferences(config)
+        first_decides(lambda: write_trained_on(folder, seen, preferences))
         with tracking(config, run, folder) as tracker:
             history = _run(job, tracker)
             if history is None:

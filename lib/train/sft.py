@@ -6,8 +6,8 @@ from typing import Any
 from lib.base.errors import UserError
 from lib.base.settings import TrainConfig
 from lib.model.base_model import load_shape
+from lib.model.memory import vram_gb
 from lib.model.shapes import Shape, shape_from
-from lib.train.gpus import vram_gb
 from lib.train.job import Batch, Job
 
 MIN_MICRO_BATCH = 4  # below it, recomputing activations costs less than more and smaller batches

@@ -18,7 +18,7 @@ from lib.base.settings import TrainConfig
 from lib.base.text_files import read_text
 from lib.model.shapes import KNOWN, shape_of
 from lib.train.fingerprint import up_to_date
-from lib.train.gpus import GPUS, minutes
+from lib.train.gpus import OFFERS, minutes
 from lib.train.manifest import read_manifest
 from lib.train.plan import row_tokens
 from lib.train.rows import read_splits
@@ -127,7 +127,7 @@ def expected_usd(one: Planned, planned: Sequence[Planned]) -> float:
     if done:
         training = max(manifest.seconds / manifest.steps for manifest in done) * steps / 60
     else:
-        gpu = min(GPUS, key=lambda gpu: abs(gpu.usd_per_hour - one.config.usd_per_hour))
+        _, gpu, _ = min(OFFERS, key=lambda offer: abs(offer[2] - one.config.usd_per_hour))
         n_tokens = (
             sum(prompt + reply for prompt, reply in row_tokens(one.config, splits["train"], None))
             * one.config.epochs

@@ -419,7 +419,7 @@ def test_nothing_to_review_is_a_sentence_and_no_error(tmp_path, n):
     decide(Review(pairs(n), BOUNDS, folder / "data/main/review/decisions.jsonl"), "kd"[:n])
     done = run_script(folder)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"review: nothing to review, all {n} pairs of main are decided.\n")
+    assert done.stdout.startswith(f"review: nothing to review, all {n} pairs of main are decided\n")
     assert done.stdout.endswith("next: make data DATA=main\n")
 
 

@@ -175,6 +175,7 @@ def test_retweets_are_seen_under_every_name_and_whatever_their_conversation(sign
         {"video": 0, "photos": [], "videos": "[]", "urls": [], "media": {"photos": [], "videos": []}},
         {"profile_image_url": "https://p.example/me.jpg", "url": "https://x.com/baker/status/1"},
         {"quoted_status_result": {}, "entities": {"urls": [], "media": []}, "attachments": {}},
+        {"card": {"name": "summary"}, "poll": None, "isPoll": "false", "polls": []},
     ],
 )
 def test_counts_and_empty_fields_are_no_sign(nothing):
@@ -194,6 +195,14 @@ def test_counts_and_empty_fields_are_no_sign(nothing):
         {"attachments": {"media_keys": ["3_1"]}},
         {"extended_entities": {"media": [{"type": "video"}]}},
         {"entities": {"media": [{"type": "photo"}]}},
+        {"attachments": {"poll_ids": ["1"]}},
+        {"attachments.poll_ids": ["1"]},
+        {"card": {"name": "poll2choice_text_only"}},
+        {"card": {"rest_id": "card://1", "legacy": {"name": "poll4choice_text_only"}}},
+        {"card": {"_type": "snscrape.modules.twitter.PollCard", "options": []}},
+        {"poll": {"options": [{"label": "soup"}, {"label": "bread"}]}},
+        {"poll_options": "soup,bread"},
+        {"isPoll": True},
     ],
 )
 def test_media_are_seen_under_every_name(media):

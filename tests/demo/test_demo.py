@@ -517,7 +517,7 @@ def test_a_port_in_use_is_one_sentence():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(UserError, match="Choose another one: --port 7999"):
+        with pytest.raises(UserError, match="Choose another one: PORT=7999"):
             serve(build_app(Script(), "a", "b", SAMPLING), "127.0.0.1", taken.getsockname()[1], None)
 
 

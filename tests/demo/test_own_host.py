@@ -77,7 +77,7 @@ def pages(tmp_path_factory, looked_up):
         "human": build(Answers(items, folder / "answers.jsonl")).queue(max_size=64),
     }
     for blocks in started.values():
-        launch(blocks, None, "--port")
+        launch(blocks, None)
     yield {name: (blocks, folder) for name, blocks in started.items()}
     for blocks in started.values():
         blocks.close(verbose=False)
@@ -222,9 +222,7 @@ def test_a_share_link_is_answered_where_it_was_asked_for(pages, tmp_path, monkey
 
     monkeypatch.setattr(networking, "setup_tunnel", lambda **tunnel: "https://abc123.gradio.live")
     blocks = build(Answers([], tmp_path / "answers.jsonl"))
-    assert (
-        launch(blocks, None, "--port", share=True, auth=("rater", "secret")) == "https://abc123.gradio.live"
-    )
+    assert launch(blocks, None, share=True, auth=("rater", "secret")) == "https://abc123.gradio.live"
     try:
         for headers, status in (
             ({"Host": "abc123.gradio.live"}, 200),

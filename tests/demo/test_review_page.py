@@ -14,7 +14,7 @@ from tests.data.test_review import ROOT, folder_of_a_set, pair, pairs
 
 
 class Server:
-    """`python -m scripts.review --web` in a folder of its own; `requests` are the addresses that its pages
+    """`python -m demo.review_app` in a folder of its own; `requests` are the addresses that its pages
     asked for.
     """
 
@@ -23,7 +23,7 @@ class Server:
         self.start()
 
     def start(self):
-        command = [sys.executable, "-m", "scripts.review", "--config", "configs/data-main.yaml", "--web"]
+        command = [sys.executable, "-m", "demo.review_app", "--config", "configs/data-main.yaml"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         self.process = subprocess.Popen(
             command,
@@ -133,8 +133,8 @@ def test_the_keys_do_what_they_do_in_the_terminal_and_the_command_ends_with_a_su
     out, err = server.end(0)
     assert server.process.returncode == 0, err
     assert out.endswith(
-        "review: kept 1 of 2 pairs (50%)\n  no reason given       1\n4 pairs are left: `make review "
-        "DATA=main` goes on from here.\n"
+        "review: kept 1 of 2 pairs (50%)\n  no reason given       1\n  4 pairs are left\n"
+        "next: make review DATA=main\n"
     )
     assert server.decisions() == [
         ("r0000", "keep"),
@@ -242,10 +242,9 @@ def test_a_port_that_is_taken_gets_a_sentence(shared):
     command = [
         sys.executable,
         "-m",
-        "scripts.review",
+        "demo.review_app",
         "--config",
         "configs/data-other.yaml",
-        "--web",
         "--port",
         port,
     ]
@@ -259,9 +258,7 @@ def test_a_port_that_is_taken_gets_a_sentence(shared):
         text=True,
     )
     assert done.returncode == 1
-    assert done.stderr.strip().endswith(
-        f"error: Port {port} is taken. Choose another one: --web --port 7999."
-    )
+    assert done.stderr.strip().endswith(f"error: Port {port} is taken. Choose another one: PORT=7999.")
     assert "Traceback" not in done.stderr
 
 

@@ -95,11 +95,11 @@ def write_answers(path, rater, choices):
     return path
 
 
-def command(*more):
+def command(*more, module="scripts.human_eval"):
     line = [
         sys.executable,
         "-m",
-        "scripts.human_eval",
+        module,
         "--config",
         "configs/train-mine.yaml",
         "--eval",
@@ -331,7 +331,16 @@ def test_people_get_the_statistics_of_every_other_judge(evaluation, tmp_path):
     assert (expected.wins, expected.ties, expected.losses) == (8, 4, 0)  # where the two disagree is a tie
     of_two = agreement([["tuned", "base" if n < 4 else "tuned"] for n in range(N)])
     assert report["agreement"]["raters"]["share"] == pytest.approx(8 / 12)
-    assert report["agreement"]["raters"]["kappa"] == pytest.approx(of_two["kappa"])
+    assert report["agreement"]["raters"]["pairs"][0]["kappa"] == pytest.approx(of_two["kappa"])
+    # Scott's pi: 4 of 24 labels are base, so chance alone agrees on 26 of 36.
+    assert report["agreement"]["raters"]["kappa"] == pytest.approx((8 / 12 - 26 / 36) / (10 / 36))
+    votes = report["agreement"]["judge"]["votes"]
+    assert (votes["n_votes"], votes["n_tweets"]) == (2 * N, N)
+    tuned_won = {f"{5000 + number}" for number in range(6)}
+    base_won = {f"{5000 + number}" for number in range(9, 12)}
+    of_bob = [items[name].tweet_id in (base_won if n < 4 else tuned_won) for n, name in enumerate(items)]
+    assert votes["share"] == pytest.approx((6 + sum(of_bob)) / 24)
+    assert votes["kappa_ci95"][0] < votes["kappa"] < votes["kappa_ci95"][1]
     assert report["agreement"]["judge"]["n"] == N
     assert report["agreement"]["judge"]["kappa"] is not None
     assert report["raters"]["ann"]["n"] == N
@@ -363,7 +372,7 @@ def test_the_command_keeps_the_good_lines_and_ends_with_a_sentence(evaluation, t
     assert len(read_jsonl(human / "judgments.jsonl", Judgment)) == N
     assert [row["where"] for row in read_dicts(human / "rejected.jsonl")] == ["ann.csv:14"]
     assert read_json(human / "report.json")["n_rejected"] == 1
-    assert command("--share").stderr.startswith(
+    assert command("--share", module="demo.human_app").stderr.startswith(
         "error: --share lets everyone who has the link answer. Set HUMAN_EVAL_PASSWORD"
     )
 
@@ -593,7 +602,7 @@ def test_the_served_page_asks_the_same_and_its_answers_are_imported_at_the_end(e
     line = [
         sys.executable,
         "-m",
-        "scripts.human_eval",
+        "demo.human_app",
         "--config",
         "configs/train-mine.yaml",
         "--eval",
@@ -601,7 +610,7 @@ def test_the_served_page_asks_the_same_and_its_answers_are_imported_at_the_end(e
     ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
-        [*line, "--limit", "3", "--web"],
+        [*line, "--limit", "3"],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

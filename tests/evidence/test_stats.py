@@ -184,23 +184,21 @@ def test_swapping_the_systems_mirrors_the_comparison():
 # Authors
 
 
-def test_tweets_of_one_author_are_resampled_together():
+def test_tweets_of_one_author_count_together_in_the_interval():
     outcomes = judged(tweets_per_author=4)
-    sums, sizes = np.sign(outcomes.step).reshape(-1, 4).sum(axis=1), np.full(40, 4)
-    # author names sort as text; the bootstrap draws rows by that order
-    order = np.argsort([f"author{i}" for i in range(40)])
-    low, high = stats.bootstrap(
-        (sums[order], sizes),
-        lambda s, k, axis=-1: s.sum(axis) / k.sum(axis),
-        paired=True,
-        vectorized=True,
-        n_resamples=9999,
-        rng=17,
-    ).confidence_interval
+    won = (np.sign(outcomes.step) + 1) / 2
+    fit = sm.OLS(won, np.ones(160)).fit(cov_type="cluster", cov_kwds={"groups": np.arange(160) // 4})
+    p, t = won.mean(), stats.t.ppf(0.975, 39)
+    # with equal clusters the jackknife has the error of OLS clustered by author
+    n = p * (1 - p) / fit.bse[0] ** 2
+    low, high = (
+        (p + t**2 / (2 * n) + side * t * np.sqrt(p * (1 - p) / n + t**2 / (4 * n**2))) / (1 + t**2 / n)
+        for side in (-1, 1)
+    )
     result = compare(outcomes)
     assert result.n_authors == 40
-    assert same(result.ci95, (100 * low, 100 * high))
-    assert result.ci_method == "BCa bootstrap over authors"
+    assert same(result.ci95, (200 * low - 100, 200 * high - 100))
+    assert result.ci_method == "Wilson with Student's t, clustered by author"
 
 
 def test_the_cluster_p_value_is_that_of_ols_with_author_robust_errors():

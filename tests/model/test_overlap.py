@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 from lib.base.files import read_json
 from lib.base.schema import Reply, TestPrompt
+from lib.model.flaws import flaws_of
 from lib.model.overlap import copied_share, copies, diversity, learned_runs
 from lib.model.sanity import sanity
 from lib.train.manifest import Memorisation
@@ -48,8 +49,9 @@ def test_evaluation_counts_the_same_way():
         for n, text in enumerate(texts)
     ]
     prompts = [TestPrompt(tweet_id=str(n), tweet="hm", tweet_author="a", tweet_likes=1) for n in range(3)]
-    found = sanity(replies, prompts, train, lambda texts: [("en", 1.0)] * len(texts))
-    assert found["tuned"]["copies_of_training"] == copied_share(texts, learned_runs([LEARNED])) == 2 / 3
+    flaws = flaws_of(replies, prompts, train, lambda texts: [("en", 1.0)] * len(texts))
+    recited = sanity(replies, prompts, flaws)["tuned"]["recited"]
+    assert recited == copied_share(texts, learned_runs([LEARNED])) == 2 / 3
 
 
 def test_a_finished_run_says_how_much_base_and_tuned_copy(tiny_run):

@@ -14,6 +14,8 @@ import pytest
 import yaml
 
 from lib.base.files import read_json, write_json
+from lib.data.forget import forget
+from lib.data.redaction import Target
 from lib.model.adapters import sha256_of
 from tests.older_run import older_manifest, older_report
 from tests.small_model import small_peft
@@ -656,6 +658,37 @@ def test_handles_and_ids_of_the_data_are_found_and_ordinary_words_are_not(projec
         assert code == 1, text
         assert f"chat_template.jinja:{before.count(chr(10)) + 2}: {kind}" in said
         _write(template, before)
+
+
+GONE = "nobody ever told my grandmother that tuesdays were meant for quiet sewing"
+
+
+@pytest.mark.parametrize("where, row", [
+    ("data/sample/interim/clean.jsonl", {"reply_id": "7", "reply_author": "sewer", "reply": GONE}),
+    ("data/sample/interim/split.rejected.jsonl",
+     {"id": "7", "reason": "review_drop", "pair": {"reply_author": "sewer", "tweet": GONE}}),
+    ("data/sample/review/decisions.jsonl", {"id": "7", "decision": "edit", "reply": GONE}),
+    ("data/sample/review/decisions.jsonl",
+     {"id": "7", "decision": "edit", "reply": "x", "original": GONE}),
+    ("adapters/tiny/trained_texts.jsonl", {"id": "7", "author": "sewer", "text": GONE}),
+])  # fmt: skip
+def test_a_text_that_left_the_set_after_the_training_is_still_found(project, hub, publish, where, row):
+    template = project / "adapters/tiny/chat_template.jinja"
+    _write(template, f"{template.read_text()}\n{GONE}")
+    assert publish(hub)[0] == 0  # nothing here knows it
+    _write(project / where, json.dumps(row) + "\n")
+    code, said = publish(hub)
+    assert code == 1
+    assert "chat_template.jinja" in said and GONE not in said
+
+
+def test_a_forgotten_text_is_in_no_record_of_a_run_afterwards(project):
+    _write(
+        project / "adapters/tiny/trained_texts.jsonl",
+        json.dumps({"id": "7", "author": "sewer", "text": GONE}) + "\n",
+    )
+    assert "adapters/tiny/trained_texts.jsonl" in forget(project, Target(None, "sewer")).removed
+    assert not [path for path in project.rglob("*.jsonl") if GONE in path.read_text()]
 
 
 @pytest.mark.parametrize("repo", ["reply-8b", "ann/reply 8b", "ann/../x", "ann/b/c", "-ann/x", "ann/x.git"])

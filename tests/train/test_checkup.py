@@ -12,9 +12,10 @@ import pytest
 from lib.base.config import load_config
 from lib.base.hardware import Card
 from lib.base.settings import TrainConfig
+from lib.model.memory import least_gb
 from lib.model.shapes import KNOWN
 from lib.train.assumed import assumed_tokens
-from lib.train.checkup import disk_finding, gpu_finding, least_gb, training
+from lib.train.checkup import disk_finding, gpu_finding, training
 from tests.base.test_hardware import LINUX, MAC
 from tests.stubs import apify_server, hub_server, runpod_server
 from tests.stubs.anthropic_server import AnthropicStub
@@ -43,7 +44,7 @@ def test_a_machine_without_a_gpu_is_told_the_command_and_its_price():
 
 
 def test_a_card_must_hold_the_longest_row_that_the_config_allows():
-    needed = least_gb(QWEN, KNOWN["Qwen/Qwen3-8B"])
+    needed = least_gb(QWEN, KNOWN["Qwen/Qwen3-8B"], to_train=True)
     assert 8 < needed < 12  # 4-bit weights of 6 GB, adapter, one row of 1,024 tokens
     assert where(A40).here
     assert not where(replace(LINUX, cards=(Card("RTX 3060", 8.6),))).here

@@ -10,8 +10,9 @@ from lib.base.console import run
 from lib.base.files import write_jsonl
 from lib.base.schema import Pair
 from lib.base.settings import ALL_LINEAR, TrainConfig
+from lib.model.memory import lora_parameters, vram_gb
 from lib.model.shapes import KNOWN
-from lib.train.gpus import GPUS, lora_parameters, minutes, vram_gb
+from lib.train.gpus import GPUS, minutes
 from lib.train.plan import _estimate
 from lib.train.schedule import cannot_fire, schedule
 from scripts.plan import main
@@ -281,7 +282,7 @@ def test_memory_and_time_are_those_of_the_model_that_is_named(workspace, plan):
         done = plan()
         assert done.returncode == 0, done.err
         assert "memory, GB (estimate for model)" in done.out
-        return next(line for line in done.out.splitlines() if line.startswith("  RTX 4090")).split()[3]
+        return next(line for line in done.out.splitlines() if " RTX 4090 " in line).split()[5]
 
     small = {"hidden_size": 4096, "intermediate_size": 12_288, "num_hidden_layers": 36, "vocab_size": 151_936}
     assert fits_on_4090(**small) != "no"

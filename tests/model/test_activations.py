@@ -3,8 +3,8 @@
 import pytest
 
 from lib.model.shapes import KNOWN
-from lib.train.activations import layer_bytes, measured_layer_bytes
-from lib.train.gpus import vram_gb
+from lib.model.activations import layer_bytes, measured_layer_bytes
+from lib.model.memory import vram_gb
 
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 

@@ -25,7 +25,7 @@ class Kept:
     keys: int  # key-value heads x their width
 
 
-# peft: measured (tests/train/test_activations.py holds it to 10%). Norms keep float32; each of the seven
+# peft: measured (tests/model/test_activations.py holds it to 10%). Norms keep float32; each of the seven
 # adapters keeps a copy of its input and, a byte each, its dropout mask; keys and values are repeated for
 # every head. unsloth: what its kernels save, counted in their source (2026.10.9): an estimate.
 KEPT: dict[Path, Kept] = {"peft": Kept(23, 9, 15, 4), "unsloth": Kept(13, 5, 7, 6)}

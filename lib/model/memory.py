@@ -1,0 +1,59 @@
+"""Memory that a model takes to train or to answer: arithmetic from its shape.
+
+Estimates, all of them.
+"""
+
+from lib.base.settings import TrainConfig
+from lib.model.activations import Path, layer_bytes
+from lib.model.shapes import Shape
+
+FILLED = 0.9  # of a card's nominal memory: the rest is the driver's
+# 4 bits, and 0.127 bits of doubly quantised constants (Dettmers et al. 2023, arXiv:2305.14314)
+NF4_BYTES = 0.5159
+CONTEXT_GB = 1.0  # CUDA context, workspace, fragmentation
+ANSWERING_GB = 2.0  # context, adapter and the answers under way
+
+
+def least_gb(config: TrainConfig, shape: Shape, to_train: bool) -> float:
+    """Memory without which the model can neither be trained (its longest rows, one at a time, checkpointed)
+    nor answer.
+    """
+    nf4, targets = config.quantization == "nf4", tuple(config.lora.target_modules)
+    if to_train:
+        return vram_gb(shape, 1, config.max_length, config.lora.rank, targets, nf4, True)
+    return weights_gb(shape, nf4) + ANSWERING_GB
+
+
+def weights_gb(shape: Shape, nf4: bool) -> float:
+    """The base model's weights; embeddings are never quantised."""
+    return (shape.linear_params * (NF4_BYTES if nf4 else 2) + shape.embedding_params * 2) / 1e9
+
+
+def lora_parameters(shape: Shape, rank: int, targets: tuple[str, ...]) -> int:
+    """Trainable parameters: rank x (inputs + outputs) of every target, in every layer."""
+    return shape.layers * rank * sum(sum(shape.projections[target]) for target in targets)
+
+
+def vram_gb(
+    shape: Shape,
+    micro_batch: int,
+    tokens_per_row: float,
+    rank: int,
+    targets: tuple[str, ...],
+    nf4: bool,
+    checkpointing: bool,
+    path: Path = "peft",
+) -> float:
+    """Peak memory of one training step, GB (1e9 bytes), padded rows of tokens_per_row.
+
+    path: peft fits wherever Unsloth does, which keeps less.
+    """
+    adapter = lora_parameters(shape, rank, targets) * 16  # fp32 weight, gradient and two Adam moments
+    tokens = micro_batch * tokens_per_row
+    one_layer = layer_bytes(shape, path)
+    layer_inputs = shape.layers * shape.hidden * 2
+    activations = tokens * (layer_inputs + one_layer if checkpointing else shape.layers * one_layer)
+    logits = tokens * shape.vocab * 4 * 2  # fp32, and their gradient
+    largest = max(inputs * outputs for inputs, outputs in shape.projections.values())
+    unpacked = largest * 2 * 2 if nf4 else 0
+    return weights_gb(shape, nf4) + (adapter + activations + logits + unpacked) / 1e9 + CONTEXT_GB
