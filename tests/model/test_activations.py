@@ -2,9 +2,9 @@
 
 import pytest
 
-from lib.model.shapes import KNOWN
 from lib.model.activations import layer_bytes, measured_layer_bytes
 from lib.model.memory import vram_gb
+from lib.model.shapes import KNOWN
 
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 

@@ -110,9 +110,10 @@ def test_every_step_and_every_evaluation_is_one_line_of_metrics(tiny_run):
     evaluation = lines[-1]
     assert evaluation["eval_alike"] == 1  # this model writes nothing, to whatever tweet
     assert evaluation["perplexity"] == pytest.approx(2.718281828 ** evaluation["eval_loss"])
-    assert evaluation["train_eval_gap"] == pytest.approx(
-        evaluation["eval_loss"] - (lines[-2]["loss"] + lines[-3]["loss"]) / 2
-    )
+    two = lines[-3:-1]  # the steps since the evaluation before
+    n_tokens = [line["learned_tokens"] for line in two]
+    loss = sum(n * line["loss"] for n, line in zip(n_tokens, two, strict=True)) / sum(n_tokens)
+    assert evaluation["train_eval_gap"] == pytest.approx(evaluation["eval_loss"] - loss)
 
 
 def test_the_same_five_tweets_are_answered_before_training_and_after_each_epoch(tiny_run):
