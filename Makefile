@@ -113,6 +113,8 @@ setup-runpod: ## on an NVIDIA pod: install requirements-runpod.txt beside the im
 	python3 -m venv --system-site-packages .venv; \
 	pip=".venv/bin/python -m pip"; \
 	$$pip freeze | grep -E '^(torch|torchvision|torchaudio|triton)==' > .venv/image-torch.txt; \
+	torch=$$(sed -n 's/^torch==\([0-9.]*\).*/\1/p' .venv/image-torch.txt); \
+	sed -n "s/^# torch $$torch: //p" requirements-runpod.txt >> .venv/image-torch.txt; \
 	$$pip install --disable-pip-version-check -c .venv/image-torch.txt -r requirements-runpod.txt; \
 	touch .venv/runpod $(STAMP); echo "setup-runpod: done"
 
