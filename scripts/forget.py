@@ -47,7 +47,10 @@ def listing(name: str, expected: Outcome) -> str:
         return f"forget: {name} is in no file here; it would go on the list of what is never collected."
     lines = [f"forget: {name} would go from {n_files(expected)} (so many rows or fields of each)"]
     lines += [f"  {count:>6,}  {printable(file)}" for file, count in expected.removed.items()]
-    lines += [f"     all  {printable(file)} (a page; it is made again)" for file in expected.deleted]
+    for file in expected.deleted:
+        lines.append(
+            f"     all  {printable(file)}" + ("" if "/raw/" in file else " (a page; it is made again)")
+        )
     if expected.trained_on_it:
         lines.append(
             f"  {', '.join(expected.trained_on_it)}: trained on data that held it, and cannot unlearn it"

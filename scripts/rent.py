@@ -3,31 +3,31 @@
     python -m scripts.rent --config configs/train-qwen3-8b.yaml --eval claude --on runpod
 
 Asks first. Writes adapters/<run>/ as `make train` and `make replies` do, and its ledger.jsonl.
+--replies: the run is trained; only the replies of the evaluation are written there.
 """
 
 import argparse
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from lib.base.config import config_name, given, load_config
 from lib.base.console import confirm, load_env, parser, printable, run
-from lib.base.errors import UserError
-from lib.base.files import lock
+from lib.base.files import content_hash, lock
 from lib.base.settings import EvalConfig, TrainConfig
 from lib.data.ready import refuse_unready
-from lib.model.base_model import TINY, local_tokenizer
-from lib.model.shapes import shape_of
+from lib.evaluate.answers import are_written
+from lib.evaluate.evaluation import Evaluation, training
 from lib.remote.hf_jobs import hf_jobs
 from lib.remote.interrupts import signals_end
-from lib.remote.need import need_of
+from lib.remote.need import need_of, need_of_replies
 from lib.remote.orders import order, work_of
 from lib.remote.renting import Renting
 from lib.remote.runpod import runpod
 from lib.remote.seam import Clock
 from lib.train.fingerprint import fingerprint_of, up_to_date
-from lib.train.needs import GpuNeeds, Tokens, gpu_needs
-from lib.train.plan import processed_splits, row_tokens
-from lib.train.rows import token_rows
+from lib.train.plan import planned_needs
+from lib.train.provenance import COMMIT, git_commit
 
 ENGINES = {"runpod": runpod, "hf": hf_jobs}
 
@@ -38,6 +38,7 @@ def parse_args() -> argparse.Namespace:
     arguments.add_argument("--eval", required=True, help="the evaluation whose replies are written there too")
     arguments.add_argument("--data", help="another data set than the config's")
     arguments.add_argument("--on", choices=sorted(ENGINES), required=True, help="who rents the machine out")
+    arguments.add_argument("--replies", action="store_true", help="only the replies, of a finished run")
     return arguments.parse_args()
 
 
@@ -45,41 +46,35 @@ def main() -> None:
     args = parse_args()
     config, name = given(load_config(args.config, TrainConfig), data=args.data), config_name(args.config)
     refuse_unready(config.data)
-    load_config(args.config.with_name(f"eval-{args.eval}.yaml"), EvalConfig)
     load_env()
-    folder = Path("adapters") / name
+    folder, (job_hash, adapters, is_done) = Path("adapters") / name, job_of(args, config)
     with lock(folder / "remote.lock"):
         engine = ENGINES[args.on](Clock(), say)
-        splits = processed_splits(config.data)
-        # Other methods have no rows of tokens here; theirs are estimated from the words.
-        tokenizer = local_tokenizer(config) if config.method == "sft" else None
-        tokens = {
-            split: row_tokens(
-                config, splits[split], tokenizer and token_rows(config, splits[split], tokenizer)
-            )
-            for split in ("train", "val")
-        }
-        need, work = need_of(config, _plan(config, tokens)), work_of(name, config.data, args.eval)
-        is_done = partial(up_to_date, folder, config)
-        wanted = order(Path(), name, config, need, fingerprint_of(config), work, is_done)
+        need = (need_of_replies if args.replies else need_of)(config, planned_needs(config))
+        told = {COMMIT: git_commit() or ""}
+        work = work_of(name, config.data, args.eval, to_train=not args.replies, told=told)
+        wanted = order(Path(), name, config, need, job_hash, work, is_done, adapters)
         with signals_end():
             files = Renting(engine, wanted, say, confirm, Clock()).run()
-    said = f"{len(files)} files came home\nwrote {folder}/manifest.json"
+    what = "replies" if args.replies else "train"
+    made = f"eval/{args.eval}/replies.jsonl" if args.replies else "manifest.json"
     if not files:
-        said = f"{folder} is up to date: same config, data and base model. Nothing was rented."
-    print(f"train: {said}")
+        print(f"{what}: {folder / made} is up to date. Nothing was rented.")
+    else:
+        print(f"{what}: {len(files)} files came home\nwrote {folder / made}")
 
 
-def _plan(config: TrainConfig, tokens: Tokens) -> GpuNeeds | None:
-    if config.model == TINY:
-        return None
-    shape = shape_of(config)
-    if shape is None:
-        raise UserError(
-            f"model: the sizes of {config.model} are not known here, so neither is the GPU that it needs. "
-            f"Download its config once: `hf download {config.model} config.json`."
-        )
-    return gpu_needs(config, shape, tokens)
+def job_of(args: argparse.Namespace, config: TrainConfig) -> tuple[str, list[str], Callable[[], bool]]:
+    """(hash of what is to be done, the runs whose adapters go there, whether all of it is home)."""
+    path = args.config.with_name(f"eval-{args.eval}.yaml")
+    if not args.replies:
+        load_config(path, EvalConfig)
+        is_done = partial(up_to_date, Path("adapters") / config_name(args.config), config)
+        return fingerprint_of(config), [config.init_adapter] if config.init_adapter else [], is_done
+    evaluation = Evaluation.of(args.config, path, args.data)
+    training(evaluation.run_folder)
+    job_hash = content_hash("replies", path, evaluation.run_folder / "manifest.json")
+    return job_hash, [evaluation.run, *evaluation.others], partial(are_written, evaluation)
 
 
 def say(text: str) -> None:

@@ -13,7 +13,9 @@ from lib.data.scorers import detect_languages, score_toxicity
 from lib.evaluate.evaluation import Evaluation
 from lib.evaluate.findings import Files, gather
 from lib.evaluate.page import page
-from lib.evaluate.reading import three_sentences, verdict_of
+from lib.evaluate.reading import decision_of, three_sentences, verdict_of
+from lib.evaluate.second_judge import sentences, tell_the_others
+from lib.model.flaws import flaws_of, people_beside
 from lib.model.sanity import sanity
 
 
@@ -32,18 +34,20 @@ def main() -> None:
         else lambda texts: score_toxicity(texts, data["toxicity_model"])
     )
     prompts = list(files.prompts.values())
-    metrics = sanity(
-        files.replies,
+    flaws = flaws_of(
+        [*files.replies, *people_beside(files.replies, prompts)],
         prompts,
         files.train,
         detect_languages,
         toxicity,
-        files.reply_manifest.leaks,
         data["language"],
+        evaluation.eval.sampling.max_new_tokens,
     )
-    report, steps = gather(files, metrics)
+    metrics = sanity(files.replies, prompts, flaws, files.reply_manifest.leaks, data["language"])
+    report, steps = gather(files, metrics, flaws)
     write_text(folder / "report.html", page(files, report, steps))
     write_json(folder / "report.json", report.as_written())
+    told = tell_the_others(files, [judge.eval for judge in report.second_judges])
     print(f"report: {verdict_of(report, evaluation.config.model)}")
     for question, answer in three_sentences(report, evaluation.config.model):
         print(printable(f"  {question.rstrip('?')}: {answer}"))
@@ -51,6 +55,11 @@ def main() -> None:
         value = "–" if row.value is None else f"{row.value:.3f}"
         holds = "pass" if row.passed else "no"
         print(f"  {holds:<6}{row.label:<32}{value:>10}   threshold {row.threshold:g}")
+    for sentence in sentences(report):
+        print(printable(f"  {sentence}"))
+    if told:
+        print(f"  noted in the report of {', '.join(told)} as well")
+    print(printable(f"decision: {decision_of(report)}"))
     made(folder / "report.html")
 
 

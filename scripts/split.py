@@ -36,8 +36,8 @@ def main() -> None:
     except UnreviewedError as waiting:
         print(f"split: {waiting}")
         return
-    vectors_of = partial(embed, model=config.clean.embedding_model)
-    processed = processed_of(pairs, left.tweets, left.candidates, config, vectors_of, detect_languages)
+    vectors = partial(embed, model=config.clean.embedding_model)
+    processed = processed_of(pairs, left.tweets, left.candidates, config, vectors, detect_languages, dropped)
     rejected = sorted([*dropped, *processed.rejected], key=lambda rejection: rejection.id)
     reasons = [rejection.reason for rejection in rejected]
     counts = {**left.counts, "split": stage_counts(processed.n_kept, reasons)}

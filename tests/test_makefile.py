@@ -162,10 +162,21 @@ def test_a_touched_file_rebuilds_the_free_steps_made_of_it_and_no_paid_one(path,
 
 
 def test_a_module_deep_below_a_step_counts_although_no_rule_names_it(shared):
-    shared.touch(*FILES.values(), "lib/data/characters.py")
+    shared.touch(*FILES.values(), "lib/base/characters.py")
     outdated = shared.outdated()
     assert {"filter", "clean", "split"} <= outdated
     assert not outdated & PAID
+
+
+def test_missing_tweets_are_bought_by_data_alone_and_only_when_that_is_asked(checkout):
+    for goals, is_bought in (
+        (["data"], False),
+        (["data", "PARENTS=1"], True),
+        (["plan", "PARENTS=1"], False),
+    ):
+        (checkout.folder / "steps").write_text("")
+        assert checkout.make(*goals).returncode == 0
+        assert ("collect" in (checkout.folder / "steps").read_text().split()) == is_bought, goals
 
 
 def test_prerequisites_follow_a_new_import_inside_a_function_and_forget_a_deleted_module(checkout):

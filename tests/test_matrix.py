@@ -50,6 +50,7 @@ NOT_RUN = {
     "lint": r"ruff",
     "bench": r"scripts\.bench_\w+|pip",
     "bench-train": r"scripts\.bench_train",
+    "bench-real": r"scripts\.bench_\w+|pip",
 }
 # Who may ask which provider, and who may train. `doctor` asks each service one free question.
 ASKS = {
@@ -66,7 +67,16 @@ NO_RUN = r"error: adapters/r holds no finished run\. Run `make train RUN=r` firs
 WAITING = r"error: \d+ of \d+ pairs of data/x are unreviewed: run `make review DATA=x` first\."
 TO_TRAIN = "next: make train RUN=r"
 TO_DEMO = "next: make demo RUN=r"
-OF_A_RUN = ("eval", "replies", "human-eval", "publish REPO=a/b", "demo", "export", "serve ENGINE=ollama")
+OF_A_RUN = (
+    "eval",
+    "replies",
+    "human-eval",
+    "field",
+    "publish REPO=a/b",
+    "demo",
+    "export",
+    "serve ENGINE=ollama",
+)
 RENTS = ("train ON=runpod", "train ON=hf")
 NO_CREDIT = {
     "train ON=runpod": (2, "error: RunPod: .* Add credit at .*"),
@@ -136,6 +146,8 @@ STATES = {
         "replies": (0, "next: make eval RUN=r"),
         "eval": (0, TO_DEMO),
         "human-eval LIMIT=2": (0, TO_IMPORT),
+        "field": (0, "next: make field RUN=r POSTS=200"),
+        "field POSTS=20": (0, "next: make field RUN=r"),
         "publish REPO=a/b": (0, TO_DEMO),
         "demo": (0, "next: make human-eval RUN=r"),
         "export": (0, "next: make serve ENGINE=llamacpp RUN=r"),
@@ -147,6 +159,7 @@ STATES = {
         "eval": (0, TO_DEMO),  # writes the page again that `forget` took away
         "replies": (0, "next: make eval RUN=r"),
         "human-eval": (0, TO_IMPORT),
+        "field": (0, "next: make field RUN=r"),
         "human-eval WEB=1": (0, "next: make human-eval RUN=r WEB=1"),
         "publish REPO=a/b": (0, TO_DEMO),
         "demo": (0, "next: make human-eval RUN=r"),
@@ -163,7 +176,15 @@ STATES = {
         **anywhere("demo RUN=r"),
     },
 }
-SAYS_WHAT_CHANGED = ("eval", "human-eval", "publish REPO=a/b", "demo", "export", "serve ENGINE=ollama")
+SAYS_WHAT_CHANGED = (
+    "eval",
+    "human-eval",
+    "field",
+    "publish REPO=a/b",
+    "demo",
+    "export",
+    "serve ENGINE=ollama",
+)
 
 
 def world(run_input):

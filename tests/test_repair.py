@@ -17,7 +17,6 @@ from lib.base.files import read_dicts, read_json, write_bytes
 from lib.base.ledger import Ledger
 from lib.collect import apify as apify_source
 from lib.collect.provider import GoneError
-from lib.judge.claude import judge_with_claude
 from lib.judge.repair_judge import repair_judge
 from scripts import repair
 from tests.collect.test_collection import here, impatient, run_job
@@ -133,7 +132,7 @@ def test_an_answer_of_which_nothing_is_left_is_asked_again_only_with_a_word(stub
     assert (
         len(stub.paid) == 6 and list(judge.failed.values()) == ["answer_lost"] and len(judge.judgments) == 5
     )
-    judge_with_claude(questions(6), LIVE, judge.folder, judge.ledger, again=True)
+    judge(questions(6), LIVE, again=True)
     assert len(judge.judgments) == 6 and len(stub.paid) == 7
     assert Judge(tmp_path).account()["usd"] == pytest.approx(stub.billed_usd())
 
@@ -146,7 +145,7 @@ def test_a_line_that_says_nothing_any_more_holds_back_what_may_have_been_asked(s
     judge = Judge(tmp_path)
     judge(questions(9))
     assert len(stub.paid) == 6 and any("nobody knows" in line for line in judge.said)
-    judge_with_claude(questions(9), LIVE, judge.folder, judge.ledger, again=True)
+    judge(questions(9), LIVE, again=True)
     assert len(judge.judgments) == 9
 
 
@@ -166,9 +165,7 @@ def test_what_is_missing_of_a_batch_is_read_again_and_never_asked_again(stub, tm
     mended(tmp_path)
     judge = Judge(tmp_path)
     judge(questions(15), BATCH)
-    judge_with_claude(
-        questions(15), BATCH, judge.folder, judge.ledger, judge.said.append, judge.slept.append, again=True
-    )
+    judge(questions(15), BATCH, again=True)
     assert keys and len(stub.batches) == 1 and max(stub.seen.values()) == 1 and len(judge.judgments) == 15
 
 

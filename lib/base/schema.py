@@ -140,6 +140,12 @@ class Preference(Record):
     chosen_first: bool  # by hash: which of the two a judge is shown first
 
 
+def drawn_from(system: str) -> tuple[str, int]:
+    """(arm that answers, candidates that it draws): tuned@5 -> (tuned, 5), base -> (base, 1)."""
+    arm, _, k = system.partition("@")
+    return arm, int(k or 1)
+
+
 class Reply(Record):
     """One system's answer to one test prompt."""
 

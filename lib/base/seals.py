@@ -18,6 +18,7 @@ from lib.base.files import content_hash, jsonl_bytes, sync_folder, write_bytes, 
 
 OUTDATED_S = 10**9  # the year 2001: older than every file of this project
 OF_EVAL = {"replies.jsonl": "replies", "model_metrics.json": "replies", "judgments.jsonl": "judgments"}
+OF_EVAL["candidates.jsonl"] = "replies"
 OF_EVAL |= dict.fromkeys(("judgments.failed.jsonl", "calibration.jsonl", "calibration.json"), "judgments")
 
 

@@ -2,26 +2,11 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-
-class Strict(BaseModel):
-    # defer_build: a schema is built when it is first used, so that --help answers at once.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
-
-
-def _ordered(bounds: list[int]) -> list[int]:
-    if bounds[0] > bounds[1]:
-        raise ValueError(f"the lower bound comes first: [{bounds[1]}, {bounds[0]}]")
-    return bounds
-
-
-Count = Annotated[int, Field(ge=0)]
-Bounds = Annotated[list[Count], Field(min_length=2, max_length=2), AfterValidator(_ordered)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Usd = Annotated[float, Field(ge=0, le=10_000)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-
+from lib.base.gate_settings import GateConfig
+from lib.base.judge_settings import JudgeConfig
+from lib.base.values import Bounds, Name, Share, Strict, Usd
 
 # --- configs/data-<set>.yaml -------------------------------------------------------------------------
 
@@ -95,6 +80,7 @@ class SplitConfig(Strict):
 
 class PreferencesConfig(Strict):
     min_likes: int = Field(2, ge=0, description="both replies have at least this many likes")
+    min_chosen_likes: int = Field(0, ge=0, description="and the chosen one at least this many")
     like_ratio: float = Field(2.0, gt=1, description="least likes of the chosen reply over the other's")
     max_per_tweet: int = Field(5, ge=1)
     max_follower_ratio: float = Field(3.0, ge=1, description="of the two authors' follower counts")
@@ -125,6 +111,9 @@ class LoraConfig(Strict):
 class EarlyStoppingConfig(Strict):
     patience: int = Field(3, ge=1)
     threshold: float = Field(0.0, ge=0)
+    watch: Literal["loss", "loss_and_diversity"] = Field(
+        "loss", description="whether replies that have become one and the same count as a failure too"
+    )
 
 
 class RemoteConfig(Strict):
@@ -215,24 +204,7 @@ class FewshotConfig(Strict):
     k: int = Field(3, ge=1, le=50)
 
 
-class JudgeConfig(Strict):
-    kind: Literal["claude", "offline"] = "claude"
-    model: str = "claude-sonnet-5-5"
-    orders: Literal["both", "one"] = "both"
-    repeats: int = Field(1, ge=1, le=20)
-    batch: Literal["auto", "always", "never"] = "auto"
-    max_usd: Usd = 20
-    effort: Literal["low", "medium", "high"] = "low"
-    max_tokens: int = Field(4000, ge=256, le=20_000)
-
-
-class GateConfig(Strict):
-    max_p_value: float = Field(0.05, gt=0, lt=1)
-    min_cohens_d: float = Field(0.3, ge=0)
-    improvement: Literal["net_win", "relative_mean"] = "net_win"
-    min_improvement: float = 15
-    max_perplexity: float = Field(20, gt=1)
-    max_train_eval_gap: float = Field(0.3, gt=0)
+System = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*|(base|tuned)@([2-9]|[1-9][0-9]))$")]
 
 
 def _with_base_and_tuned(systems: list[str]) -> list[str]:
@@ -248,7 +220,12 @@ def _engine(value: Any) -> Any:
 class EvalConfig(Strict):
     engine: Annotated[Literal["auto"] | OpenAIEngine, BeforeValidator(_engine)] = "auto"
     sampling: SamplingConfig = SamplingConfig()
-    systems: Annotated[list[Name], AfterValidator(_with_base_and_tuned)] = ["base", "fewshot", "tuned"]
+    systems: Annotated[list[System], AfterValidator(_with_base_and_tuned)] = [
+        "base",
+        "fewshot",
+        "tuned",
+        "human",
+    ]
     fewshot: FewshotConfig = FewshotConfig()
     judge: JudgeConfig = JudgeConfig()
     gate: GateConfig = GateConfig()
@@ -258,3 +235,10 @@ class EvalConfig(Strict):
     embedding_model: str | None = Field(
         None, description="for few-shot retrieval; default: the data set's own"
     )
+
+    @model_validator(mode="after")
+    def _candidates_differ(self) -> Self:
+        best_of = [system for system in self.systems if "@" in system]
+        if best_of and self.sampling.temperature == 0:
+            raise ValueError(f"{best_of[0]} draws several candidates: sampling.temperature has to be above 0")
+        return self

@@ -70,7 +70,7 @@ class Purchases:
         for entry, intent in open_units(self._entries, COLLECT):
             if intent.note.get("source") != self.provider.name:
                 continue
-            request = _request_of(intent)
+            request = request_of(intent)
             if entry.state == "started":
                 short.append(self._finish(entry.key, request, str(entry.id)))
             elif run := self._reconcile(request, intent):
@@ -90,7 +90,7 @@ class Purchases:
                 f"{self.provider.name}."
             )
         self._say(f"reading run {entry.id} again, for free: {entry.note['file']} is damaged or missing")
-        refuse_short([self._finish(entry.key, _request_of(intent), str(entry.id))])
+        refuse_short([self._finish(entry.key, request_of(intent), str(entry.id))])
 
     def buy(self, requests: Sequence[Request]) -> bool:
         """Buy what is missing of requests, a few runs at a time. False: the next one could exceed the cap."""
@@ -248,5 +248,6 @@ def has_open(folder: Path, source: str) -> bool:
     return any(intent.note.get("source") == source for _, intent in open_units(entries, COLLECT))
 
 
-def _request_of(intent: Entry) -> Request:
+def request_of(intent: Entry) -> Request:
+    """The request that an intent was booked for."""
     return Request(**{name: intent.note[name] for name in ("step", "query", "actor", "input", "max_items")})

@@ -7,7 +7,7 @@ is bounded.
 import asyncio
 import importlib.util
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path
@@ -73,9 +73,17 @@ def scraper(api: Any) -> Scrape:
     def scrape(request: Request) -> AsyncIterator[Any]:
         if "search" in request.input:
             return api.search(request.input["search"], limit=request.max_items)
+        if "tweet_ids" in request.input:
+            return _by_ids(api, request.input["tweet_ids"])
         return api.tweet_replies(int(request.input["replies_to"]), limit=request.max_items)
 
     return scrape
+
+
+async def _by_ids(api: Any, ids: Iterable[str]) -> AsyncIterator[Any]:
+    for tweet_id in ids:
+        if (tweet := await api.tweet_details(int(tweet_id))) is not None:
+            yield tweet
 
 
 def provider(scrape: Scrape) -> Provider:
@@ -160,6 +168,7 @@ def item_of(tweet: Any) -> dict[str, Any]:
         "author": _author(tweet.user),
         "entities": _entities(tweet),
         "media": _media(getattr(tweet, "media", None)),
+        "isPoll": type(getattr(tweet, "card", None)).__name__ == "PollCard",
         "collector": ACTOR,
     }
     return {name: value for name, value in item.items() if value is not None}

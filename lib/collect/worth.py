@@ -54,12 +54,12 @@ def own_files(raw: Path, outside: Sequence[str]) -> str:
 
 def is_post(item: Any) -> bool:
     """Not filler, not an error row, and readable."""
-    return _post(item) is not None
+    return post_in(item) is not None
 
 
 def is_storable(is_forgotten: Callable[..., bool], item: Any) -> bool:
     """False for the posts and the authors that were forgotten: they are not stored a second time."""
-    post = _post(item)
+    post = post_in(item)
     return post is None or not is_forgotten(post.id, post.author, post.parent)
 
 
@@ -83,7 +83,7 @@ def wanted_tweet(item: Any, config: FilterConfig) -> str | None:
 
     It passes the filter, has replies, and conversation_id finds them.
     """
-    post, joined = _post(item), join([Row("search", WHENEVER, item)])
+    post, joined = post_in(item), join([Row("search", WHENEVER, item)])
     if (
         post is None
         or not joined.tweets
@@ -106,7 +106,8 @@ def count_pairs(tweet: Any, replies: Sequence[Any], config: FilterConfig) -> int
     return sum(first_problem(pair, config, (*STRUCTURE, *ENGAGEMENT, *TEXT)) is None for pair in joined.pairs)
 
 
-def _post(item: Any) -> Post | None:
+def post_in(item: Any) -> Post | None:
+    """The post that an item holds; None where it is filler or cannot be read."""
     try:
         return post_of(item, "", WHENEVER)
     except BadItem:

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
+from lib.base.characters import mostly_capitals, n_characters
 from lib.base.schema import Pair, Tweet
 from lib.base.settings import FilterConfig
-from lib.data.characters import mostly_capitals, n_characters
 from lib.data.heuristics import rule_for, signs
 from lib.data.text import (
     has_url,
@@ -74,7 +74,7 @@ def _url(pair: Pair, config: FilterConfig) -> Problem | None:
 def _unseen(tweet: Tweet | Pair, config: FilterConfig) -> Problem | None:
     """A tweet about a picture or a page that the model never sees."""
     if "tweet_media" in tweet.flags and not config.tweet_media:
-        return "tweet_media", "a picture or video in the tweet"
+        return "tweet_media", "a picture, a video or a poll in the tweet"
     text = without_picture_link(tweet.tweet) if "tweet_media" in tweet.flags else tweet.tweet
     if not config.tweet_url and ("tweet_url" in tweet.flags or has_url(text)):
         return "tweet_url", "a link in the tweet" + ("" if has_url(text) else " (in its entities)")

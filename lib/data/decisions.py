@@ -11,6 +11,8 @@ from lib.base.files import content_hash, read_jsonl
 from lib.base.schema import Pair, Record, Rejection, Utc
 from lib.data.text import clean_text
 
+OF_REVIEW = ("review_drop", "review_edit_empty")  # the reasons of what people dropped
+
 
 class UnreviewedError(UserError):
     """Pairs wait for a person: no fault, but nothing can be split yet."""

@@ -25,8 +25,11 @@ _COUNT = re.compile(r"(\d{1,3}(?:,\d{3})+|\d+)(?:\.0+)?|(\d+(?:\.\d+)?)\s?([KMB]
 _TOO_MANY = 10**15  # NaN is not below it either
 _UNITS = {"k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
 # What spreadsheets, pandas and JavaScript write where there is nothing.
-_ABSENT = frozenset(("", "nan", "none", "null", "undefined", "nat", "<na>", "n/a", "[]", "{}"))
-_FALSE = frozenset(("false", "0", "0.0", "no", "n", "f"))
+_ABSENT = frozenset(
+    ("", "nan", "none", "null", "nil", "undefined", "nat", "<na>", "n/a", "#n/a", "-", "[]", "{}")
+)
+# An Excel that speaks German, French, Italian or Spanish writes its own words.
+_FALSE = frozenset(("false", "0", "0.0", "no", "n", "f", "off", "falsch", "faux", "falso"))
 _WRITE = "write it as 2025-01-31T12:00:00Z"
 _FIRST, _LAST = datetime(2006, 3, 21, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)  # from the first tweet on
 

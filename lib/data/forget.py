@@ -12,7 +12,9 @@ from pathlib import Path
 from lib.base.errors import UserError
 from lib.base.files import read_dicts, read_json, write_bytes, write_json
 from lib.base.seals import reseal
-from lib.data.redaction import EDITORS, Target, parsed, redacted
+from lib.data.json_rows import ARCHIVED
+from lib.data.raw import LINES
+from lib.data.redaction import Target, editor_of, parsed
 
 PATH = Path("data/forgotten.json")
 PENDING = "data/forgetting.json"
@@ -107,7 +109,10 @@ def forget(root: Path, target: Target) -> Outcome:
 
 
 def _candidates(root: Path) -> list[Path]:
-    return [path for path in _files(root) if path not in (root / "data/forgotten.json", root / PENDING)]
+    files = [path for path in _files(root) if path not in (root / "data/forgotten.json", root / PENDING)]
+    return sorted(
+        files, key=lambda path: (path.name == "account.js", path)
+    )  # last: it says whose the rest is
 
 
 def _files(root: Path) -> list[Path]:
@@ -136,7 +141,7 @@ def _known_texts(root: Path, files: list[Path], target: Target) -> set[str]:
         pending = read_json(root / PENDING)
         texts |= set(pending["texts"]) if pending["name"] == target.name else set()
     for path in files:
-        if EDITORS.get(path.suffix.lower()) is EDITORS[".jsonl"]:
+        if path.suffix.lower() in LINES:
             for line in path.read_bytes().split(b"\n"):
                 if (value := parsed(line)) is not None:
                     texts.update(target.own_texts(value))
@@ -147,9 +152,9 @@ def _forget_in(path: Path, name: str, target: Target, outcome: Outcome, is_previ
     if path.suffix == ".safetensors" or path.suffix in (".pt", ".bin", ".pth"):
         return  # weights: they cannot be edited; the adapters concerned are listed
     content = path.read_bytes()
-    edit = redacted if path.name == "ledger.jsonl" else EDITORS.get(path.suffix.lower())
-    if edit is None:
-        if target.in_text(content.decode("utf-8", "replace")):
+    edit, is_own = editor_of(path, content), _is_archive_of(path, target)
+    if edit is None or is_own:
+        if is_own or target.in_text(content.decode("utf-8", "replace")):
             if not is_preview:
                 path.resolve().unlink()
             outcome.deleted.append(name)
@@ -161,6 +166,14 @@ def _forget_in(path: Path, name: str, target: Target, outcome: Outcome, is_previ
             reseal(path, changed)
             write_bytes(path.resolve(), changed)
         outcome.removed[name] = n_removed
+
+
+def _is_archive_of(path: Path, target: Target) -> bool:
+    """True of a file of X's archive that is all the target's: it names its author only in account.js."""
+    account = path.with_name("account.js")
+    if path.suffix != ".js" or path == account or not target.handle or not account.is_file():
+        return False
+    return target.in_value(parsed(ARCHIVED.sub(b"", account.read_bytes(), count=1).rstrip(b" ;\r\n")))
 
 
 def _adapters_that_saw(root: Path, target: Target) -> list[str]:

@@ -28,7 +28,7 @@ from lib.data.text import has_url, without_picture_link
 ID_FIELDS = ("id_str", "idStr", "rest_id", "id", "tweet_id", "tweetId")
 _IDS, _TEXTS, _OTHER_TEXTS = paths(*ID_FIELDS, "status_id"), paths(*TEXTS), paths(*OTHER_TEXTS)
 _ADDRESSES = paths("url", "twitterUrl", "tweetUrl", "permanentUrl", "permalink", "link")
-_LIKES = paths(
+LIKES = paths(
     *("likeCount", "favoriteCount", "likes", "likes_count", "favorites", "public_metrics.like_count"),
     *("tweet_likes", "favorites_count"),
 )
@@ -94,7 +94,7 @@ def post_of(item: Any, source: str, collected_at: datetime) -> Post:
         text=text,
         author=_handle(item, holder),
         followers=_followers(item, holder, needed=parent is not None),
-        likes=to_count(found(item, _LIKES), "likeCount"),
+        likes=to_count(found(item, LIKES), "likeCount"),
         retweets=to_count(found(item, _RETWEETS), "retweetCount"),
         created_at=to_moment(found(item, _CREATED), "createdAt"),
         parent=None if parent is None else to_id(parent, "inReplyToId"),

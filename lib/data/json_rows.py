@@ -15,7 +15,7 @@ from lib.data.sources import BOM, RawFile, Row
 MAX_LINE_BYTES = 16 * 2**20  # a note tweet with all its metadata has some 50 kB, a page of 100 some 2 MB
 # X's own archive: JSON behind an assignment.
 ARCHIVED_TWEETS = re.compile(rb"\s*window\.YTD\.(?:community_)?tweets?\.part\d+\s*=\s*")
-_ARCHIVED = re.compile(rb"\s*window\.YTD\.\w+\.part\d+\s*=\s*")
+ARCHIVED = re.compile(rb"\s*window\.YTD\.\w+\.part\d+\s*=\s*")
 
 
 def read_json_rows(file: RawFile, head: bytes) -> Iterator[Row]:
@@ -163,7 +163,7 @@ def _beside(path: Path, name: str) -> list[Any] | None:
         return None
     try:
         value = parse_line(
-            _ARCHIVED.sub(b"", other.read_bytes().removeprefix(BOM), count=1).rstrip(b" ;\r\n"), ""
+            ARCHIVED.sub(b"", other.read_bytes().removeprefix(BOM), count=1).rstrip(b" ;\r\n"), ""
         )
     except UserError:
         return None

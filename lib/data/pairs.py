@@ -167,8 +167,8 @@ def _paired(
             "which is itself a reply" if is_nested else "of which raw/ holds no usable tweet"
         )
         joined.rejected.append(_dropped(reply, reason, detail))
-        if not is_nested and reply.parent:
-            joined.missing_tweets.append(reply.parent)
+        if not is_nested and reply.parent and reply.conversation in (None, reply.parent):
+            joined.missing_tweets.append(reply.parent)  # of another conversation, it is itself a reply
         return None
     if conversation not in (None, roots.get(tweet.conversation or "", tweet.conversation), roots[tweet.id]):
         detail = f"belongs to conversation {reply.conversation}, not to {tweet.id}"

@@ -14,12 +14,14 @@ def better_of(one: Pair, other: Pair, config: PreferencesConfig) -> tuple[Pair, 
     """(chosen, rejected), or None where the likes do not say which is better.
 
     The chosen reply was posted no earlier, so it had no head start, and has like_ratio times the likes; both
-    have min_likes, so that chance weighs little; the authors' followers lie within max_follower_ratio, so
-    that it is not the audience.
+    have min_likes and the chosen one min_chosen_likes, so that chance weighs little; the authors' followers
+    lie within max_follower_ratio, so that it is not the audience.
     The rule of SHP: Ethayarajh et al. 2022, "Understanding dataset difficulty with V-usable information".
     """
     chosen, rejected = (one, other) if one.reply_likes > other.reply_likes else (other, one)
     if rejected.reply_likes < config.min_likes or chosen.reply_likes <= rejected.reply_likes:
+        return None
+    if chosen.reply_likes < config.min_chosen_likes:
         return None
     if (
         chosen.reply_likes < config.like_ratio * rejected.reply_likes

@@ -23,9 +23,7 @@ from lib.data.splits import (
 )
 from lib.data.text import prose
 
-MIN_CALIBRATION = (
-    100  # below, the judge's accuracy on real engagement has an interval of more than +-10 points
-)
+MIN_CALIBRATION = 400  # below, a judge that is right on 65% is not likely to be shown to beat simple rules
 USEFUL_PREFERENCES = 300  # what training on preferences asks for by default
 
 
@@ -58,14 +56,16 @@ def processed_of(
     config: DataConfig,
     embed: Embed,
     detect_languages: DetectLanguages,
+    dropped: Sequence[Rejection] = (),
 ) -> Processed:
     """All files of processed/, as records.
 
     pairs: clean and reviewed. tweets: all that were collected. candidates: replies that lack engagement only.
-    Every pair ends in one of the parts or among the rejected. Raises UserError if a part would be empty.
+    dropped: by people, who are named too if a part would be empty; then UserError is raised.
+    Every pair ends in one of the parts or among the rejected.
     """
     processed = processed_part(pairs, tweets, candidates, config, embed, detect_languages)
-    refuse_empty(processed.parts, processed.rejected, config.split)
+    refuse_empty(processed.parts, [*dropped, *processed.rejected], config.split)
     return processed
 
 
@@ -153,7 +153,7 @@ def shortfalls(sizes: dict[str, int], config: DataConfig) -> list[str]:
     if (n_calibration := sizes["calibration"]) < MIN_CALIBRATION:
         found.append(
             f"{n_calibration:,} calibration pairs, {MIN_CALIBRATION} wanted: the judge's accuracy on real "
-            "likes will be uncertain."
+            "likes will be uncertain, and a win may stay unproven."
             " More come from a larger split.test or the bounds under preferences."
         )
     return found

@@ -18,7 +18,10 @@ _UNPACK = "it is packed, and `make forget` could take nothing out of it: `{}` it
 _REASONS = {
     ".gz": _UNPACK.format("gunzip -k"),
     ".zip": _UNPACK.format("unzip") + " (of X's archive: tweets.js, account.js and follower.js)",
-    **dict.fromkeys((".bz2", ".xz", ".zst", ".7z", ".rar", ".tar", ".tgz"), "it is packed: unpack it"),
+    **dict.fromkeys(
+        (".bz2", ".xz", ".zst", ".7z", ".rar", ".tar", ".tgz"),
+        "it is packed: unpack it, then move it away",
+    ),
     **dict.fromkeys(
         (".xlsx", ".xls", ".xlsm", ".ods", ".numbers"),
         "a workbook: save it as CSV (UTF-8), its columns of ids formatted as text, or their last digits go",
@@ -76,12 +79,14 @@ def _why_not(path: Path) -> str | None:
     if suffix in (*TABLES, *LINES, ".json"):
         return None
     if suffix in _REASONS:
-        return _REASONS[suffix]
+        return _REASONS[".tar" if ".tar" in path.suffixes else suffix]
     head = _head(path)
     if ARCHIVED_TWEETS.match(head) or (suffix in (".txt", "") and head.lstrip()[:1] in (b"{", b"[")):
         return None
     if suffix == ".js":
         return "of X's archive only tweets.js holds tweets, and account.js and follower.js say whose they are"
+    if not head:
+        return "it is empty"
     return "it is neither JSON nor a table: save it as .jsonl, .json or .csv"
 
 

@@ -7,16 +7,27 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from lib.data.json_rows import ARCHIVED
+from lib.data.raw import LINES, TABLES
+from lib.data.shapes import is_post, items_in
+from lib.data.sources import BOM
+from lib.data.tables import delimiter
+
 OWN_TEXT = {
-    "id": ("text", "fullText"),
+    "id": ("text", "fullText", "full_text"),
     "tweet_id": ("tweet",),
     "reply_id": ("reply", "human_reply"),
     "chosen_id": ("chosen",),
     "rejected_id": ("rejected",),
 }
-AUTHORS = {"tweet_author": ("tweet",), "reply_author": ("reply",), "author": ("text", "fullText")}
+AUTHORS = {
+    "tweet_author": ("tweet",),
+    "reply_author": ("reply",),
+    "author": ("text", "fullText", "full_text"),
+}
 MIN_TEXT_CHARS = 20  # shorter texts may be somebody else's too
 
 
@@ -96,6 +107,26 @@ def _without_lines(content: bytes, target: Target) -> tuple[bytes, int]:
     return b"\n".join(kept), len(lines) - len(kept)
 
 
+def _without_posts(content: bytes, target: Target) -> tuple[bytes, int]:
+    """Like _without_lines, but of a line that is a page of posts only those go that hold the target."""
+    kept, n_removed = [], 0
+    for line in content.split(b"\n"):
+        if not _in_line(line, target):
+            kept.append(line)
+        elif _is_page(value := parsed(line)):
+            left, n = _pruned(value, target)
+            kept.append(left)
+            n_removed += n
+        else:
+            n_removed += 1
+    return b"\n".join(kept), n_removed
+
+
+def _is_page(value: Any) -> bool:
+    is_list = isinstance(value, list)
+    return is_list or (isinstance(value, dict) and not is_post(value) and len(list(items_in(value))) > 1)
+
+
 def _in_line(line: bytes, target: Target) -> bool:
     value = parsed(line)
     return target.in_text(line.decode("utf-8", "replace")) if value is None else target.in_value(value)
@@ -108,8 +139,11 @@ def redacted(content: bytes, target: Target) -> tuple[bytes, int]:
 
 
 def _without_rows(content: bytes, target: Target) -> tuple[bytes, int]:
+    text = io.StringIO(content.removeprefix(BOM).decode("utf-8", "surrogateescape"), newline="")
+    separator = delimiter(text)
+    before = text.getvalue()[: text.tell()]  # Excel's own first line (sep=;)
     try:
-        rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig", "replace"), newline=""), strict=True))
+        rows = list(csv.reader(text, delimiter=separator, strict=True))
     except csv.Error:  # a quote that nobody closed: it is searched as text
         return _without_lines(content, target)
     header = rows[0] if rows else []
@@ -119,8 +153,9 @@ def _without_rows(content: bytes, target: Target) -> tuple[bytes, int]:
         if index == 0 or not target.in_value(dict(zip(header, row, strict=False)))
     ]
     buffer = io.StringIO(newline="")
-    csv.writer(buffer, lineterminator="\n").writerows(kept)
-    return buffer.getvalue().encode("utf-8"), len(rows) - len(kept)
+    csv.writer(buffer, delimiter=separator, lineterminator="\n").writerows(kept)
+    left = (before + buffer.getvalue()).encode("utf-8", "surrogateescape")
+    return (BOM if content.startswith(BOM) else b"") + left, len(rows) - len(kept)
 
 
 def _without_fields(content: bytes, target: Target) -> tuple[bytes, int]:
@@ -128,9 +163,29 @@ def _without_fields(content: bytes, target: Target) -> tuple[bytes, int]:
     value = parsed(content)
     if value is None:
         return (b"", 1) if target.in_text(content.decode("utf-8", "replace")) else (content, 0)
+    if isinstance(value, dict) and "tweets" in value and target.in_value(value.get("account")):
+        return b"[]\n", 1  # a Community Archive: all of it is by one author, whom no post names
+    left, n_removed = _pruned(value, target, indent=2)
+    return left + b"\n", n_removed
+
+
+def _without_entries(content: bytes, target: Target) -> tuple[bytes, int]:
+    """A file of X's archive: JSON behind an assignment, which stays."""
+    start = ARCHIVED.match(content.removeprefix(BOM))
+    before = start.group() if start else b""
+    left, n_removed = _without_fields(content.removeprefix(BOM)[len(before) :].rstrip(b" ;\r\n"), target)
+    return before + left, n_removed
+
+
+def _pruned(value: Any, target: Target, indent: int | None = None) -> tuple[bytes, int]:
     pruned, n_removed = _prune(value, target)
-    text, n_redacted = target.pattern().subn("forgotten", json.dumps(pruned, ensure_ascii=False, indent=2))
-    return text.encode("utf-8") + b"\n", n_removed + n_redacted
+    text, n_redacted = target.pattern().subn(
+        "forgotten", json.dumps(pruned, ensure_ascii=False, indent=indent)
+    )
+    try:
+        return text.encode("utf-8"), n_removed + n_redacted
+    except UnicodeEncodeError:  # half an emoji stays the escape that it was
+        return json.dumps(json.loads(text), indent=indent).encode("ascii"), n_removed + n_redacted
 
 
 def _prune(value: Any, target: Target, key: str = "") -> tuple[Any, int]:
@@ -149,5 +204,20 @@ def _prune(value: Any, target: Target, key: str = "") -> tuple[Any, int]:
 
 
 Editor = Callable[[bytes, Target], tuple[bytes, int]]  # content -> what is left of it, and how much went
-EDITORS: dict[str, Editor] = {".jsonl": _without_lines, ".json": _without_fields, ".csv": _without_rows}
-EDITORS |= dict.fromkeys((".ndjson", ".jsonlines", ".jl"), _without_lines)
+
+
+def editor_of(path: Path, content: bytes) -> Editor | None:
+    """How the target leaves a file of this name and content; None where it can only go as a whole."""
+    suffix, head = path.suffix.lower(), content.removeprefix(BOM).lstrip()
+    if path.name == "ledger.jsonl":
+        return redacted
+    if suffix in TABLES:
+        return _without_rows
+    if ARCHIVED.match(head):
+        return _without_entries
+    if suffix not in (*LINES, ".json") and not (suffix in (".txt", "") and head[:1] in (b"{", b"[")):
+        return None
+    is_lines = suffix != ".json" and parsed(head.split(b"\n", 1)[0]) is not None
+    if not is_lines and parsed(content) is not None:
+        return _without_fields
+    return _without_posts if path.parent.name == "raw" else _without_lines

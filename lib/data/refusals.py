@@ -23,7 +23,7 @@ FIXES = {
     "not_an_item": "each row must be a post, or a pair",
     "not_utf8": "save the file as UTF-8",
     "older_observation": "none is needed: a later one is used",
-    "other_conversation": "collect the tweets that these replies answer, by their ids",
+    "other_conversation": "`make data PARENTS=1` buys the tweets that these replies answer, by their ids",
     FILLER: "check the queries and the plan, then collect again",
     "torn_line": "the file was cut off: export or collect again",
     "unavailable": "none: the post is gone",
@@ -98,7 +98,6 @@ def notes(joined: Joined) -> list[str]:
     if n := len(joined.missing_tweets):
         found.append(
             f"replies answer {n:,} tweets that are not in raw/: interim/missing_tweets.txt lists them. "
-            "To buy them by id, give these to an actor (apidojo's startUrls, kaito's tweetIDs), and put its "
-            "export into raw/"
+            "`make data PARENTS=1` buys them by id, and asks first"
         )
     return found

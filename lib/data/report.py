@@ -2,63 +2,38 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from lib.base.files import read_json, read_jsonl, rejects_path
+from lib.base.characters import n_characters
+from lib.base.files import read_json
 from lib.base.html import render
 from lib.base.ledger import Ledger
 from lib.base.plots import bars, histogram, label
-from lib.base.schema import Pair, Rejection
+from lib.base.schema import Pair
 from lib.base.seals import checked
 from lib.base.settings import DataConfig
-from lib.data.characters import n_characters
-from lib.data.filters import noted
+from lib.data.funnel import N_EXAMPLES, Stage, read_stage, sampled
 from lib.data.quality import topic_of, topics_of
 
 STAGES = {"pairs": "pair", "filtered": "filter", "clean": "clean", "split": "review and split"}
 VALIDATION = {"language", "low_language_confidence", "no_language", "toxicity"}
-N_EXAMPLES = 2
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One step of the funnel: n_in = n_kept + rejected."""
-
-    name: str
-    n_kept: int
-    rejected: list[Rejection]
-    notes: tuple[tuple[str, int], ...] = ()  # what people are told of the kept: sentence, number of pairs
-
-    @property
-    def n_in(self) -> int:
-        return self.n_kept + len(self.rejected)
-
-    @property
-    def reasons(self) -> list[tuple[str, int]]:
-        return sorted(
-            Counter(rejection.reason for rejection in self.rejected).items(),
-            key=lambda item: (-item[1], item[0]),
-        )
 
 
 def read_report(folder: Path, config: DataConfig) -> dict[str, Any]:
-    """The report of data/<set>. Raises UserError where a stage has not run."""
+    """The report of data/<set>, read line by line. Raises UserError where a stage has not run."""
     counts = read_json(folder / "processed" / "manifest.json")["counts"]
-    stages = []
-    for name, stage in (("pairs", "pair"), ("filtered", "filter"), ("clean", "clean"), ("split", "split")):
-        rejected = read_jsonl(checked(rejects_path(folder / "interim" / f"{name}.jsonl")), Rejection)
-        filtered = folder / "interim" / "filtered.jsonl"
-        told = noted(read_jsonl(checked(filtered), Pair)) if name == "filtered" and filtered.exists() else []
-        stages.append(Stage(name, counts[stage]["kept"], rejected, tuple(told)))
+    stages = [
+        read_stage(folder / "interim" / f"{name}.jsonl", counts[stage]["kept"])
+        for name, stage in (("pairs", "pair"), ("filtered", "filter"), ("clean", "clean"), ("split", "split"))
+    ]
     parts = [checked(folder / "processed" / f"{split}.jsonl") for split in ("train", "val", "test")]
-    pairs = [pair for part in parts for pair in read_jsonl(part, Pair)]
+    pairs, n_pairs = sampled(parts)
     ledger = folder / "ledger.jsonl"
     usd = Ledger(ledger).spent_usd("collect") if ledger.exists() else 0.0
     target = (config.collect.min_pairs, config.collect.target_pairs, config.collect.max_pairs)
-    return describe(stages, pairs, target, usd, topics_of(folder / "raw"))
+    return describe(stages, pairs, target, usd, topics_of(folder / "raw"), n_pairs)
 
 
 def describe(
@@ -67,28 +42,31 @@ def describe(
     target: tuple[int, int, int],
     usd: float,
     queries: Mapping[str, str],
+    n_pairs: int | None = None,
 ) -> dict[str, Any]:
     """Everything that the page and the console show.
 
-    pairs: what was kept at the end. target: (min, target, max) pairs. usd: paid for collecting. queries: raw
-    file -> search.
+    pairs: what was kept at the end, or a sample of these n_pairs. target: (min, target, max) pairs. usd: paid
+    for collecting. queries: raw file -> search.
     """
+    n_pairs = len(pairs) if n_pairs is None else n_pairs
     return {
-        "n_pairs": len(pairs),
+        "n_pairs": n_pairs,
+        "n_described": len(pairs),
         "stages": stages,
-        "targets": targets(stages, pairs, target),
+        "targets": targets(stages, pairs, target, n_pairs),
         "spread": spread(pairs, queries) if pairs else {},
         "usd": usd,
-        "usd_per_pair": usd / len(pairs) if pairs and usd else None,
+        "usd_per_pair": usd / n_pairs if n_pairs and usd else None,
         "duplicates": sum(
-            rejection.reason.endswith("duplicate") for stage in stages for rejection in stage.rejected
+            n for stage in stages for reason, n in stage.reasons if reason.endswith("duplicate")
         ),
         "examples": examples(stages),
     }
 
 
 def targets(
-    stages: Sequence[Stage], pairs: Sequence[Pair], target: tuple[int, int, int]
+    stages: Sequence[Stage], pairs: Sequence[Pair], target: tuple[int, int, int], n_pairs: int
 ) -> list[dict[str, Any]]:
     """The goals of a data set, each with what was reached."""
     least, wanted, most = target
@@ -98,11 +76,11 @@ def targets(
     )
     likes = fmean(pair.reply_likes for pair in pairs) if pairs else None
     validated = [stage for stage in stages if stage.name == "filtered"]
-    n_failed = sum(rejection.reason in VALIDATION for stage in validated for rejection in stage.rejected)
+    n_failed = sum(n for stage in validated for reason, n in stage.reasons if reason in VALIDATION)
     n_reached = sum(stage.n_kept for stage in validated) + n_failed
     share = n_failed / n_reached if n_reached else None
     rows = [
-        ("pairs", len(pairs), least, most, f"{least:,}–{most:,}, best {wanted:,}"),
+        ("pairs", n_pairs, least, most, f"{least:,}–{most:,}, best {wanted:,}"),
         ("tweets", n_tweets, 150, 300, "150–300"),
         ("reply authors", n_authors, 300, 700, "300–700"),
         ("mean reply likes", likes, 10, 25, "10–25"),
@@ -190,6 +168,11 @@ def page(name: str, report: Mapping[str, Any], config: DataConfig) -> str:
     if config.clean.embedding_model == "char-ngrams":
         notices.append(
             "Near-duplicates were found by character n-grams, an offline stand-in for sentence vectors."
+        )
+    if report["n_described"] < report["n_pairs"]:
+        notices.append(
+            f"Tweets, authors, likes and the plots are those of {report['n_described']:,} pairs, drawn at "
+            f"random from {report['n_pairs']:,}."
         )
     return render(
         "data.html",

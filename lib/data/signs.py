@@ -24,13 +24,18 @@ _RETWEET = re.compile(
     rf"|(?:retweet|repost)(?:of|from)?{_KIND}?{_REF}?"
 )
 _MEDIA = re.compile(
-    r"(?:has|contains)?(?:attached|tweet)?(?:media|photo|video|image|picture|pic|gif|animatedgif)s?"
+    r"(?:has|contains)?(?:attached|attachments?|tweet)?"
+    r"(?:media|photo|video|image|picture|pic|gif|animatedgif)s?"
     r"(?:urls?|links?|keys?|details?|entities|files?)?(?:https)?"
+    r"|(?:is|has)?(?:attachments?|tweet)?polls?"
+    r"(?:ids?|cards?|data|details?|options?|choices?|labels?|results?)?"
 )
 _COUNTABLE = ("quote", "quoted", "retweet", "repost")  # a number under these counts, "1" and true do not
 _MEDIA_PATHS = paths(
     *("extended_entities.media", "entities.media", "attachments.media_keys", "attachments.media"),
+    *("attachments.poll_ids", "attachments.polls"),
 )
+_CARD_KIND = paths("name", "legacy.name", "type", "typename", "cardType")
 _URLS = paths("entities.urls", "links", "urls", "outlinks", "tcooutlinks", "outlinksss", "tcooutlinksss")
 _PARENT = paths(
     *("inReplyToId", "in_reply_to_status_id_str", "in_reply_to_status_id", "inReplyToTweetIdStr"),
@@ -103,8 +108,10 @@ def is_retweet(item: dict[str, Any]) -> bool:
 
 
 def has_media(item: dict[str, Any]) -> bool:
-    """True of a flat item with a picture, a video or a GIF."""
-    return _says(item, "media") or is_true(found(item, _MEDIA_PATHS))
+    """True of a flat item with a picture, a video, a GIF, or a poll, whose choices are no text either."""
+    card = item.get("card")
+    is_poll = isinstance(card, dict) and "poll" in str(found(card, _CARD_KIND)).lower()
+    return is_poll or _says(item, "media") or is_true(found(item, _MEDIA_PATHS))
 
 
 def has_links(item: dict[str, Any]) -> bool:
@@ -159,4 +166,7 @@ def _id_in(value: Any, may_be_plain: bool = True) -> Any:
     )
 
 
-_IDS: tuple[Path, ...] = paths("id_str", "rest_id", "id", "tweet_id", "status_id", "url")
+_IDS: tuple[Path, ...] = paths(
+    *("id_str", "rest_id", "id", "tweet_id", "status_id"),
+    *("url", "tweet_url", "status_url", "permalink", "link", "uri"),
+)

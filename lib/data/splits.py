@@ -9,6 +9,7 @@ from lib.base.errors import UserError
 from lib.base.schema import Pair, Rejection, TestPrompt, Tweet
 from lib.base.settings import SplitConfig
 from lib.data.cleaning import learned_tweet
+from lib.data.decisions import OF_REVIEW
 from lib.data.text import normalised
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _prompt(tweet: Tweet | Pair, text: str, reply: Pair | None) -> TestPrompt:
 def refuse_empty(parts: dict[Split, list[Pair]], rejected: Sequence[Rejection], config: SplitConfig) -> None:
     """Raise UserError if a set has no pair: nothing could be trained, or nothing measured.
 
-    rejected: what the split itself dropped; the sentence says which of its rules took the pairs.
+    rejected: by people and by the split itself; the sentence says who took the pairs.
     """
     empty = [name for name in SPLITS if not parts[name]]
     if not empty:
@@ -135,12 +136,16 @@ def refuse_empty(parts: dict[Split, list[Pair]], rejected: Sequence[Rejection], 
     pairs = [pair for part in parts.values() for pair in part]
     assigned = split_pairs([*pairs, *(Pair.model_validate(one.pair) for one in rejected)], config)
     authors = {pair.tweet_author.casefold() for part in assigned.values() for pair in part}
-    n_pairs, leaks = len(pairs) + len(rejected), Counter(one.detail for one in rejected)
-    taken = "".join(f"; near_duplicate_across_splits took {n:,}: {why}" for why, n in leaks.most_common())
+    n_pairs, by_people = len(pairs) + len(rejected), [one for one in rejected if one.reason in OF_REVIEW]
+    leaks = Counter(one.detail for one in rejected if one.reason not in OF_REVIEW)
+    taken = f"; the review dropped {len(by_people):,}" if by_people else ""
+    taken += "".join(f"; near_duplicate_across_splits took {n:,}: {why}" for why, n in leaks.most_common())
     by_hash = ", ".join(f"{len(assigned[name]):,} in {name}" for name in SPLITS)
     advice = (
         "Collect more, widen the filter bounds, or raise these shares in the data config."
         if any(not assigned[name] for name in empty)
+        else "Take drops back (`make review`, u undoes), or collect more."
+        if by_people
         else "Collect tweets that differ more, or raise clean.similarity_threshold."
     )
     raise UserError(

@@ -21,7 +21,7 @@ def read_table(file: RawFile) -> Iterator[Row]:
     Bytes that are no UTF-8 cost their own row. Raises UserError where the columns are those of nothing known.
     """
     with file.path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as handle:
-        reader = csv.reader(handle, delimiter=_delimiter(handle), strict=True)
+        reader = csv.reader(handle, delimiter=delimiter(handle), strict=True)
         header = _header(reader, file)
         if not any(header):
             return
@@ -33,7 +33,7 @@ def read_table(file: RawFile) -> Iterator[Row]:
                 yield _row(file, reader.line_num, header, row, is_items)
 
 
-def _delimiter(handle: TextIO) -> str:
+def delimiter(handle: TextIO) -> str:
     """Excel's own first line (sep=;) says it, else the header; the handle is left at the header."""
     first = handle.readline()
     if first.lower().startswith("sep=") and len(first.strip("\r\n")) <= 5:

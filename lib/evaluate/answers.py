@@ -9,22 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from lib.base.errors import UserError
 from lib.base.files import content_hash, read_json, read_jsonl, write_json
-from lib.base.schema import Pair, TestPrompt
-from lib.base.seals import checked, damage, manifest_in
+from lib.base.schema import Pair, TestPrompt, drawn_from
+from lib.base.seals import checked
 from lib.base.settings import OpenAIEngine, TrainConfig
+from lib.evaluate.best_of import picked
 from lib.evaluate.evaluation import Evaluation, chosen, training
 from lib.evaluate.fewshot import nearest
-from lib.evaluate.replies import (
-    Task,
-    answer_all,
-    conversations,
-    finished,
-    missing,
-    plan,
-    read_log,
-    refuse_changed_log,
-    write_replies,
-)
+from lib.evaluate.replies import Task, answer_all, conversations, missing, plan, read_log
+from lib.evaluate.replies_file import finished, refuse_changed_log, write_replies
+from lib.evaluate.shared_replies import is_measured, take_over
 from lib.evaluate.steps import ModelMetrics, RepliesManifest, read_replies_manifest
 from lib.model.adapters import ADAPTER_FILE, check_adapter, sha256_of, whole_adapter
 from lib.model.generate import transformers_engine
@@ -48,15 +41,14 @@ def make_replies(
     """
     arms = identities(evaluation)
     replies_print, metrics_print = _fingerprints(evaluation, arms)
-    replies_done = finished(evaluation.folder, replies_print)
-    metrics_done = _metrics_fingerprint(evaluation.folder) == metrics_print and not damage(
-        evaluation.folder / "model_metrics.json"
-    )
-    if replies_done and metrics_done:
+    metrics_done = is_measured(evaluation.folder, metrics_print)
+    if metrics_done and finished(evaluation.folder, replies_print):
         os.utime(evaluation.folder / "replies.jsonl")  # make compares times; the content is what counts
         return read_replies_manifest(evaluation.folder), False
     before_new()
     tasks = plan_tasks(evaluation, arms)
+    take_over(evaluation.folder, tasks, metrics_print, progress)
+    metrics_done = is_measured(evaluation.folder, metrics_print)
     log = evaluation.work / "replies.jsonl"
     loaded = None
     engine = None
@@ -70,6 +62,8 @@ def make_replies(
         )
     before = read_log(log)
     stored = answer_all(tasks, engine, log, evaluation.eval.sampling, progress)
+    best, candidates = picked(tasks, stored, evaluation.prompts(), evaluation.train)
+    stored |= best
     if not metrics_done:
         progress("generate: perplexity of the real replies, loss on general texts")
         write_json(
@@ -77,7 +71,13 @@ def make_replies(
             _metrics(evaluation, loaded, metrics_print).model_dump(mode="json"),
         )
     refuse_changed_log(evaluation.folder, tasks, before, stored, replies_print)
-    return write_replies(evaluation.folder, tasks, stored, replies_print), True
+    return write_replies(evaluation.folder, tasks, stored, replies_print, candidates), True
+
+
+def are_written(evaluation: Evaluation) -> bool:
+    """True if make_replies would have nothing to do."""
+    replies_print, metrics_print = _fingerprints(evaluation, identities(evaluation))
+    return finished(evaluation.folder, replies_print) and is_measured(evaluation.folder, metrics_print)
 
 
 def plan_tasks(evaluation: Evaluation, arms: Mapping[str, Any]) -> list[Task]:
@@ -171,10 +171,11 @@ def _refuse_other_weights(run: str, evaluation: Evaluation, manifest: Manifest) 
 
 
 def _fingerprints(evaluation: Evaluation, arms: Mapping[str, Any]) -> tuple[str, str]:
-    has_fewshot = "fewshot" in evaluation.eval.systems
+    systems = evaluation.eval.systems
+    has_fewshot = "fewshot" in systems
+    learns = has_fewshot or any(drawn_from(system)[1] > 1 for system in systems)
     files = [
-        evaluation.processed / f"{name}.jsonl"
-        for name in ("test_prompts", *(["train"] if has_fewshot else []))
+        evaluation.processed / f"{name}.jsonl" for name in ("test_prompts", *(["train"] if learns else []))
     ]
     for path in [*files, evaluation.processed / "test.jsonl"]:
         if not checked(path).is_file():
@@ -195,10 +196,6 @@ def _fingerprints(evaluation: Evaluation, arms: Mapping[str, Any]) -> tuple[str,
         GENERAL_TEXTS,
     )
     return replies, metrics
-
-
-def _metrics_fingerprint(folder: Path) -> str | None:
-    return (manifest_in(folder / "model_metrics.json") or {}).get("fingerprint")
 
 
 def _metrics(evaluation: Evaluation, loaded: "Loaded | None", fingerprint: str) -> ModelMetrics:

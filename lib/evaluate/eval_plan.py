@@ -8,12 +8,20 @@ from typing import Any
 
 from lib.base.errors import UserError
 from lib.base.files import read_jsonl
-from lib.base.schema import Preference, TestPrompt
+from lib.base.schema import Preference, TestPrompt, drawn_from
 from lib.base.seals import checked
 from lib.base.settings import EvalConfig
+from lib.evaluate.eval_plan_judge import (
+    ACCURACIES,
+    ASSUMED_ACCURACY,
+    AtAccuracy,
+    Supply,
+    advice_for_trust,
+    known_accuracy,
+)
 from lib.evaluate.evaluation import HUMAN, Evaluation, chosen, training
 from lib.evaluate.questions import MAX_CALIBRATION_PAIRS
-from lib.evaluate.report import read_report
+from lib.evaluate.report import Report, read_report
 from lib.evidence.calibration import MIN_PAIRS
 from lib.evidence.power import (
     TARGET_D,
@@ -41,11 +49,14 @@ def eval_plan(evaluation: Evaluation) -> dict[str, Any]:
     prompts = chosen(there, config.max_prompts)
     observed = observed_spread(evaluation.root, run, data, config.judge.kind)
     real = checked(evaluation.processed / "calibration.jsonl")
-    n_real = len(read_jsonl(real, Preference)) if real.is_file() else 0
+    pairs = read_jsonl(real, Preference) if real.is_file() else []
+    n_real = len(pairs)
     n_effective = len(prompts) / observed["design_effect"]
     needed = needed_tweets(observed, config)
+    known = known_accuracy(earlier_reports(evaluation.root, run, data), config)
     plan = {
         "run": run,
+        "data": data,
         "n_prompts": len(prompts),
         "n_there": len(there),
         "n_authors": len({prompt.tweet_author for prompt in prompts}),
@@ -55,12 +66,18 @@ def eval_plan(evaluation: Evaluation) -> dict[str, Any]:
         "needed_by_ties": {t: required_tweets(ties=t, net_win=net_points(config))["net_win"] for t in TIES},
         "at_hand": power_table(len(prompts)),
         "smallest": smallest_effects(n_effective, observed["r"], observed["ties"]),
+        "replies": replies_to_write(config.systems, len(prompts)),
         "judge": judge_calls(prompts, evaluation, min(n_real, MAX_CALIBRATION_PAIRS)),
         "calibration": {
             "n": n_real,
             "n_used": min(n_real, MAX_CALIBRATION_PAIRS),
+            "n_tweets": len({pair.tweet_id for pair in pairs}),
             "needed": {w: required_decisive(w) for w in JUDGE_ACCURACIES},
         },
+        "known": known,
+        "this_judge": AtAccuracy.of(known.accuracy if known else ASSUMED_ACCURACY, int(n_effective), config),
+        "by_accuracy": [AtAccuracy.of(accuracy, int(n_effective), config) for accuracy in ACCURACIES],
+        "supply": Supply.of(evaluation.processed),
         "net_points": net_points(config),
     }
     return plan | {"advice": advice(plan, data)}
@@ -72,25 +89,29 @@ def observed_spread(root: Path, run: str, data: str, kind: str) -> dict[str, Any
 
     ASSUMED where there is none: another judge ties more or less often, so its report says nothing here.
     """
+    for source, report in earlier_reports(root, run, data):
+        headline = report.headline
+        if report.judge.kind == kind and headline and (headline.n or 0) > 2 and headline.r is not None:
+            n_effective = headline.mde.get("n_effective") or headline.n
+            return {
+                "r": min(max(float(headline.r), -0.99), 0.99),
+                "ties": headline.ties / headline.n,
+                "design_effect": headline.n / n_effective,
+                "source": source,
+            }
+    return ASSUMED
+
+
+def earlier_reports(root: Path, run: str, data: str) -> list[tuple[str, Report]]:
+    """(path, report) of every evaluation on this data set: this run's newest first, then the others'."""
     found = []
     for path in root.glob("adapters/*/eval/*/report.json"):
         folder = path.parent.parent.parent
         config = training(folder).config if (folder / "manifest.json").is_file() else None
-        report = read_report(path)
-        headline = report.headline
-        fits = (config or {}).get("data") == data and report.judge.kind == kind
-        if fits and headline and (headline.n or 0) > 2 and headline.r is not None:
-            found.append((folder.name == run, path.stat().st_mtime, path, headline))
-    if not found:
-        return ASSUMED
-    *_, path, headline = max(found, key=lambda row: row[:2])
-    n_effective = headline.mde.get("n_effective") or headline.n
-    return {
-        "r": min(max(float(headline.r), -0.99), 0.99),
-        "ties": headline.ties / headline.n,
-        "design_effect": headline.n / n_effective,
-        "source": str(path.relative_to(root)),
-    }
+        if (config or {}).get("data") == data:
+            order = (folder.name == run, path.stat().st_mtime)
+            found.append((order, str(path.relative_to(root)), read_report(path)))
+    return [(source, report) for _, source, report in sorted(found, key=lambda row: row[0], reverse=True)]
 
 
 def net_points(evaluation: EvalConfig) -> float:
@@ -109,6 +130,18 @@ def needed_tweets(observed: Mapping[str, Any], evaluation: EvalConfig) -> dict[s
     return {name: round(n * observed["design_effect"]) for name, n in exact.items()}
 
 
+def replies_to_write(systems: Sequence[str], n_prompts: int) -> dict[str, int]:
+    """System -> replies that a model writes for it. The first of k candidates is the arm's own reply, and
+    fewer are the first of more.
+    """
+    found, drawn = {}, dict[str, int]()
+    for system in sorted(systems, key=lambda name: drawn_from(name)[1]):
+        arm, k = drawn_from(system)
+        found[system] = max(0, k - drawn.get(arm, 0)) * n_prompts
+        drawn[arm] = max(k, drawn.get(arm, 0))
+    return {system: found[system] for system in systems if system != HUMAN}
+
+
 def judge_calls(prompts: Sequence[TestPrompt], evaluation: Evaluation, n_calibration: int) -> dict[str, Any]:
     """Verdicts to be given: pairs of systems x tweets x orders x repeats, the calibration pairs, the
     canaries.
@@ -123,6 +156,7 @@ def judge_calls(prompts: Sequence[TestPrompt], evaluation: Evaluation, n_calibra
     return {
         "kind": config.kind,
         "model": judge.title,
+        "stand_in": judge.is_stand_in,
         "pairs": [f"{a} vs {b}" for a, b in pairs],
         "comparisons": comparisons,
         "orders": n_orders,
@@ -131,6 +165,7 @@ def judge_calls(prompts: Sequence[TestPrompt], evaluation: Evaluation, n_calibra
         "canaries": n_canaries,
         "calls": calls,
         "usd": judge.estimate(calls),
+        "usd_calibration": judge.estimate(n_calibration * n_orders * config.repeats),
         "max_usd": config.max_usd,
     }
 
@@ -160,6 +195,8 @@ def advice(plan: Mapping[str, Any], data: str) -> str | None:
             f"with {calibration['n']:,} pairs of real replies the judge stays uncalibrated, {MIN_PAIRS} are "
             "needed."
         )
+    if not judge["stand_in"] and (found := advice_for_trust(plan, data)):
+        return found
     if judge["usd"] and judge["usd"]["batch"] > judge["max_usd"]:
         return (
             f"raise judge.max_usd (${judge['max_usd']:g}) or use a cheaper judge.model: about "

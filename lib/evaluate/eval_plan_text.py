@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lib.evaluate.eval_plan import CORRELATIONS, TIES
+from lib.evaluate.eval_plan_judge import EFFECTS, more_pairs
 from lib.evidence.power import POWER, TARGET_D
 
 
@@ -19,9 +20,15 @@ def text(plan: Mapping[str, Any]) -> str:
         "",
         *_observed_rows(plan),
         "",
+        *_reply_rows(plan["replies"]),
+        "",
         *_judge_rows(plan["judge"]),
         "",
         *_calibration_rows(plan["calibration"]),
+        "",
+        *_accuracy_rows(plan),
+        "",
+        *_supply_rows(plan),
         *(["", f"advice: {plan['advice']}"] if plan["advice"] else []),
     ]
     return "\n".join(rows)
@@ -78,6 +85,64 @@ def _calibration_rows(calibration: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _accuracy_rows(plan: Mapping[str, Any]) -> list[str]:
+    """The whole gate, by the judge's accuracy."""
+    rows, known = plan["by_accuracy"], plan["known"]
+    n_effective = int(plan["n_prompts"] / plan["observed"]["design_effect"])
+    found = [
+        "What passes the whole gate, simulated: a judge that is trusted, replies that are sound",
+        _row(
+            "judge's accuracy on pairs of real replies",
+            ["sees all" if at.accuracy == 1 else f"{at.accuracy:.0%}" for at in rows],
+        ),
+        *[
+            _row(f"  d = {d}, {n_effective:,} tweets: passes", [f"{at.passes[d]:.0%}" for at in rows])
+            for d in EFFECTS
+        ],
+        *[
+            _row(f"  tweets for d = {d} to pass 80% of the time", [_count(at.tweets[d]) for at in rows])
+            for d in EFFECTS
+        ],
+        _row(f"  smallest d that passes, {n_effective:,} tweets", [_number(at.smallest) for at in rows]),
+        _row("  calibration pairs for its trust", [_count(at.pairs) for at in rows]),
+    ]
+    if known:
+        at, trusted = plan["this_judge"], {True: "trusted", False: "not trusted"}.get(known.trusted, "")
+        passes = ", ".join(f"d = {d} passes {share:.0%}" for d, share in at.passes.items())
+        found.append(
+            f"  This judge: right on {known.accuracy:.0%} of {known.n:,} pairs in {known.source}"
+            f"{', ' * bool(trusted)}{trusted}: {passes}"
+        )
+    return [*found, '  "none": no number up to 1,000 tweets; the judge sees too little of the effect']
+
+
+def _supply_rows(plan: Mapping[str, Any]) -> list[str]:
+    """The cheapest way to more tweets and to more pairs."""
+    supply, calibration, usd = plan["supply"], plan["calibration"], plan["judge"]["usd_calibration"]
+    per_tweet = calibration["n"] / calibration["n_tweets"] if calibration["n_tweets"] else 0.0
+    tweets, pairs = supply.usd_of_tweets(100), supply.usd_of_pairs(100, per_tweet)
+    rows = [
+        "More of both, the cheap way",
+        _row(
+            "  100 more test tweets",
+            [f"{_usd(tweets)}tweets alone, without replies (collect.tweets_per_query)"],
+        ),
+        _row("  100 more calibration pairs", [f"{_usd(pairs)}{more_pairs(supply, plan['data'])}"]),
+    ]
+    if usd and usd["live"]:
+        way = " in a batch" if usd["batch"] < usd["live"] else ""
+        rows.append(_row(f"  verdicts on the {calibration['n_used']:,} pairs", [f"${usd['batch']:.2f}{way}"]))
+    return rows
+
+
+def _usd(value: float | None) -> str:
+    return "" if value is None else f"about ${max(value, 0.01):.2f}: "
+
+
+def _count(value: int | None) -> str:
+    return "none" if value is None else f"{value:,}"
+
+
 def _judge_rows(judge: Mapping[str, Any]) -> list[str]:
     each = (
         f"x {judge['orders']} order{'s' * (judge['orders'] > 1)} x {judge['repeats']} "
@@ -94,13 +159,19 @@ def _judge_rows(judge: Mapping[str, Any]) -> list[str]:
     ]
     if judge["canaries"]:
         rows.append(_row("  canaries (replies that order the judge about)", [f"{judge['canaries']:,}"]))
-    if judge["usd"]:
-        usd = (
-            f"about ${judge['usd']['live']:.2f}, ${judge['usd']['batch']:.2f} in a batch; stops at "
-            f"${judge['max_usd']:g}"
-        )
-        return [*rows, _row("  price, before tokens are counted", [usd])]
-    return [*rows, _row("  price", ["nothing: the judge is a stand-in"])]
+    usd = judge["usd"]
+    if usd and usd["live"]:
+        in_batch = f", ${usd['batch']:.2f} in a batch" if usd["batch"] < usd["live"] else ""
+        said = f"about ${usd['live']:.2f}{in_batch}; stops at ${judge['max_usd']:g}"
+        return [*rows, _row("  price, before tokens are counted", [said])]
+    why = "the judge is a server of your own" if usd else "the judge is a stand-in"
+    return [*rows, _row("  price", [f"nothing: {why}"])]
+
+
+def _reply_rows(replies: Mapping[str, int]) -> list[str]:
+    """The replies that the model writes, with what the best of k adds."""
+    rows = [f"Replies to be written: {sum(replies.values()):,}"]
+    return [*rows, *[_row(f"  {system}", [f"{n:,}"]) for system, n in replies.items()]]
 
 
 def _row(name: str, cells: Sequence[str]) -> str:

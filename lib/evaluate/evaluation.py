@@ -11,7 +11,7 @@ from pathlib import Path
 from lib.base.config import config_name, given, load_config
 from lib.base.errors import UserError
 from lib.base.files import content_hash, read_jsonl
-from lib.base.schema import Pair, Reply, TestPrompt
+from lib.base.schema import Pair, Reply, TestPrompt, drawn_from
 from lib.base.seals import checked
 from lib.base.settings import EvalConfig, TrainConfig
 from lib.train.manifest import Manifest, as_trained, read_manifest, trained_on
@@ -49,7 +49,7 @@ class Evaluation:
     @property
     def others(self) -> list[str]:
         """Other runs whose adapters answer as well."""
-        return [system for system in self.eval.systems if system not in OWN]
+        return [system for system in self.eval.systems if drawn_from(system)[0] not in OWN]
 
     @property
     def run_folder(self) -> Path:

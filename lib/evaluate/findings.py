@@ -1,98 +1,53 @@
 """Everything an evaluation found, as one Report. The page shows these numbers and no others."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from lib.base.errors import UserError
-from lib.base.files import content_hash, read_dicts, read_json, read_jsonl
+from lib.base.files import content_hash, read_json
 from lib.base.ledger import Ledger
-from lib.base.schema import Judgment, Pair, Reply, TestPrompt
-from lib.base.seals import checked
-from lib.evaluate.evaluation import Evaluation, training
+from lib.base.schema import Judgment
+from lib.evaluate.best_of import read_best_of
+from lib.evaluate.error_classes import flawed
+from lib.evaluate.inputs import Files
 from lib.evaluate.measures import Calibration, Compared, Equivalence, Length, Metrics, Position, Strength
-from lib.evaluate.report import VERSION, Gate, Judge, People, Report, parsed
-from lib.evaluate.steps import (
-    JudgmentsManifest,
-    ModelMetrics,
-    RepliesManifest,
-    read_judgments_manifest,
-    read_model_metrics,
-    read_replies_manifest,
-)
-from lib.evidence.calibration import true_win_rate
-from lib.evidence.gate import evaluate_gate
-from lib.evidence.outcomes import outcomes
-from lib.evidence.secondary import bradley_terry, equivalence, holm
-from lib.evidence.stats import Comparison, compare
-from lib.judge.comparisons import system_pairs
+from lib.evaluate.pairings import Pairings, pairings
+from lib.evaluate.report import VERSION, Flawed, Gate, Judge, People, Report, parsed
+from lib.evaluate.report import Trust as TrustRecord
+from lib.evaluate.second_judge import habits, second_judges
+from lib.evaluate.steps import ModelMetrics
+from lib.evidence.calibration import true_win_rate, true_win_rate_interval
+from lib.evidence.criteria import Shares
+from lib.evidence.gate import Facts, evaluate_gate
+from lib.evidence.secondary import bradley_terry, equivalence, holm, perplexity_interval
+from lib.evidence.stats import Comparison
+from lib.evidence.trust import Trust, trust
 from lib.judge.judges import judge_of
-from lib.train.manifest import Manifest
-
-
-@dataclass(frozen=True)
-class Files:
-    """Everything that the earlier steps left for a report. Raises UserError where a step is missing."""
-
-    evaluation: Evaluation
-    replies: list[Reply]
-    judgments: list[Judgment]
-    failed: list[dict[str, Any]]
-    prompts: dict[str, TestPrompt]
-    train: list[Pair]
-    train_manifest: Manifest
-    model_metrics: ModelMetrics
-    calibration: Calibration
-    judge_manifest: JudgmentsManifest
-    reply_manifest: RepliesManifest
-
-    @classmethod
-    def read(cls, evaluation: Evaluation) -> "Files":
-        folder = evaluation.folder
-        failures, accuracy = checked(folder / "judgments.failed.jsonl"), checked(folder / "calibration.json")
-        return cls(
-            evaluation=evaluation,
-            replies=evaluation.replies(),
-            judgments=read_jsonl(checked(folder / "judgments.jsonl"), Judgment),
-            failed=read_dicts(failures) if failures.exists() else [],
-            prompts={prompt.tweet_id: prompt for prompt in evaluation.prompts()},
-            train=evaluation.train(),
-            train_manifest=training(evaluation.run_folder),
-            model_metrics=read_model_metrics(checked(folder / "model_metrics.json")),
-            calibration=parsed(read_json(accuracy), Calibration, str(accuracy)),
-            judge_manifest=read_judgments_manifest(folder),
-            reply_manifest=read_replies_manifest(folder),
-        )
-
-    @property
-    def texts(self) -> dict[tuple[str, str], str]:
-        return {(reply.tweet_id, reply.system): reply.reply for reply in self.replies}
-
-    @property
-    def systems(self) -> list[str]:
-        """The systems that answered, in the order of the eval config."""
-        there = {reply.system for reply in self.replies}
-        return [system for system in self.evaluation.eval.systems if system in there]
+from lib.model.flaws import Flaws, shares
+from lib.model.sanity import asked
 
 
 def gather(
-    files: Files, sanity: Mapping[str, dict[str, Any]], seed: int = 17
+    files: Files, sanity: Mapping[str, dict[str, Any]], flaws: Flaws, seed: int = 17
 ) -> tuple[Report, dict[str, float]]:
-    """(the report, tweet_id -> step of tuned over base). sanity: system -> metrics of lib.model.sanity."""
-    found, steps = comparisons(files, seed)
-    headline, fewshot = found.get(("tuned", "base")), found.get(("tuned", "fewshot"))
+    """(the report, tweet_id -> the judge's step of tuned over base).
+
+    sanity: system -> metrics of lib.model.sanity. flaws: of all replies, and of people's where they are
+    known.
+    """
+    paired = pairings(files.judgments, files.failed, files.replies, files.prompts, files.systems, flaws, seed)
+    headline = paired.found.get(("tuned", "base"))
     if headline is None:
         raise UserError(
             f"{files.evaluation.folder / 'judgments.jsonl'} has no verdict on tuned against base. See "
             "judgments.failed.jsonl for the reasons."
         )
-    folder, gap = files.evaluation.folder, files.train_manifest.train_eval_gap
-    perplexity = (files.model_metrics.perplexity or {}).get("tuned")
-    losses = files.train_manifest.eval_losses
-    gate = evaluate_gate(headline, perplexity, gap, files.evaluation.eval.gate, fewshot, losses)
-    others = {f"{a} vs {b}": c for (a, b), c in found.items() if (a, b) != ("tuned", "base")}
+    folder, people = files.evaluation.folder, _people(files.evaluation.folder)
+    classes = flawed(paired.headline, files.texts, files.tweets, flaws)
+    gate = evaluate_gate(headline, _facts(files, paired, flaws, classes, people), files.evaluation.eval.gate)
+    others = {f"{a} vs {b}": c for (a, b), c in paired.found.items() if (a, b) != ("tuned", "base")}
     report = Report(
         version=VERSION,
         run=files.evaluation.run,
@@ -108,7 +63,7 @@ def gather(
         ci95=headline.ci95,
         mde=headline.mde["d"],
         underpowered=headline.underpowered,
-        judge=_judge(files, headline),
+        judge=_judge(files, headline, people),
         metrics={
             system: Metrics(**sanity.get(system, {}), **_losses(files, system)) for system in files.systems
         },
@@ -119,29 +74,39 @@ def gather(
         bradley_terry=_strengths(files.judgments, files.systems),
         forgetting=_forgetting(files.model_metrics),
         criteria=by_criterion(files.judgments),
-        people=_people(folder),
+        people=people,
+        flaws=classes,
         cost=_cost(files),
         hashes={name: content_hash(folder / name) for name in ("replies.jsonl", "judgments.jsonl")}
         | {"adapter": files.train_manifest.adapter_sha256},
         versions=files.train_manifest.versions,
         engine={"name": files.replies[0].engine, "quantization": files.replies[0].quantization},
+        best_of=read_best_of(folder),
+        second_judges=second_judges(folder),
     )
-    return report, steps
+    return report, paired.judged
 
 
-def comparisons(files: Files, seed: int) -> tuple[dict[tuple[str, str], Comparison], dict[str, float]]:
-    """Every pair of systems that was judged, and the headline's step per tweet."""
-    authors = {prompt.tweet_id: prompt.tweet_author for prompt in files.prompts.values()}
-    found: dict[tuple[str, str], Comparison] = {}
-    steps: dict[str, float] = {}
-    for a, b in system_pairs(files.systems):
-        rows, tweets = outcomes(files.judgments, files.texts, authors, a, b)
-        if not tweets:
-            continue
-        found[a, b] = compare(rows, seed)
-        if (a, b) == ("tuned", "base"):
-            steps = dict(zip(tweets, rows.step, strict=True))
-    return found, steps
+def _facts(
+    files: Files, paired: Pairings, flaws: Flaws, classes: Sequence[Flawed], people: People | None
+) -> Facts:
+    """All that the gate is told besides the headline."""
+    looks = {
+        system: Shares(**shares(flaws, system, asked(files.replies, system))) for system in ("tuned", "base")
+    }
+    usd, n = _usd(files.evaluation.folder / "ledger.jsonl"), paired.found["tuned", "base"].n
+    return Facts(
+        perplexity=(files.model_metrics.perplexity or {}).get("tuned"),
+        train_eval_gap=files.train_manifest.train_eval_gap,
+        shares=looks | files.of_people(flaws),
+        trust=_trust(files, people),
+        unjudged=paired.unjudged,
+        best_net_win=paired.best_net_win,
+        fewshot=paired.found.get(("tuned", "fewshot")),
+        losses=files.train_manifest.eval_losses,
+        classes=[(one.name, one.losses + one.ties, one.wins) for one in classes],
+        usd_per_tweet=usd / n or None,
+    )
 
 
 def _people(folder: Path) -> People | None:
@@ -169,25 +134,50 @@ def by_criterion(judgments: Sequence[Judgment]) -> dict[str, dict[str, float]]:
     }
 
 
-def _judge(files: Files, headline: Comparison) -> Judge:
+def _trust(files: Files, people: People | None) -> Trust:
+    """On real likes, or with people who judged these very replies."""
+    with_people = people.agreement.judge if people and not people.outdated else None
+    if with_people and with_people.votes:  # reports of earlier versions have the majority of each tweet only
+        with_people = with_people.votes
+    stand_in = judge_of(files.evaluation.eval.judge, files.evaluation.train).is_stand_in
+    return trust(files.calibration, with_people, stand_in)
+
+
+def _judge(files: Files, headline: Comparison, people: People | None) -> Judge:
     calibration, config = files.calibration, files.evaluation.eval
-    accuracy = calibration.accuracy if calibration.status != "not calibrated" else None
     is_headline = [row for row in files.failed if {row.get("a"), row.get("b")} <= set(config.systems)]
     length = {key: headline.length[key] for key in ("win_rate", "ci95", "correlation", "longer_wins")}
+    found = _trust(files, people)
     return Judge(
         kind=config.judge.kind,
         model=files.judge_manifest.model or config.judge.model,
-        stand_in=judge_of(config.judge, files.evaluation.train).is_stand_in,
+        stand_in=found.stand_in,
+        trust=TrustRecord(status=found.status, sentence=found.sentence, needs=found.needs),
         position_bias=headline.position and Position(**headline.position),
         length=Length(**length),
         calibration=calibration,
-        true_win_rate=true_win_rate(headline.win_rate, accuracy),
+        **_true_win_rate(headline, calibration),
         parse_failures=len(is_headline),
         failure_reasons=_counts(row.get("reason", "unknown") for row in is_headline),
         canaries=files.judge_manifest.canaries,
+        habits=habits(files),
         account=files.judge_manifest.account,
         usd=_usd(files.evaluation.folder / "ledger.jsonl"),
     )
+
+
+def _true_win_rate(headline: Comparison, calibration: Calibration) -> dict[str, Any]:
+    """The win rate behind the observed one, with its interval; nothing of a judge that beats no coin."""
+    accuracy, ci95 = calibration.accuracy, calibration.ci95
+    if accuracy is None or ci95 is None or calibration.status != "better than chance":
+        return {}
+    interval = true_win_rate_interval(headline.net_win, headline.ci95, accuracy, ci95)
+    if interval is None:
+        return {}
+    return {
+        "true_win_rate": true_win_rate(headline.win_rate, accuracy),
+        "true_win_rate_ci95": interval,
+    }
 
 
 def _counts(values: Any) -> dict[str, int]:
@@ -199,8 +189,16 @@ def _counts(values: Any) -> dict[str, int]:
 
 def _losses(files: Files, system: str) -> dict[str, Any]:
     """Perplexity of the real replies: base and tuned only, few-shot shares the base's weights."""
-    value = (files.model_metrics.perplexity or {}).get(system)
-    return {} if value is None else {"perplexity": value}
+    metrics = files.model_metrics
+    value = (metrics.perplexity or {}).get(system)
+    losses = (metrics.reply_losses or {}).get(system)
+    if value is None:
+        return {}
+    return {
+        "perplexity": value,
+        "perplexity_ci95": perplexity_interval(losses) if losses else None,
+        "perplexity_n": (metrics.perplexity or {}).get("n_pairs"),
+    }
 
 
 def _strengths(judgments: Sequence[Judgment], systems: Sequence[str]) -> dict[str, Strength]:

@@ -93,14 +93,30 @@ class Accuracy(Record):
     n: int | None = None
 
 
+class Baseline(Accuracy):
+    """A simple rule's share; difference: the judge's share minus it on the same pairs, clustered by tweet."""
+
+    difference: float | None = None
+    difference_ci95: Interval | None = None
+
+
 class Calibration(Accuracy):
-    """The judge's accuracy on real engagement: calibration.json."""
+    """The judge's accuracy on real engagement: calibration.json.
+
+    beats_coin, beats_baselines: None where the pairs are too few to ask, and in reports from before. trusted:
+    both; False where the pairs are too few, None only in reports from before. unbeaten: the rules that the
+    judge is not shown to beat.
+    """
 
     n_ties: int | None = None
     n_tweets: int | None = None
     n_failed: int | None = None
-    baselines: dict[str, Accuracy | None] = {}
+    baselines: dict[str, Baseline | None] = {}
     accuracy_decisive: float | None = None
+    beats_coin: bool | None = None
+    beats_baselines: bool | None = None
+    unbeaten: list[str] = []
+    trusted: bool | None = None
     status: str | None = None
     sentence: str | None = None
     consistency: dict[str, Number | None] | None = None
@@ -113,6 +129,8 @@ class Metrics(Record):
 
     n: int | None = None
     empty: float | None = None
+    failed: float | None = None
+    truncated: float | None = None
     mean_chars: float | None = None
     median_chars: float | None = None
     over_280: float | None = None
@@ -121,15 +139,21 @@ class Metrics(Record):
     self_repetition: float | None = None
     copies_of_tweet: float | None = None
     copies_of_training: float | None = None
+    copied: float | None = None
+    recited: float | None = None
+    alike: float | None = None
     refusals: float | None = None
     leaks: int | None = None
     language: str | None = None
     language_share: float | None = None
     toxicity_mean: float | None = None
     toxic: float | None = None
+    other_language: float | None = None
     tokens: int | None = None
     overlap_with_human: dict[str, Number | str | None] | None = None
     perplexity: float | None = None
+    perplexity_ci95: Interval | None = None
+    perplexity_n: int | None = None
 
 
 class Strength(Record):
@@ -142,7 +166,10 @@ class Strength(Record):
 
 
 class Equivalence(Record):
-    """The token loss on general texts, tuned minus base, against the margin."""
+    """The token loss on general texts, tuned minus base, against the margin.
+
+    noninferior: the upper end of ci90 is below the margin, a one-sided test at 5%; None: not known.
+    """
 
     n: int
     mean_diff: float
@@ -150,3 +177,4 @@ class Equivalence(Record):
     margin: float
     p: float
     equivalent: bool
+    noninferior: bool | None = None

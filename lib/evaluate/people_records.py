@@ -26,15 +26,40 @@ class Agreement(Record):
 
 
 class OfRaters(Agreement):
-    """The raters among themselves: pairs of raters, weighted by the items that both answered."""
+    """The raters among themselves, over all pairs of answers to one item; intervals are clustered by item.
+
+    n: pairs of answers. n_pairs: pairs of raters, of which some are listed under `pairs`.
+    """
+
+    share_ci95: Interval | None = None
 
     n_pairs: int | None = None
     raters: list[str] = []
     pairs: list["OfRaters"] = []
 
 
+class OfVotes(Record):
+    """Blind answers of people, one by one, against the judge's verdict on the same tweet.
+
+    n: votes of people on tweets that the judge has judged as well. ci95: of kappa; above 0 they agree more
+    often than chance would. Both intervals are clustered by tweet.
+    """
+
+    n: int
+    n_tweets: int
+    share: float
+    share_ci95: Interval
+    kappa: float | None = None
+    ci95: Interval | None = None
+
+
 class OfJudge(Agreement):
-    """The people's majority and the judge; right: the share of the tweets on which both are decisive."""
+    """The people's majority and the judge; right: the share of the tweets on which both are decisive.
+
+    votes: the same answer by answer; None in reports of earlier versions.
+    """
+
+    votes: OfVotes | None = None
 
     n_decisive: int | None = None
     right: float | None = None
@@ -54,6 +79,26 @@ class Demo(Record):
     n_votes: int = 0
     n_other_adapters: int = 0
     comparison: Compared | None = None
+
+
+class OfCrowd(Record):
+    """A paid crowd: whose answers count, and who was left out by which rule.
+
+    asked_twice: further submissions of people who had one. never_came: paid for and not in the page's log.
+    other_code: submissions with another completion code than the page's. usd: of the approved ones.
+    n_pending: submissions that are not decided yet.
+    """
+
+    n_submissions: int
+    n_people: int
+    n_counted: int
+    left_out: dict[str, int] = {}
+    asked_twice: int = 0
+    never_came: int = 0
+    other_code: int = 0
+    estimate_usd: float
+    usd: float
+    n_pending: int = 0
 
 
 class People(Record):
@@ -76,5 +121,6 @@ class People(Record):
     comparison: Compared | None = None
     agreement: Agreements = Agreements()
     demo: Demo | None = None
+    crowd: OfCrowd | None = None
     sentence: str | None = None
     outdated: bool = False

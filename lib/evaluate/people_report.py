@@ -2,38 +2,38 @@
 with the judge.
 """
 
-import math
-import warnings
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import combinations
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-from lib.base.files import content_hash, lock, read_jsonl, write_json, write_jsonl
+from lib.base.files import content_hash, lock, read_json, read_jsonl, write_json, write_jsonl
 from lib.base.schema import Judgment
-from lib.base.seals import checked, seal_file
+from lib.base.seals import seal_file
 from lib.evaluate.evaluation import Evaluation, adapter_sha256
+from lib.evaluate.people_agreement import between_raters, with_judge
 from lib.evaluate.people_answers import DEMO, Imported, import_files
 from lib.evaluate.people_page import A, B, Item, make_items, read_key
 from lib.evidence.intervals import wilson
-from lib.evidence.outcomes import combine, outcomes
-from lib.evidence.secondary import agreement
+from lib.evidence.outcomes import outcomes
 from lib.evidence.stats import compare
 
-MAX_LISTED_PAIRS = 20  # of raters, in report.json
 
-
-def take_in(evaluation: Evaluation, files: Sequence[Path]) -> tuple[Imported, dict[str, Any]]:
+def take_in(
+    evaluation: Evaluation, files: Sequence[Path], instead_of: str | None = None
+) -> tuple[Imported, dict[str, Any]]:
     """Read answer files into human/judgments.jsonl, rejected.jsonl and report.json; a second import at the
     same time is refused.
+
+    instead_of: how the names of raters begin whose earlier answers these files replace.
     """
     human = evaluation.folder / "human"
     path = human / "judgments.jsonl"
     with lock(human / "import.lock"):
-        found = import_files(files, read_key(human), read_jsonl(path, Judgment) if path.exists() else [])
+        earlier = read_jsonl(path, Judgment) if path.exists() else []
+        if instead_of:
+            earlier = [judgment for judgment in earlier if not judgment.raw.startswith(instead_of)]
+        found = import_files(files, read_key(human), earlier)
         write_jsonl(human / "rejected.jsonl", found.rejected)
         write_jsonl(path, found.judgments)
         report = human_report(
@@ -79,6 +79,9 @@ def human_report(
             "judge": with_judge(current, evaluation.folder / "judgments.jsonl"),
         },
         "demo": _demo(evaluation, judgments),
+        "crowd": read_json(result)
+        if (result := evaluation.folder / "human/crowd/result.json").is_file()
+        else None,
     }
     return report | {"sentence": sentence(report)}
 
@@ -108,89 +111,6 @@ def _raters(judgments: Sequence[Judgment]) -> dict[str, dict[str, Any]]:
             "first_ci95": list(wilson(n_first, len(decisive))),
         }
     return found
-
-
-def between_raters(judgments: Sequence[Judgment]) -> dict[str, Any] | None:
-    """Cohen's kappa of every two raters on what both answered, and their mean weighted by items. None with
-    fewer than two raters.
-
-    Labels: the winner, or tie (both bad is a tie). kappa None: all labels were the same.
-    """
-    labels: dict[str, dict[str, str]] = defaultdict(dict)
-    for judgment in judgments:
-        labels[judgment.raw][judgment.usage["item"]] = winner(judgment.verdict or 0.0)
-    pairs = []
-    for one, other in combinations(sorted(labels), 2):
-        if common := sorted(labels[one].keys() & labels[other].keys()):
-            pairs.append(
-                {
-                    "raters": [one, other],
-                    **_agreement([[labels[one][item], labels[other][item]] for item in common]),
-                }
-            )
-    if not pairs:
-        return None
-    n = sum(pair["n"] for pair in pairs)
-    known = [pair for pair in pairs if pair["kappa"] is not None]
-    return {
-        "n": n,
-        "n_pairs": len(pairs),
-        "share": sum(pair["share"] * pair["n"] for pair in pairs) / n,
-        "kappa": sum(pair["kappa"] * pair["n"] for pair in known) / sum(pair["n"] for pair in known)
-        if known
-        else None,
-        "pairs": pairs[:MAX_LISTED_PAIRS],
-    }
-
-
-def with_judge(judgments: Sequence[Judgment], path: Path) -> dict[str, Any] | None:
-    """The people's majority on each tweet against the judge's verdict; None where either is missing.
-
-    right: the share of tweets on which both are decisive and name the same winner, with Wilson's interval.
-    """
-    by_judge = _steps(read_jsonl(checked(path), Judgment)) if path.is_file() else {}
-    by_people = _steps(judgments)
-    common = sorted(by_judge.keys() & by_people.keys())
-    if not common:
-        return None
-    decisive = [
-        by_people[tweet] * by_judge[tweet] > 0 for tweet in common if by_people[tweet] and by_judge[tweet]
-    ]
-    ratings = [[winner(by_people[tweet]), winner(by_judge[tweet])] for tweet in common]
-    return {
-        **_agreement(ratings),
-        "n_decisive": len(decisive),
-        "right": fmean(decisive) if decisive else None,
-        "right_ci95": list(wilson(sum(decisive), len(decisive))),
-    }
-
-
-def _agreement(ratings: Sequence[Sequence[str]]) -> dict[str, Any]:
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # of one or two items statsmodels divides 0 by 0 for a p value that nobody asks for
-        found = agreement(ratings)
-    # No interval either where one of the two gave every item the same label.
-    ci95 = list(found["ci95"]) if found["ci95"] and all(map(math.isfinite, found["ci95"])) else None
-    return found | {"ci95": ci95}
-
-
-def _steps(judgments: Sequence[Judgment]) -> dict[str, float]:
-    """tweet -> mean step of tuned over base, orders of one repeat that contradict each other a tie."""
-    by_repeat: dict[tuple[str, int], dict[str, float]] = defaultdict(dict)
-    for judgment in judgments:
-        if (judgment.a, judgment.b) == (A, B) and judgment.verdict is not None:
-            by_repeat[judgment.tweet_id, judgment.repeat][judgment.order] = judgment.verdict
-    by_tweet: dict[str, list[float]] = defaultdict(list)
-    for (tweet, _), by_order in by_repeat.items():
-        by_tweet[tweet].append(combine(by_order))
-    return {tweet: fmean(steps) for tweet, steps in by_tweet.items()}
-
-
-def winner(step: float) -> str:
-    """The better system by a step of tuned over base, or tie."""
-    return A if step > 0 else B if step < 0 else "tie"
 
 
 def _demo(evaluation: Evaluation, judgments: Sequence[Judgment]) -> dict[str, Any] | None:

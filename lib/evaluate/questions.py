@@ -16,8 +16,9 @@ from lib.evaluate.replies import refuse_unlike_arms
 from lib.judge.comparisons import Comparison, Judge, calibration_comparisons, comparison_key, comparisons
 from lib.judge.judges import judge_of
 
-# 194 pairs show that a judge is better than a coin if it is right 60% of the time; more would only cost more.
-MAX_CALIBRATION_PAIRS = 200
+# They show in 9 of 10 cases that a judge which is right 62% of the time beats a coin, and the simple rules
+# where these are coins (docs/methods.md); more would only cost more.
+MAX_CALIBRATION_PAIRS = 600
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,20 @@ from collections.abc import Iterable
 
 from lib.base.console import counted
 from lib.evaluate.measures import Compared, Equivalence
-from lib.evaluate.report import Report
+from lib.evaluate.report import Bounds, Judge, Report
+from lib.evidence.criteria import OF_REPLIES
 
 VERDICTS = {
     "pass": "Pass",
     "fail": "Fail",
     "underpowered": "Underpowered: too few tweets to tell",
     "unproven": "Unproven: the judge has not shown that it can tell",
+}
+DECISIONS = {
+    "publish": "Publish",
+    "train": "Train a second version",
+    "collect": "Collect more",
+    "no_evidence": "No evidence yet",
 }
 TINY = "tiny"  # the model of the quickstart
 
@@ -23,7 +30,7 @@ def verdict_of(report: Report, model: str) -> str:
 
 def three_sentences(report: Report, model: str) -> list[tuple[str, str]]:
     """(question, answer) three times."""
-    advice = report.gate.next or "read the losses in the report"
+    advice = decision_of(report)
     if _is_expected(report, model):
         advice = (
             "Nothing: the quickstart's tiny model shows that every step works, and cannot write good "
@@ -36,19 +43,29 @@ def three_sentences(report: Report, model: str) -> list[tuple[str, str]]:
     ]
 
 
+def decision_of(report: Report) -> str:
+    """The decision with what it asks for, without a full stop; a report of earlier versions has only that."""
+    decision = report.gate.decision
+    if decision is None:
+        return report.gate.next or "read the losses in the report"
+    return f"{DECISIONS[decision.kind]}: {decision.sentence}"
+
+
 def _is_expected(report: Report, model: str) -> bool:
     return model == TINY and report.gate.verdict != "pass"
 
 
 def what_happened(report: Report) -> str:
     """The headline comparison, counted in tweets."""
-    compared = report.headline or Compared()
+    compared, bounds = report.headline or Compared(), report.gate.bounds or Bounds()
     low, high = compared.ci95 or (-100.0, 100.0)
+    worst, best = bounds.net_win or (0.0, 0.0)
+    unjudged = round((bounds.unjudged or 0.0) * (compared.n or 0))
     found = (
         "training helped"
         if low > 0
         else "training made the replies worse"
-        if high < 0
+        if high < 0 and high + best - worst < 0
         else "no difference can be told"
     )
     wins, ties, losses = compared.wins or 0, compared.ties or 0, compared.losses or 0
@@ -57,6 +74,16 @@ def what_happened(report: Report) -> str:
         f"In the judge's eyes {found}: on {counted(compared.n or 0, 'tweet')} that the model had never seen "
         f"it preferred the trained model's reply {counted(wins, 'time')}, the base's "
         f"{counted(losses, 'time')}{neither}."
+        f"{_owed(unjudged, worst, best)}"
+    )
+
+
+def _owed(unjudged: int, worst: float, best: float) -> str:
+    if not unjudged:
+        return ""
+    return (
+        f" Among them are {counted(unjudged, 'tweet')} without an answer, counted as lost; the net win lies "
+        f"between {worst:+.0f} and {best:+.0f} points."
     )
 
 
@@ -67,33 +94,51 @@ def believable(report: Report) -> str:
             "No: the judge is an offline stand-in that goes by the words which got likes in the training "
             "pairs. It shows that the evaluation works, not which replies are good."
         )
-    failed = {row.name: row for row in report.gate.criteria if not row.passed}
-    status, doubts = report.judge.calibration and report.judge.calibration.status, []
+    failed = {row.name for row in report.gate.criteria if not row.passed}
+    doubts = []
     if "tweets" in failed or report.underpowered:
         doubts.append(f"{counted(report.n_prompts or 0, 'tweet')} are too few to see a small difference")
-    if failed.keys() & {"mannwhitney_p", "wilcoxon_p", "permutation_p", "ci95"}:
+    if failed & {"mannwhitney_p", "wilcoxon_p", "permutation_p", "ci95"}:
         doubts.append("chance alone could have made it")
     if "position" in failed:
         doubts.append("the judge prefers the reply that it is shown first")
     if "length_controlled" in failed:
         doubts.append("at equal length the trained model is not shown to win")
-    if status != "better than chance":
-        doubts.append(
-            f"the judge is {status} at telling which of two real replies was liked more"
-            if status and status != "not calibrated"
-            else "nobody knows how often the judge is right: too few real replies to try it on"
-        )
+    if "unjudged" in failed:
+        doubts.append("the judge owes too many answers")
+    if flawed := [row.label for row in report.gate.criteria if row.name in failed & set(OF_REPLIES)]:
+        doubts.append(f"the replies have flaws that a judge may not mind ({', '.join(map(str, flawed))})")
+    if doubt := _doubt_of_judge(report.judge):
+        doubts.append(doubt)
     canaries = report.judge.canaries
     if canaries and canaries.held < canaries.n:
         doubts.append("a reply can give the judge orders")
     if doubts:
         return f"Only in part: {'; '.join(doubts)}."
+    trust = report.judge.trust
     accuracy = report.judge.calibration.accuracy if report.judge.calibration else None
+    why = (
+        f"the judge has earned it: {trust.sentence}"
+        if trust and trust.sentence
+        else "of two real replies this judge picks the one that was liked more in "
+        f"{accuracy or 0:.0%} of cases"
+    )
     return (
         "Yes, as far as one judge goes: chance, the order and the length of the replies do not explain it, "
-        "and of two real replies this judge picks the one that was liked more in "
-        f"{accuracy or 0:.0%} of cases."
+        f"and {why}."
     )
+
+
+def _doubt_of_judge(judge: Judge) -> str | None:
+    """The doubt about the judge itself, None where likes or people vouch for it."""
+    if judge.trust:
+        return None if judge.trust.status == "trusted" else f"the judge is unproven: {judge.trust.sentence}"
+    status = judge.calibration and judge.calibration.status
+    if status == "better than chance":
+        return None
+    if status and status != "not calibrated":
+        return f"the judge is {status} at telling which of two real replies was liked more"
+    return "nobody knows how often the judge is right: too few real replies to try it on"
 
 
 def forgetting(found: Equivalence) -> str:

@@ -1,24 +1,21 @@
-"""The replies that an evaluation needs, which of them are there already, and the file that holds them all.
+"""The replies that an evaluation needs, which of them are there already, and the log that keeps them.
 
-work/replies.jsonl is the log: one durable line per reply, kept as a cache. replies.jsonl is written from it
-in one piece, at the end: what was interrupted is never taken for finished.
+work/replies.jsonl is the log: one durable line per reply, kept as a cache.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from lib.base.errors import UserError
-from lib.base.files import append_line, content_hash, jsonl_bytes, read_jsonl, write_bytes, write_json
-from lib.base.schema import Count, Pair, Record, Reply, TestPrompt
-from lib.base.seals import damage, manifest_in, seal_in, seal_of
+from lib.base.files import append_line, content_hash, read_jsonl
+from lib.base.schema import Count, Pair, Record, Reply, TestPrompt, drawn_from
 from lib.base.settings import SamplingConfig
 from lib.evaluate.evaluation import HUMAN
-from lib.evaluate.steps import RepliesManifest
 from lib.model.chat import Messages
 from lib.model.generate import Engine, Generated
+from lib.model.sampling import of_candidate
 
 VERSION = 1  # of how a reply is made: raise it when the code would answer differently
 
@@ -33,13 +30,18 @@ class Stored(Record):
 
 @dataclass(frozen=True)
 class Task:
-    """One reply that is wanted. human: the real reply, for the system of that name; no model is asked."""
+    """One reply that is wanted. human: the real reply, for the system of that name; no model is asked.
+
+    candidate: of several replies of one system to one tweet. of: the candidates of which the best is wanted.
+    """
 
     key: str
     tweet_id: str
     system: str
     conversation: Messages
     human: str | None = None
+    candidate: int = 0
+    of: tuple["Task", ...] = ()
 
 
 def plan(
@@ -61,10 +63,24 @@ def plan(
                     key = content_hash(HUMAN, prompt.tweet_id, prompt.human_reply)
                     tasks.append(Task(key, prompt.tweet_id, system, [], prompt.human_reply))
                 continue
-            turns = conversation_of(system, prompt)
-            key = content_hash(VERSION, prompt.tweet_id, system, identity_of[system], turns, sampling)
-            tasks.append(Task(key, prompt.tweet_id, system, turns))
+            arm, k = drawn_from(system)
+            turns = conversation_of(arm, prompt)
+            made_of = [VERSION, prompt.tweet_id, arm, identity_of[arm], turns, sampling]
+            # The first candidate is the arm's own reply, and fewer are the first of more.
+            drawn = [
+                Task(content_hash(*made_of, *([n] if n else [])), prompt.tweet_id, arm, turns, candidate=n)
+                for n in range(k)
+            ]
+            best = Task(
+                content_hash([one.key for one in drawn]), prompt.tweet_id, system, turns, of=(*drawn,)
+            )
+            tasks.append(best if k > 1 else drawn[0])
     return tasks
+
+
+def to_write(tasks: Iterable[Task]) -> list[Task]:
+    """The replies that a person or a model writes, each once: the candidates instead of the best of them."""
+    return list({one.key: one for task in tasks for one in task.of or (task,)}.values())
 
 
 def conversations(
@@ -91,7 +107,7 @@ def read_log(log: Path) -> dict[str, Stored]:
 
 def missing(tasks: Iterable[Task], stored: Mapping[str, Stored]) -> list[Task]:
     """Tasks that a model still has to answer."""
-    return [task for task in tasks if task.human is None and task.key not in stored]
+    return [task for task in to_write(tasks) if task.human is None and task.key not in stored]
 
 
 def answer_all(
@@ -101,7 +117,7 @@ def answer_all(
     sampling: SamplingConfig,
     progress: Callable[[str], None],
 ) -> dict[str, Stored]:
-    """Make what the log lacks, one durable line each; returns every task's reply by key.
+    """Make what the log lacks, one durable line each; returns every written reply by key.
 
     Replies of another engine or quantization than the one at hand (a run that moved to another machine) are
     made anew: arms must be alike. engine None: nothing is missing but human replies.
@@ -109,16 +125,15 @@ def answer_all(
     stored = {
         key: line for key, line in read_log(log).items() if engine is None or _same_engine(line.reply, engine)
     }
+    tasks = to_write(tasks)
     stored |= {task.key: Stored(key=task.key, reply=_human(task)) for task in tasks if task.human is not None}
-    for system in dict.fromkeys(task.system for task in tasks if task.human is None):
-        todo = (
-            unfinished([task for task in tasks if task.system == system], stored, engine.batch)
-            if engine
-            else []
-        )
-        if not engine or not todo:
+    of_models = [task for task in tasks if task.human is None] if engine else []
+    for system, candidate in dict.fromkeys((task.system, task.candidate) for task in of_models):
+        own = [task for task in of_models if (task.system, task.candidate) == (system, candidate)]
+        if not engine or not (todo := unfinished(own, stored, engine.batch)):
             continue
-        answers = engine.answer(system, [task.conversation for task in todo])
+        other = {"candidate": candidate} if candidate else {}
+        answers = engine.answer(system, [task.conversation for task in todo], **other)
         for n_done, (index, generated) in enumerate(answers, 1):
             task = todo[index]
             if task.key not in stored:
@@ -127,7 +142,8 @@ def answer_all(
                 )
                 append_line(log, stored[task.key])
             if n_done % 50 == 0 or n_done == len(todo):
-                progress(f"generate: {system} {n_done} of {len(todo)}")
+                which = f"{system}, candidate {candidate + 1}" if candidate else system
+                progress(f"generate: {which} {n_done} of {len(todo)}")
     return {task.key: stored[task.key] for task in tasks}
 
 
@@ -138,7 +154,7 @@ def _reply(task: Task, generated: Generated, engine: Engine, sampling: SamplingC
         reply=generated.text,
         engine=engine.name,
         quantization=engine.quantization,
-        seed=sampling.seed,
+        seed=of_candidate(sampling, task.candidate).seed,
         tokens=generated.n_tokens,
         seconds=round(generated.seconds, 3),
     )
@@ -185,66 +201,4 @@ def refuse_unlike_arms(replies: Iterable[Reply]) -> None:
         raise UserError(
             f"The systems differ in engine or quantization ({found}). Generate all of them the same way, "
             "then compare."
-        )
-
-
-def write_replies(
-    folder: Path, tasks: Sequence[Task], stored: Mapping[str, Stored], fingerprint: str
-) -> RepliesManifest:
-    """The manifest, with the hash of what follows; then replies.jsonl whole, in the order of the tasks."""
-    replies = [stored[task.key].reply for task in tasks]
-    refuse_unlike_arms(replies)
-    content, metrics = jsonl_bytes(replies), folder / "model_metrics.json"
-    systems = list(dict.fromkeys(task.system for task in tasks))
-    manifest = RepliesManifest(
-        fingerprint=fingerprint,
-        files={"replies.jsonl": seal_of(content)}
-        | ({metrics.name: seal_of(metrics.read_bytes())} if metrics.is_file() else {}),
-        n={system: sum(task.system == system for task in tasks) for system in systems},
-        n_empty={
-            system: sum(not reply.reply for reply in replies if reply.system == system) for system in systems
-        },
-        leaks={
-            system: sum(stored[task.key].leaks for task in tasks if task.system == system)
-            for system in systems
-        },
-        created_at=datetime.now(UTC).isoformat(),
-    )
-    write_json(folder / "replies.manifest.json", manifest.model_dump(mode="json", exclude={"replies_sha256"}))
-    write_bytes(folder / "replies.jsonl", content)  # last: make reads this file as "done"
-    return manifest
-
-
-def finished(folder: Path, fingerprint: str) -> bool:
-    """True if replies.jsonl is whole, untouched, and made from the same content."""
-    path, manifest = folder / "replies.jsonl", manifest_in(folder / "replies.manifest.json") or {}
-    return path.is_file() and manifest.get("fingerprint") == fingerprint and not damage(path)
-
-
-def refuse_changed_log(
-    folder: Path,
-    tasks: Sequence[Task],
-    before: Mapping[str, Stored],
-    stored: Mapping[str, Stored],
-    fingerprint: str,
-) -> None:
-    """Raise UserError if a damaged replies.jsonl would be written again from a log that was changed as well.
-
-    before: the log when the step began. Nothing can be said where a reply was made since, or another set of
-    replies is wanted.
-    """
-    manifest, log = folder / "replies.manifest.json", folder / "work" / "replies.jsonl"
-    known = seal_in(manifest, "replies.jsonl").get("sha256")
-    of_models = [task for task in tasks if task.human is None]
-    same = (manifest_in(manifest) or {}).get("fingerprint") == fingerprint and all(
-        task.key in before for task in of_models
-    )
-    if not known or not same or any(before[task.key] != stored[task.key] for task in of_models):
-        return
-    if seal_of(jsonl_bytes(stored[task.key].reply for task in tasks))["sha256"] != known:
-        raise UserError(
-            f"{log} was changed, and so was {folder / 'replies.jsonl'}: neither holds the replies that "
-            f"{manifest} was written for. Copy one of them back. Or delete {log} and run this again: all "
-            "replies are generated anew, which costs time on the GPU, and those that come out differently "
-            "are judged again, which the judge step asks about before it costs anything."
         )

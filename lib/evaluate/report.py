@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from lib.base.errors import UserError
 from lib.base.files import read_json
 from lib.base.schema import Record
+from lib.evaluate.judge_records import BestOf, Habits, SecondJudge
 from lib.evaluate.measures import (
     Calibration,
     Compared,
@@ -26,6 +27,7 @@ from lib.evaluate.measures import (
 from lib.evaluate.people_records import People
 
 VERSION = 1  # of report.json; raise it when a field changes its meaning
+LATER = {"flaws", "best_of", "second_judges"}  # fields that the first reports of this version lack
 ADVICE = "`make eval` writes it again, for free where the verdicts are kept."
 R = TypeVar("R", bound=Record)
 
@@ -51,19 +53,30 @@ class Account(Record):
     asked_again: int = 0
 
 
+class Trust(Record):
+    """Has the judge earned it, on real likes or with people? status: trusted | unproven."""
+
+    status: str | None = None
+    sentence: str | None = None
+    needs: str | None = None  # what would earn it
+
+
 class Judge(Record):
     """Who judged, and how far it can be trusted."""
 
     kind: str | None = None
     model: str | None = None
     stand_in: bool | None = None
+    trust: Trust | None = None  # None: not known, as in reports of earlier versions
     position_bias: Position | None = None
     length: Length | None = None
     calibration: Calibration | None = None
-    true_win_rate: float | None = None
+    true_win_rate: float | None = None  # of a judge that beats a coin
+    true_win_rate_ci95: Interval | None = None
     parse_failures: int | None = None
     failure_reasons: dict[str, int] = {}
     canaries: Canaries | None = None
+    habits: Habits | None = None
     account: Account | None = None
     usd: float | None = None
 
@@ -97,16 +110,46 @@ class AgainstFewshot(Record):
     sentence: str | None = None
 
 
+class Decision(Record):
+    """The end of a report: publish | train (a second version) | collect (more) | no_evidence (yet)."""
+
+    kind: Literal["publish", "train", "collect", "no_evidence"]
+    sentence: str
+
+
+class Bounds(Record):
+    """The net win (points) with every missing answer of the judge against and for tuned; unjudged: the share
+    of the tweets that lack one.
+    """
+
+    net_win: Interval | None = None
+    unjudged: float | None = None
+
+
 class Gate(Record):
-    """The verdict: pass | fail | underpowered, and every criterion behind it."""
+    """The verdict: pass | fail | underpowered | unproven, and every criterion behind it."""
 
     verdict: str | None = None
     sentence: str | None = None
-    next: str | None = None  # what to do now, without a full stop
+    decision: Decision | None = None
+    next: str | None = None  # the decision's sentence: what to do now, without a full stop
     criteria: list[Criterion] = []
     improvement: Improvement | None = None
+    bounds: Bounds | None = None
     fewshot: AgainstFewshot | None = None
     biases: list[str] = []
+
+
+class Flawed(Record):
+    """One kind of flaw among the tuned replies, by rule: how many of those that lost, tied and won have it,
+    and some of the lost or tied ones.
+    """
+
+    name: str
+    losses: int = 0
+    ties: int = 0
+    wins: int = 0
+    examples: list[str] = []  # ids of tweets
 
 
 class Report(Record):
@@ -139,15 +182,18 @@ class Report(Record):
     forgetting: Equivalence | None = None
     criteria: dict[str, dict[str, float]] = {}
     people: People | None = None
+    flaws: list[Flawed] = []
     cost: dict[str, float] = {}
     hashes: dict[str, str | None] = {}
     versions: dict[str, str | None] = {}
     engine: dict[str, str | None] = {}
+    best_of: dict[str, BestOf] = {}
+    second_judges: list[SecondJudge] = []
 
     @model_validator(mode="after")
     def _is_complete(self) -> "Report":
         """Defaults are for reports of earlier versions: one that names its version says everything."""
-        missing = set(Report.model_fields) - self.model_fields_set
+        missing = set(Report.model_fields) - self.model_fields_set - LATER
         if self.version is not None and missing:
             raise ValueError(f"{', '.join(sorted(missing))} missing")
         return self

@@ -1,10 +1,10 @@
-"""Confidence intervals of a share, of the net win rate and of a mean; tweets of one author are resampled
-together.
-"""
+"""Confidence intervals of a share, of the net win rate and of a mean, clustered where rows go together."""
 
 from __future__ import annotations
 
+import math
 import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,68 +27,118 @@ def wilson(k: float, n: float) -> Interval:
     return float(low), float(high)
 
 
+@dataclass(frozen=True)
+class ClusteredMean:
+    """A mean over rows of which some belong together. se: of the jackknife over clusters, 0 without spread.
+
+    df: of Student's t, the number of equally large clusters that these are worth, less one (0 for a single
+    one). A few large authors among many small ones say no more than a few.
+    """
+
+    mean: float
+    se: float
+    df: float
+
+    @classmethod
+    def of(cls, values: np.ndarray, cluster: np.ndarray) -> ClusteredMean:
+        """values: (n,) float. cluster: (n,) int from 0, none left out."""
+        import numpy as np
+
+        sums, sizes = np.bincount(cluster, weights=values), np.bincount(cluster).astype(float)
+        n, n_clusters = sizes.sum(), len(sizes)
+        if n_clusters < 2:
+            return cls(float(sums.sum() / n), 0.0, 0.0)
+        without = (sums.sum() - sums) / (n - sizes)
+        mean = float(sums.sum() / n)
+        variance = (n_clusters - 1) / n_clusters * float(((without - mean) ** 2).sum())
+        se = math.sqrt(variance) if np.ptp(sums / sizes) > 1e-12 else 0.0
+        return cls(mean, se, float(n**2 / (sizes**2).sum() - 1))
+
+    @property
+    def t(self) -> float:
+        """The two-sided 5% point of Student's t; infinite for what is hardly more than a single cluster."""
+        from scipy import stats
+
+        return float(stats.t.ppf(0.975, self.df)) if self.df > 0.1 else math.inf
+
+
+def share_interval(values: np.ndarray, cluster: np.ndarray) -> Interval:
+    """95% interval of a mean share, values in [0, 1] (a tie is a half), whose rows cluster; (0, 1) for none.
+
+    Wilson's at the number of independent rows that have this clustered error, with Student's t in place of
+    1.96. It covers 94% or more from 10 equal or unequal clusters on and near 0 and 1, where a t interval and
+    the bootstrap do not (tests/evidence/test_intervals.py). Clusters that are all alike count one each.
+    """
+    if len(values) == 0:
+        return 0.0, 1.0
+    found = ClusteredMean.of(values, cluster)
+    p, t = found.mean, found.t
+    if math.isinf(t):
+        return 0.0, 1.0
+    spread = p * (1 - p)
+    n = spread / found.se**2 if found.se and spread else float(cluster.max() + 1)
+    centre, shrink = p + t**2 / (2 * n), 1 + t**2 / n
+    half = t * math.sqrt(spread / n + t**2 / (4 * n**2))
+    return max(0.0, (centre - half) / shrink), min(1.0, (centre + half) / shrink)
+
+
+def net_interval(values: np.ndarray, cluster: np.ndarray) -> Interval:
+    """The same for values in [-1, 1]: a net win, or the difference of two shares on the same rows."""
+    low, high = share_interval((values + 1) / 2, cluster)
+    return 2 * low - 1, 2 * high - 1
+
+
 def net_win_interval(
     sign: np.ndarray, author: np.ndarray, seed: int = 17, n_resamples: int = N_RESAMPLES
 ) -> tuple[Interval, str]:
     """95% interval of the net win rate in points, and how it was made. sign: (n,) of +1, 0, -1. author: (n,)
     int from 0.
 
-    Where a bootstrap cannot know (few authors, all verdicts the same) it is Wilson's, of the win rate with
-    ties as half and one
-    vote per author: wider than needed, never zero wide.
+    Where authors repeat it is clustered by them: a bootstrap over 10 authors covers 88%, this 94%. Where
+    neither can know (few tweets, all verdicts the same) it is Wilson's, of the win rate with ties as half and
+    one vote per author: wider than needed, never zero wide.
     """
     import numpy as np
 
-    unit = "tweets" if len(sign) == author.max() + 1 else "authors"
-    interval = _bca(sign, author, seed, n_resamples)
-    if interval is not None:
-        return (100 * interval[0], 100 * interval[1]), f"BCa bootstrap over {unit}"
     votes = np.bincount(author, weights=sign) / np.bincount(author)
+    alike = np.ptp(votes) < 1e-12
+    if len(sign) > len(votes) > 1 and not alike:
+        low, high = net_interval(sign, author)
+        return (100 * low, 100 * high), "Wilson with Student's t, clustered by author"
+    interval = None if len(sign) > len(votes) else _bca(sign, seed, n_resamples)
+    if interval is not None:
+        return (100 * interval[0], 100 * interval[1]), "BCa bootstrap over tweets"
     low, high = wilson(float((votes + 1).sum() / 2), len(votes))
-    return (200 * low - 100, 200 * high - 100), f"Wilson over {unit}: too few, or too alike, for a bootstrap"
+    unit = "tweets" if len(sign) == len(votes) else "authors"
+    return (200 * low - 100, 200 * high - 100), f"Wilson over {unit}: too few, or too alike, for another"
 
 
 def mean_interval(
     difference: np.ndarray, author: np.ndarray, seed: int = 17, n_resamples: int = N_RESAMPLES
 ) -> Interval | None:
-    """95% interval of the mean score difference: BCa, Student's t for 2 to 9 authors, None without any
-    spread.
+    """95% interval of the mean score difference: BCa over tweets; Student's t with errors clustered by author
+    where authors repeat or are fewer than 10; None without any spread, or where nearly all is one author's.
     """
+    found = ClusteredMean.of(difference, author)
+    if not found.se or math.isinf(found.t):
+        return None
+    interval = _bca(difference, seed, n_resamples) if len(difference) == author.max() + 1 else None
+    return interval or (found.mean - found.t * found.se, found.mean + found.t * found.se)
+
+
+def _bca(values: np.ndarray, seed: int, n_resamples: int) -> Interval | None:
+    """95% BCa interval of the mean over tweets. None where BCa is undefined."""
     import numpy as np
     from scipy import stats
 
-    interval = _bca(difference, author, seed, n_resamples)
-    means = np.bincount(author, weights=difference) / np.bincount(author)
-    if interval is not None or len(means) < 2 or np.ptp(means) < 1e-12:
-        return interval
-    low, high = stats.ttest_1samp(means, 0).confidence_interval()
-    return float(low), float(high)
-
-
-def _bca(values: np.ndarray, author: np.ndarray, seed: int, n_resamples: int) -> Interval | None:
-    """95% BCa interval of the mean over tweets; authors are resampled, whole, where they repeat.
-
-    None where BCa is undefined.
-    """
-    import numpy as np
-    from scipy import stats
-
-    sums, sizes = np.bincount(author, weights=values), np.bincount(author)
-    if len(sums) < MIN_CLUSTERS or np.ptp(sums / sizes) < 1e-12:
+    if len(values) < MIN_CLUSTERS or np.ptp(values) < 1e-12:
         return None
     options = {"n_resamples": n_resamples, "method": "BCa", "vectorized": True, "rng": seed}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a degenerate bootstrap answers nan, which is looked at below
-        if len(sums) == len(values):
-            result = stats.bootstrap((values,), np.mean, **options)
-        else:
-            result = stats.bootstrap((sums, sizes), _mean_over_tweets, paired=True, **options)
+        result = stats.bootstrap((values,), np.mean, **options)
     low, high = map(float, result.confidence_interval)
     return (low, high) if np.isfinite([low, high]).all() else None
-
-
-def _mean_over_tweets(sums: np.ndarray, sizes: np.ndarray, axis: int = -1) -> np.ndarray:
-    return sums.sum(axis=axis) / sizes.sum(axis=axis)
 
 
 def design_effect(values: np.ndarray, author: np.ndarray) -> float:

@@ -12,14 +12,17 @@ from lib.base.costs import budget_usd
 from lib.base.errors import UserError
 from lib.base.ledger import Ledger
 from lib.base.settings import JudgeConfig
+from lib.judge.books import Books
 from lib.judge.canaries import canaries
-from lib.judge.claude_books import Books
+from lib.judge.claude_batches import Batches
 from lib.judge.claude_client import API_VERSION, Claude
-from lib.judge.claude_estimate import OUTPUT_TOKENS, TOKENS_IN
-from lib.judge.claude_round import Round
-from lib.judge.comparisons import Comparison, comparison_key
-from lib.judge.prices import price_of
-from lib.judge.rubric import SCHEMA, SYSTEM, TEMPLATE, VERSION
+from lib.judge.comparisons import Comparison, Verdict
+from lib.judge.estimate import OUTPUT_TOKENS, TOKENS_IN
+from lib.judge.failures import Rejections
+from lib.judge.paid import account_of, ask_all
+from lib.judge.prices import CHECKED_ON, Price, price_of
+from lib.judge.rubric import SCHEMA, SYSTEM, TEMPLATE, VERSION, prompt, read_answer
+from lib.judge.service import Say
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,10 @@ class ClaudeJudge:
 
     @property
     def identity(self) -> list[Any]:
-        return claude_identity(self.config)
+        """All of the judge that its verdict depends on."""
+        config = self.config
+        told = [config.model, config.effort, config.max_tokens, SYSTEM, SCHEMA, TEMPLATE]
+        return ["claude", VERSION, API_VERSION, *told]
 
     @property
     def canaries(self) -> list[Comparison]:
@@ -66,10 +72,10 @@ class ClaudeJudge:
         say: Callable[[str], None],
         again: bool = False,
     ) -> None:
-        judge_with_claude(questions, self.config, work, ledger, say, again=again)
+        ask_all(self, questions, work, ledger, say, again=again)
 
     def account(self, work: Path, ledger: Ledger, keys: Container[str]) -> dict[str, Any]:
-        return claude_account(work, ledger, keys)
+        return account_of(work, ledger, keys)
 
     def estimate(self, n_verdicts: int) -> dict[str, float]:
         usage = {"input_tokens": TOKENS_IN, "output_tokens": OUTPUT_TOKENS["low"]}
@@ -77,63 +83,33 @@ class ClaudeJudge:
         usd = {way: price.usd(usage, batch=way == "batch") for way in ("live", "batch")}
         return {way: n_verdicts * each for way, each in usd.items()}
 
+    # --- as a round of questions sees it -----------------------------------------------------------------
 
-def claude_identity(config: JudgeConfig) -> list[Any]:
-    """All of the judge that its verdict depends on."""
-    return [
-        "claude",
-        VERSION,
-        API_VERSION,
-        config.model,
-        config.effort,
-        config.max_tokens,
-        SYSTEM,
-        SCHEMA,
-        TEMPLATE,
-    ]
+    def params(self, comparison: Comparison) -> dict[str, Any]:
+        return {
+            "model": self.config.model,
+            "max_tokens": self.config.max_tokens,
+            "system": SYSTEM,
+            "messages": [{"role": "user", "content": prompt(comparison)}],
+            "output_config": {
+                "format": {"type": "json_schema", "schema": SCHEMA},
+                "effort": self.config.effort,
+            },
+        }
 
+    def read(self, comparison: Comparison, raw: str) -> Verdict:
+        return read_answer(comparison, raw)
 
-def judge_with_claude(
-    comparisons: Sequence[Comparison],
-    config: JudgeConfig,
-    folder: Path,
-    ledger: Ledger,
-    say: Callable[[str], None] = lambda line: None,
-    sleep: Callable[[float], None] | None = None,
-    again: bool = False,
-) -> None:
-    """Append a judgment or a failure {key, reason, detail} for every comparison to folder/judgments.jsonl and
-    judgments.failed.jsonl.
+    def price(self) -> Price:
+        return price_of(self.config.model)
 
-    What the budget (judge.max_usd, lowered by MAX_USD; over all runs) leaves out gets neither: the next run
-    asks it. Raises UserError, with all answers kept, where the API refuses or cannot be reached. Costs no
-    request where everything has been answered.
-    again: ask once more for what was given up.
-    """
-    identity = claude_identity(config)
-    job = Round(
-        {comparison_key(one, identity): one for one in comparisons},
-        config,
-        Books(folder, ledger),
-        folder,
-        say,
-        sleep,
-        again,
-    )
-    if n_lost := job.books.settle():
-        say(
-            f"{n_lost} requests were under way when the last run ended: booked as possibly paid, each is "
-            "asked once more at most"
-        )
-    try:
-        job.ask()
-    finally:
-        job.read()
+    def price_source(self) -> str:
+        return f"checked on {CHECKED_ON}"
 
+    def connect(self, folder: Path, sleep: Callable[[float], None]) -> Claude:
+        return Claude(sleep)
 
-def claude_account(folder: Path, ledger: Ledger, keys: Container[str]) -> dict[str, Any]:
-    """The bill: what the judge of an evaluation has cost so far, and how many of these questions were asked
-    twice because an answer was lost.
-    """
-    books = Books(folder, ledger)
-    return books.account() | {"asked_again": sum(n > 0 for key, n in books.n_lost().items() if key in keys)}
+    def batching(
+        self, client: Claude, books: Books, price: Price, say: Say, rejections: Rejections
+    ) -> Batches:
+        return Batches(books, client, price, say, rejections)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lib.base.errors import UserError
-from lib.judge.claude_books import Books, OpenBatch
+from lib.judge.books import Books, OpenBatch
 from lib.judge.claude_client import Claude
-from lib.judge.claude_failures import (
+from lib.judge.failures import (
     IN_A_ROW,
     AnswerLostError,
     NotTakenError,
@@ -23,11 +23,9 @@ from lib.judge.claude_failures import (
 )
 from lib.judge.prices import Price
 
-MAX_REQUESTS = 5000  # of the 100,000 and 256 MB that the API takes
 LOOKS_S = (1, 2, 3)  # a batch that was just created may be missing from the list for a moment
 FIRST_POLL_S, LONGEST_POLL_S, LONGEST_WAIT_S = 2.0, 60.0, 25 * 3600.0
 MAX_STARTS = 3
-DONE_WITH = ("rejected", "canceled")  # asking again would be refused again; somebody stopped it
 
 
 class Batches:

@@ -12,7 +12,10 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from lib.base.errors import UserError
-from lib.judge.claude_failures import AnswerLostError, NotTakenError, sort_failure, wait_s
+from lib.base.settings import JudgeConfig
+from lib.judge.claude_failures import sort_failure
+from lib.judge.claude_models import Model
+from lib.judge.failures import AnswerLostError, NotTakenError, wait_s
 
 T = TypeVar("T")
 API_VERSION = "2026-10-21"
@@ -25,6 +28,8 @@ ATTEMPTS = 7
 
 class Claude:
     """A connection. sleep: seconds -> None, so that tests need not wait and a stop can cut a wait short."""
+
+    title, takes_batches, _has_effort = "The Messages API", True, True
 
     def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
         """Raises UserError without a usable ANTHROPIC_API_KEY. Sends nothing yet."""
@@ -52,7 +57,7 @@ class Claude:
 
     def ask(self, params: Mapping[str, Any]) -> str:
         """The answer as JSON, as it came. Raises NotTakenError, AnswerLostError or UserError."""
-        message = self._call(lambda: self._client.messages.create(**params))
+        message = self._call(lambda: self._client.messages.create(**self._taken(params)))
         _refuse_page(message)
         if not hasattr(message, "usage"):
             raise AnswerLostError(f"the answer is not a message: {str(message)[:80]}")
@@ -60,42 +65,35 @@ class Claude:
 
     def n_tokens(self, params: Mapping[str, Any]) -> int | None:
         """Input tokens of a request, counted by the API for free; None where it cannot say."""
-        counted = {name: params[name] for name in ("model", "system", "messages", "output_config")}
+        taken = self._taken(params)
+        counted = {name: taken[name] for name in ("model", "system", "messages", "output_config")}
         found = self._free_or_none(
             lambda: self._client.messages.count_tokens(**counted), tolerated=(400, 404, 405)
         )
         n = getattr(found, "input_tokens", None)
         return n if isinstance(n, int) and n > 0 else None
 
-    def check_model(self, model: str) -> str | None:
+    def check_model(self, config: JudgeConfig) -> str | None:
         """A warning, or None.
 
-        Raises UserError for a model that is unknown or retired, with those that can be had.
+        Raises UserError for a model that is unknown, retired or unable, with those that can be had.
         """
-        found = self._free_or_none(lambda: self._client.models.retrieve(model), tolerated=(404,))
-        if found is None:
-            raise UserError(f"judge.model: the API does not know {model}. {self._alternatives()}")
-        lifecycle, date = getattr(found, "lifecycle", None), getattr(found, "retires_at", None)
-        when = f" (retires on {date:%Y-%m-%d})" if hasattr(date, "strftime") else ""
-        if lifecycle == "retired":
-            raise UserError(f"judge.model: {model} is retired. {self._alternatives()}")
-        if lifecycle == "deprecated":
-            return (
-                f"warning: {model} is deprecated{when}: a later evaluation will need another judge and "
-                "cannot be compared with this one"
-            )
-        return None
+        found = self._free_or_none(lambda: self._client.models.retrieve(config.model), tolerated=(404,))
+        is_refused = found is None or getattr(found, "lifecycle", None) == "retired"
+        model = Model(found, self._listed() if is_refused else [])
+        warning = model.check(config)
+        self._has_effort, self.takes_batches = model.has_effort, model.takes_batches
+        return warning
 
-    def _alternatives(self) -> str:
-        from lib.judge.prices import PRICES
-
-        listed = (
+    def _listed(self) -> list[Any]:
+        return (
             self._free_or_none(lambda: list(self._client.models.list(limit=100).data), tolerated=(404,)) or []
         )
-        names = [model.id for model in listed if getattr(model, "lifecycle", "active") == "active"] or list(
-            PRICES
-        )
-        return f"Set judge.model in the eval config to one of {', '.join(names[:12])}."
+
+    def _taken(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Without the effort, for a model that knows none."""
+        output = {name: value for name, value in params["output_config"].items() if name != "effort"}
+        return {**params} if self._has_effort else {**params, "output_config": output}
 
     # --- batches ---------------------------------------------------------------------------------------
 
@@ -104,7 +102,8 @@ class Claude:
 
         Raises NotTakenError, AnswerLostError (it may exist: look for it) or UserError.
         """
-        batch = self._call(lambda: self._client.messages.batches.create(requests=list(requests)))
+        body = [{**request, "params": self._taken(request["params"])} for request in requests]
+        batch = self._call(lambda: self._client.messages.batches.create(requests=body))
         _refuse_page(batch)
         if not isinstance(getattr(batch, "id", None), str):
             raise AnswerLostError("the answer to the new batch is not a batch")

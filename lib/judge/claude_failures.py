@@ -1,91 +1,15 @@
-"""Failed calls of the Messages API, and what each means for the bill: not taken, perhaps paid for, or a
-mistake that a person can mend.
+"""The Messages API's failures, as the SDK raises them, and what each means for the bill."""
 
-An error that came back whole is an answer: nothing is billed for it. Only where the connection broke does
-nobody know.
-"""
-
-import email.utils
 import json
-import random
-import threading
-import time
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC
+from collections.abc import Callable
 from typing import Any, TypeVar
 
+from lib.base.api_servers import retry_after
 from lib.base.errors import UserError
+from lib.judge.failures import OF_ONE_REQUEST, TRY_LATER, AnswerLostError, NotTakenError, RejectedError
 
 T = TypeVar("T")
-MAX_WAIT_S = 120.0
-IN_A_ROW = 5  # failures without a success between them: then the program stops
-TRY_LATER = (408, 409, 425, 429, 499)  # like every 5xx: nothing is wrong with the request
-OF_ONE_REQUEST = (400, 413, 422)  # something may be wrong with this one only
 NO_CREDIT = ("credit balance", "billing")  # of the account, although the status is 400
-
-
-class NotTakenError(Exception):
-    """Not processed, not paid: may be asked again after retry_after seconds (None: as the caller likes).
-
-    status: of the answer; None where the server was never reached.
-    """
-
-    def __init__(self, detail: str, retry_after: float | None = None, status: int | None = None) -> None:
-        super().__init__(detail)
-        self.retry_after, self.status = retry_after, status
-
-
-class AnswerLostError(Exception):
-    """Sent, but no whole answer came back: perhaps processed and paid for."""
-
-
-class RejectedError(UserError):
-    """This request is refused, another one of the same shape may be taken. Not paid."""
-
-
-class Rejections:
-    """Requests that are refused one by one, held back until a later request is answered: an account without
-    credit refuses all.
-
-    tweet_of: key -> tweet; one hostile tweet is in many requests. record: (key, detail) of a request that
-    will never be taken.
-    """
-
-    def __init__(
-        self, tweet_of: Mapping[str, str], has_answer: Callable[[], bool], record: Callable[[str, str], None]
-    ) -> None:
-        self._tweet_of, self._has_answer, self.record = tweet_of, has_answer, record
-        self._waiting: dict[str, str] = {}
-        self._lock = threading.Lock()
-
-    def add(self, key: str, problem: RejectedError) -> None:
-        """Raises the problem where no request of this shape has ever been taken, or too many are refused in a
-        row.
-        """
-        with self._lock:
-            self._waiting[key] = str(problem)
-            if (
-                not self._has_answer()
-                or len({self._tweet_of[waiting] for waiting in self._waiting}) >= IN_A_ROW
-            ):
-                self._waiting.clear()
-                raise problem
-
-    def waiting(self) -> list[str]:
-        """The keys that are refused so far: to be taken before a request is sent, and given back once it is
-        answered.
-        """
-        with self._lock:
-            return list(self._waiting)
-
-    def answered(self, before: Iterable[str]) -> None:
-        """Another request was sent after these were refused, and was taken: they are refused for what is in
-        them.
-        """
-        with self._lock:
-            for key in before:
-                if key in self._waiting:
-                    self.record(key, self._waiting.pop(key))
 
 
 def sort_failure(call: Callable[[], T], key: str) -> T:
@@ -120,7 +44,7 @@ def _status_problem(error: Any, key: str) -> Exception:
     status, headers = error.status_code, error.response.headers
     said = " ".join(str(error.api_message or error.message).split()).replace(key, "***")[:300]
     if status in TRY_LATER or status >= 500:
-        return NotTakenError(f"status {status}: {said}", _retry_after(headers), status)
+        return NotTakenError(f"status {status}: {said}", retry_after(headers), status)
     if status == 400 and any(word in said.lower() for word in NO_CREDIT):
         status = 402
     advice = {
@@ -140,27 +64,3 @@ def _status_problem(error: Any, key: str) -> Exception:
     return kind(
         f"The Messages API answered {error.status_code}: {said}. {advice} What has been judged is kept."
     )
-
-
-def wait_s(attempt: int, problem: Exception | None = None) -> float:
-    """Seconds before attempt + 2: what the server asked for, else 1, 2, 4 ...; up to a quarter more, so that
-    not all come at once.
-    """
-    asked = getattr(problem, "retry_after", None)
-    return min(2.0**attempt if asked is None else asked, MAX_WAIT_S) * (1 + random.random() / 4)
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds, from milliseconds, a number of seconds or a date; None where there is nothing to read."""
-    for name, factor in (("retry-after-ms", 1000), ("retry-after", 1)):
-        try:
-            seconds = float(headers.get(name, "")) / factor
-        except ValueError:
-            continue
-        return max(seconds, 0.0) if seconds == seconds else None
-    try:
-        moment = email.utils.parsedate_to_datetime(headers.get("retry-after", ""))
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return max(moment.timestamp() - time.time(), 0.0)
-    except (TypeError, ValueError, OverflowError):
-        return None

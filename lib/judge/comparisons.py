@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 from lib.base.errors import UserError
 from lib.base.files import append_line, content_hash, read_jsonl
 from lib.base.ledger import Ledger
-from lib.base.schema import Judgment, Preference, Reply
+from lib.base.schema import Judgment, Preference, Reply, drawn_from
 from lib.base.settings import JudgeConfig
 
 Order = Literal["ab", "ba"]
@@ -129,13 +129,15 @@ def comparison_key(comparison: Comparison, identity: Any) -> str:
 
 def system_pairs(systems: Sequence[str]) -> list[tuple[str, str]]:
     """(a, b) to compare, the headline first: tuned against base, then tuned against the rest, then the rest
-    against base.
+    against base, and the best of k against each other at the same k.
     """
     rest = [system for system in systems if system not in ("base", "tuned")]
+    same_k = [(f"tuned@{k}", f"base@{k}") for arm, k in map(drawn_from, rest) if arm == "tuned" and k > 1]
     return [
         ("tuned", "base"),
         *[("tuned", system) for system in rest],
         *[(system, "base") for system in rest if system != "human"],
+        *[pair for pair in same_k if pair[1] in rest],
     ]
 
 
@@ -145,7 +147,8 @@ def comparisons(
     """All comparisons, and one failure for each pair that cannot be judged: a reply that is missing or empty
     is never a score of 0.
 
-    tweets: tweet_id -> text. A tweet without a human reply is no failure. Raises UserError for replies to
+    tweets: tweet_id -> text. A tweet without a human reply is no failure. Two equal replies are a tie that
+    nobody has to be paid for: they are in neither list. Raises UserError for replies to
     tweets that are not there.
     """
     texts = {(reply.tweet_id, reply.system): reply.reply for reply in replies}
@@ -167,6 +170,8 @@ def comparisons(
                 failed.append(
                     {"tweet_id": tweet_id, "a": a, "b": b, "reason": reason, "detail": ", ".join(bad)}
                 )
+                continue
+            if texts[tweet_id, a].split() == texts[tweet_id, b].split():
                 continue
             by_hash: Order = "ab" if int(content_hash([tweet_id, a, b])[:8], 16) % 2 else "ba"
             orders = BOTH if config.orders == "both" else (by_hash,)

@@ -11,12 +11,14 @@ from lib.base.settings import JudgeConfig
 from lib.judge.claude import ClaudeJudge
 from lib.judge.comparisons import Judge
 from lib.judge.offline import OfflineJudge
+from lib.judge.openai import OpenAIJudge
 
 
 def judge_of(config: JudgeConfig, read_train: Callable[[], Sequence[Pair]]) -> Judge:
     """read_train: the training pairs, for a judge that learns from their likes; called only by such a one."""
     kinds: dict[str, Callable[[], Judge]] = {
         "claude": lambda: ClaudeJudge(config),
+        "openai": lambda: OpenAIJudge(config),
         "offline": lambda: OfflineJudge(read_train),
     }
     return kinds[config.kind]()

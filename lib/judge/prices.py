@@ -1,4 +1,4 @@
-"""The one table of Claude's prices, and dollars from a usage record.
+"""The one table of Claude's prices, and dollars from a usage record of either API.
 
 Source: platform.claude.com, overview and pricing pages, September to November 2026. A model that is not
 listed is refused: nothing is bought at a price that nobody knows.
@@ -42,6 +42,11 @@ class Price:
         )
         return tokens_usd / 1e6 * (0.5 if batch else 1.0)
 
+    @property
+    def is_free(self) -> bool:
+        """True for a server of one's own."""
+        return not (self.input or self.output)
+
     def worst_usd(self, n_input: float, max_tokens: int, batch: bool) -> float:
         """Dollars of an answer that uses all of max_tokens."""
         return self.usd({"input_tokens": n_input, "output_tokens": max_tokens}, batch)
@@ -81,6 +86,26 @@ def is_usage(usage: Any) -> bool:
     return isinstance(usage, Mapping) and all(
         type(usage.get(name)) is int and usage[name] >= 0 for name in ("input_tokens", "output_tokens")
     )
+
+
+def usage_of(message: Mapping[str, Any]) -> dict[str, Any]:
+    """The tokens of an answer under the names of the Messages API, whichever API counted them; {} for none.
+
+    An OpenAI-compatible server counts cached tokens among the prompt's. Some leave the tokens of the
+    reasoning out of the completion's, and bill them: the total has them.
+    """
+    usage = message.get("usage")
+    if not isinstance(usage, Mapping):
+        return {}
+    n_in, n_out, n_all = (usage.get(f"{name}_tokens") for name in ("prompt", "completion", "total"))
+    if type(n_in) is not int:
+        return dict(usage)
+    if type(n_out) is int and type(n_all) is int:
+        n_out = max(n_out, n_all - n_in)
+    details = usage.get("prompt_tokens_details")
+    n_cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
+    n_cached = min(max(n_cached, 0), n_in) if type(n_cached) is int else 0
+    return {"input_tokens": n_in - n_cached, "cache_read_input_tokens": n_cached, "output_tokens": n_out}
 
 
 def _count(usage: Mapping[str, Any], name: str) -> float:

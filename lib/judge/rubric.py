@@ -9,10 +9,11 @@ import json
 import re
 from typing import Any
 
+from lib.base.characters import visible
 from lib.base.files import content_hash
-from lib.data.characters import visible
 from lib.data.control_tokens import without_control_tokens
 from lib.judge.comparisons import Comparison, Verdict
+from lib.judge.prices import usage_of
 
 VERSION = 1
 CRITERIA = ("relevance", "engagement", "tone", "clarity")
@@ -154,12 +155,27 @@ def read_answer(comparison: Comparison, raw: str) -> Verdict:
             "truncated", f"stopped at {stop_reason}; a higher judge.max_tokens asks it anew"
         )
     if stop_reason == "refusal":
-        raise UnusableAnswerError("refusal", "the model declined to judge this pair")
+        raise UnusableAnswerError("refusal", _why_refused(message.get("stop_details")))
     if stop_reason not in ("end_turn", "stop_sequence"):
         raise UnusableAnswerError("unfinished", f"stop_reason {str(stop_reason)[:40]}")
     text = answer_text(message)
     if not text.strip():
         raise UnusableAnswerError("empty", "no text block")
+    return verdict_in(text, comparison, usage_of(message), raw)
+
+
+def _why_refused(details: Any) -> str:
+    """The category and the explanation, where the API gives them."""
+    said = [details.get(name) for name in ("category", "explanation")] if isinstance(details, dict) else []
+    why = ": ".join(" ".join(str(word).split())[:200] for word in said if word)
+    return f"the model declined to judge this pair{f' ({why})' if why else ''}"
+
+
+def verdict_in(text: str, comparison: Comparison, usage: dict[str, Any], raw: str) -> Verdict:
+    """The verdict in the JSON of an answer, from the point of view of `a`.
+
+    Raises UnusableAnswerError for any other text.
+    """
     found = _parsed(text)
     step, scores = found["verdict"], {side: _scores_of(found["scores"], side) for side in ("A", "B")}
     if not isinstance(step, str) or step not in STEPS:
@@ -169,14 +185,7 @@ def read_answer(comparison: Comparison, raw: str) -> Verdict:
     )
     verdict = sign * STEPS[step] or 0.0  # never -0.0
     reason = found["reason"].encode("utf-8", "replace").decode()  # half an emoji has no UTF-8
-    usage = message.get("usage")
-    return Verdict(
-        verdict,
-        {first: scores["A"], second: scores["B"]},
-        reason,
-        usage if isinstance(usage, dict) else {},
-        raw,
-    )
+    return Verdict(verdict, {first: scores["A"], second: scores["B"]}, reason, usage, raw)
 
 
 def _parsed(text: str) -> dict[str, Any]:

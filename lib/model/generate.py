@@ -16,7 +16,7 @@ from lib.base.errors import UserError
 from lib.base.settings import SamplingConfig
 from lib.data.control_tokens import CONTROL_TOKEN, control_tokens, without_control_tokens
 from lib.model.chat import Chat, Messages, chat_of
-from lib.model.sampling import end_ids, generation_config, left_padded, row_seed, sampler
+from lib.model.sampling import end_ids, generation_config, left_padded, of_candidate, row_seed, sampler
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +67,8 @@ class Engine:
     name: str
     quantization: str
     batch: int
-    answer: Callable[[str, Sequence[Messages]], Answers]  # system, conversations
+    # (system, conversations, candidate=0): each candidate draws other random numbers
+    answer: Callable[..., Answers]
 
 
 def transformers_engine(
@@ -79,15 +80,14 @@ def transformers_engine(
     """
     refuse_inactive_adapter(loaded, ADAPTER)
 
-    def answer(system: str, conversations: Sequence[Messages]) -> Answers:
+    def answer(system: str, conversations: Sequence[Messages], candidate: int = 0) -> Answers:
         adapter = (
             None if system in ("base", "fewshot") else ADAPTER if system == "tuned" else load_adapter(system)
         )
         if adapter not in (None, ADAPTER):
             refuse_inactive_adapter(loaded, adapter)
-        return enumerate(
-            generate(loaded, conversations, sampling, tuned=adapter is not None, adapter=adapter or ADAPTER)
-        )
+        drawn, is_tuned = of_candidate(sampling, candidate), adapter is not None
+        return enumerate(generate(loaded, conversations, drawn, tuned=is_tuned, adapter=adapter or ADAPTER))
 
     return Engine(loaded.engine, loaded.quantization, BATCH, answer)
 

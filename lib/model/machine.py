@@ -54,15 +54,17 @@ def refuse_small_machine(run: str, config: TrainConfig, to_train: bool) -> None:
     problem = shortfall(config, shape, to_train, card_gb, mac_gb)
     if problem is None:
         return
-    rented = f"`make train RUN={run} ON=runpod` or ON=hf"
     if to_train:
         what = "train"
-        where = f"Rent a machine: {rented} (`make plan RUN={run}` shows the price){_or_a_mac(config, shape)}."
+        where = (
+            f"Rent a machine: `make train RUN={run} ON=runpod` or ON=hf (`make plan RUN={run}` shows the "
+            f"price){_or_a_mac(config, shape)}."
+        )
     else:
         what = "answer"
         where = (
-            f"{rented} writes the replies where it trains; this works on a GPU machine, or with a server "
-            "that answers (`engine: {openai: ...}` in the eval config)."
+            f"`make replies RUN={run} ON=runpod` or ON=hf writes them on a rented GPU; this works on a GPU "
+            "machine, or with a server that answers (`engine: {openai: ...}` in the eval config)."
         )
     raise UserError(
         f"{config.model} cannot {what} on this machine: {problem}. Nothing was downloaded. {where} FORCE=1 "

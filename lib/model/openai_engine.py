@@ -14,6 +14,7 @@ from lib.base.settings import ArmConfig, SamplingConfig
 from lib.model.chat import Messages
 from lib.model.generate import FIXED_PROMPT, Answers, Engine, Generated
 from lib.model.openai_server import Arm, content_of
+from lib.model.sampling import of_candidate
 
 WORKERS = 8
 TIMEOUT_S = 300.0
@@ -42,8 +43,9 @@ def openai_engine(
     tuned.health()
     refuse_equal_arms(base, tuned, sampling)
 
-    def answer(system: str, conversations: Sequence[Messages]) -> Answers:
-        return _concurrently(tuned if system == "tuned" else base, conversations, sampling)
+    def answer(system: str, conversations: Sequence[Messages], candidate: int = 0) -> Answers:
+        arm = tuned if system == "tuned" else base
+        return _concurrently(arm, conversations, of_candidate(sampling, candidate))
 
     return Engine("openai", arms["base"].quantization, 1, answer)
 

@@ -1,13 +1,11 @@
 """One arm's OpenAI-compatible server: what it is asked, how long it is waited for, what a failure says."""
 
 import contextlib
-import email.utils
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+from lib.base.api_servers import CHAT, api_root, bearer, key_advice, retry_after, without_key
 from lib.base.errors import UserError
 from lib.base.settings import ArmConfig, SamplingConfig
 from lib.data.control_tokens import without_control_tokens
@@ -18,7 +16,6 @@ from lib.model.sampling import row_seed
 if TYPE_CHECKING:
     import httpx
 
-CHAT = "/chat/completions"
 ATTEMPTS = 5
 MAX_WAIT_S = 30.0
 RETRIED = {408, 409, 425, 429}  # and everything from 500 up
@@ -35,11 +32,8 @@ class Arm:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.name, self.config, self.client, self.sleep = name, config, client, sleep
-        root = config.base_url.rstrip("/")
-        self.root = (
-            root if urlsplit(root).path else root + "/v1"
-        )  # http://localhost:8080 -> what every one of these servers means
-        self.headers = _headers(name, config)
+        self.root = api_root(config.base_url)
+        self.headers = bearer(config.api_key_env, f"Arm {name}")
 
     def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """The answer's JSON object.
@@ -59,7 +53,8 @@ class Arm:
                 if response.status_code not in RETRIED and response.status_code < 500:
                     return self._checked(response)
                 problem = f"status {response.status_code}{self._said(response)}"
-                wait = _retry_after(response.headers.get("retry-after"), wait)
+                asked = retry_after(response.headers)
+                wait = wait if asked is None else min(asked, MAX_WAIT_S)
             if attempt + 1 < ATTEMPTS:
                 self.sleep(wait)
         raise UserError(
@@ -74,8 +69,8 @@ class Arm:
             f"Arm {self.name}: {response.request.method} {response.request.url}",
         )
         if status in (401, 403):
-            key = self.config.api_key_env
-            raise UserError(f"{where}: status {status}{self._said(response)}. {_key_advice(key)}")
+            advice = key_advice(self.config.api_key_env)
+            raise UserError(f"{where}: status {status}{self._said(response)}. {advice}")
         if status >= 300:
             advice = (
                 "Check engine.openai in the eval config: base_url (it usually ends in /v1), model and "
@@ -94,9 +89,7 @@ class Arm:
         return answer
 
     def _said(self, response: "httpx.Response") -> str:
-        text = " ".join(response.text.split())
-        for secret in self.headers.values():  # some servers quote the request back
-            text = text.replace(secret.removeprefix("Bearer "), "***")
+        text = without_key(" ".join(response.text.split()), self.headers)
         return f" ({text[:200]})" if text else ""
 
     def health(self) -> None:
@@ -162,39 +155,3 @@ def content_of(choice: dict[str, Any]) -> str:
     message = choice.get("message")
     content = message.get("content") if isinstance(message, dict) else None
     return content if isinstance(content, str) else ""
-
-
-def _headers(name: str, config: ArmConfig) -> dict[str, str]:
-    if not config.api_key_env:
-        return {}
-    key = os.environ.get(config.api_key_env, "").strip()
-    if not key:
-        raise UserError(
-            f"Arm {name}: {config.api_key_env} is not set. Put the server's key into .env, or remove "
-            "api_key_env."
-        )
-    if not key.isascii() or not key.isprintable():
-        raise UserError(f"Arm {name}: {config.api_key_env} holds characters that no key has. Paste it again.")
-    return {"Authorization": f"Bearer {key}"}
-
-
-def _key_advice(key: str | None) -> str:
-    return (
-        f"Check {key} in .env."
-        if key
-        else "The server wants a key: set api_key_env to the name of the variable that holds it."
-    )
-
-
-def _retry_after(value: str | None, default: float) -> float:
-    """Seconds to wait, from a Retry-After header in seconds or as a date; at most MAX_WAIT_S."""
-    if not value:
-        return default
-    try:
-        wait = float(value)
-    except ValueError:
-        try:
-            wait = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-        except (TypeError, ValueError):
-            return default
-    return min(max(wait, 0.0), MAX_WAIT_S) if wait == wait else default

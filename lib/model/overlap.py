@@ -1,15 +1,16 @@
-"""Texts beside other texts: recited from training, repeated among replies, near to the real reply."""
+"""Texts beside other texts: recited from training, near to the real reply."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 from lib.base.schema import Reply, TestPrompt
 from lib.data.text import normalised
+from lib.model.likeness import alike, folded
 
 COPIED_WORDS = 8  # so many consecutive words of a training reply are recited, not written
-NEAR = 0.8  # of the word pairs of two replies are the same
+MAX_ALIKE = 0.5  # of the replies: above it, and above the base model's, a model has one reply for all tweets
 
 Grams = list[tuple[str, ...]]
 
@@ -43,23 +44,25 @@ def distinct(texts: Sequence[str], n: int) -> float | None:
     return share(len(set(found)), len(found))
 
 
-def self_repetition(texts: Sequence[str]) -> float | None:
-    """Share of texts that are equal or near to another one: one voice for every tweet."""
-    words = [normalised(text) for text in texts]
-    counts = Counter(words)
-    pairs = [frozenset(grams(text.split(), 2)) for text in words]
-    by_gram: dict[tuple[str, ...], list[int]] = {}
-    for number, own in enumerate(pairs):
-        for gram in own:
-            by_gram.setdefault(gram, []).append(number)
+@dataclass(frozen=True)
+class Diversity:
+    """The variety of one model's replies to different tweets."""
 
-    def is_near(number: int) -> bool:
-        shared = Counter(other for gram in pairs[number] for other in by_gram[gram] if other != number)
-        return any(
-            same / (len(pairs[number]) + len(pairs[other]) - same) >= NEAR for other, same in shared.items()
-        )
+    distinct_2: float | None  # different word pairs over all word pairs; None: nothing was written
+    alike: float | None  # share of replies that repeat others, as the gate counts them; None: not measured
 
-    return share(sum(counts[text] > 1 or is_near(number) for number, text in enumerate(words)), len(texts))
+    def collapsed(self, base: "Diversity") -> bool:
+        """True if the model has come to say the same thing whatever the tweet: compared with its base."""
+        repeats = self.alike is not None and self.alike > max(MAX_ALIKE, base.alike or 0.0)
+        poorer = None not in (self.distinct_2, base.distinct_2) and self.distinct_2 < base.distinct_2 / 2
+        return repeats or poorer
+
+
+def diversity(replies: Sequence[str]) -> Diversity:
+    """Of all replies; an empty one is like every other one."""
+    return Diversity(
+        distinct(replies, 2), share(sum(alike([folded(text) for text in replies])), len(replies))
+    )
 
 
 def overlap_with_human(replies: Sequence[Reply], prompts: Mapping[str, TestPrompt]) -> dict[str, Any] | None:

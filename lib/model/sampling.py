@@ -93,6 +93,11 @@ def end_ids(model: Any, chat: Chat) -> set[int]:
     return {token for token in (chat.end_id, chat.tokenizer.eos_token_id, *own) if token is not None}
 
 
+def of_candidate(sampling: SamplingConfig, number: int) -> SamplingConfig:
+    """The sampling of a tweet's n-th candidate, from 0: the same but for the seed."""
+    return sampling.model_copy(update={"seed": (sampling.seed + number) % 2**32})
+
+
 def row_seed(seed: int, conversation: Messages) -> int:
     """A reply's own seed, 31 bits: one conversation draws the same numbers in every batch, run and arm."""
     content = json.dumps([seed, conversation], ensure_ascii=True, sort_keys=True).encode()

@@ -3,9 +3,11 @@
 Estimates, all of them.
 """
 
+from dataclasses import replace
+
 from lib.base.settings import TrainConfig
 from lib.remote.seam import Candidate, Need
-from lib.train.needs import GpuNeeds
+from lib.train.needs import SETUP_MINUTES, GpuNeeds
 
 IMAGE = "runpod/pytorch:2.8.0-py3.11-cuda12.8.1-cudnn-devel-ubuntu22.04"
 REPLIES_MINUTES = (3.0, 15.0)  # base, few-shot and tuned replies to the held-out tweets
@@ -24,3 +26,11 @@ def need_of(config: TrainConfig, plan: GpuNeeds | None) -> Need:
         for low, high in [plan.minutes.get(name, slowest)]
     ]
     return Need(round(plan.memory_gb / 0.9, 1), DISK_GB, tuple(candidates), IMAGE)
+
+
+def need_of_replies(config: TrainConfig, plan: GpuNeeds | None) -> Need:
+    """The same machine for the replies alone, of a run that is trained."""
+    low, high = (setup + reply for setup, reply in zip(SETUP_MINUTES, REPLIES_MINUTES, strict=True))
+    lasting = TINY_MINUTES if plan is None else (low, high)
+    need = need_of(config, plan)
+    return replace(need, gpus=tuple(Candidate(gpu.name, lasting) for gpu in need.gpus))

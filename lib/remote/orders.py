@@ -2,9 +2,10 @@
 
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from lib.base.errors import UserError
 from lib.base.settings import TrainConfig
@@ -38,14 +39,24 @@ class Order:
     pack: Callable[[Job], None]
 
 
-def work_of(run: str, data: str, evaluation: str) -> Work:
-    """The project's own commands. -o: the machine holds processed/ only, so make must not look further."""
+def work_of(
+    run: str,
+    data: str,
+    evaluation: str,
+    to_train: bool = True,
+    told: Mapping[str, str] = MappingProxyType({}),
+) -> Work:
+    """The project's own commands. -o: the machine holds processed/ only, so make must not look further.
+
+    told: variables for the training, such as the commit: the machine's copy has no .git.
+    """
     names = f"RUN={shlex.quote(run)} DATA={shlex.quote(data)} EVAL={shlex.quote(evaluation)}"
+    told_as = "".join(f"{name}={shlex.quote(value)} " for name, value in told.items())
     processed, trained = f"data/{data}/processed/manifest.json", f"adapters/{run}/manifest.json"
     return Work(
         setup="make setup-runpod",
-        train=f"make train {names} ON=here -o {shlex.quote(processed)}",
-        replies=f"make replies {names} -o {shlex.quote(processed)} -o {shlex.quote(trained)}",
+        train=f"{told_as}make train {names} ON=here -o {shlex.quote(processed)}" if to_train else ":",
+        replies=f"make replies {names} ON=here -o {shlex.quote(processed)} -o {shlex.quote(trained)}",
         pack=f".venv/bin/python -m scripts.pack_results --run {shlex.quote(run)}",
     )
 
@@ -73,8 +84,12 @@ def order(
     job_hash: str,
     work: Work,
     is_done: Callable[[], bool],
+    adapters: Sequence[str] = (),
 ) -> Order:
-    """The order for a run below root. The only secret that leaves is HF_TOKEN, for the base model."""
+    """The order for a run below root. adapters: of these runs leave with the project.
+
+    The only secret that leaves is HF_TOKEN, for the base model.
+    """
     folder = root / "adapters" / run
     token = os.environ.get("HF_TOKEN", "").strip()
 
@@ -83,6 +98,6 @@ def order(
         return Job(name, run, home, home / "parcel.tar.gz", work, need, {"HF_TOKEN": token} if token else {})
 
     def pack(job: Job) -> None:
-        pack_project(root, job.parcel, config.data, config.init_adapter)
+        pack_project(root, job.parcel, config.data, adapters)
 
     return Order(folder, job_hash, need, limits_of(config), is_done, lambda: machine_name(run), job, pack)

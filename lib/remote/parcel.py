@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -38,8 +39,8 @@ ADAPTER = ("manifest.json", "adapter_*", "tokenizer*", "chat_template*", "specia
 MAX_FILE_BYTES = 4 * 2**30
 
 
-def pack_project(root: Path, out: Path, data: str, start: str | None = None) -> int:
-    """Write tracked files, configs, processed data and the adapter of run `start`. Returns their number.
+def pack_project(root: Path, out: Path, data: str, adapters: Iterable[str] = ()) -> int:
+    """Write tracked files, configs, processed data and these runs' adapters. Returns their number.
 
     No raw data but the bundled sample, no ledger, no `.env`, no other run.
     """
@@ -50,8 +51,8 @@ def pack_project(root: Path, out: Path, data: str, start: str | None = None) -> 
         *project_files(root),
         *(path.relative_to(root) for path in processed.iterdir() if path.is_file()),
     }
-    if start:
-        folder = root / "adapters" / start
+    for run in adapters:
+        folder = root / "adapters" / run
         files |= {path.relative_to(root) for pattern in ADAPTER for path in folder.glob(pattern)}
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")

@@ -130,7 +130,10 @@ def _refuse_empty(work: Work, counts: dict[str, dict[str, Any]]) -> None:
                 "says why. Widen the bounds in the data config, or collect more."
             )
     if empty := [part for part in SPLITS if next(_lines(work, part), None) is None]:
+        reasons = counts["split"]["reasons"].items()
+        taken = "".join(f", {reason} took {n:,}" for reason, n in reasons)
         raise UserError(
             f"split: {' and '.join(empty)} would be empty: {counts['split']['in']:,} pairs have too few "
-            "tweet authors. Collect more, widen the filter bounds, or raise split.val and split.test."
+            f"tweet authors{taken}. Collect more, widen the filter bounds, raise split.val and split.test, "
+            "or take drops of the review back."
         )

@@ -66,9 +66,10 @@ def training(
 
 def _price(config: TrainConfig, shape: Shape | None, tokens: Tokens, replies_minutes: float) -> str:
     """The cautious price on the cheapest card that the config would rent; empty if sizes are not known."""
-    cards = [run for run in rented(config, shape, tokens) if run.micro_batch] if shape else []
+    cards = rented(config, shape, tokens) if shape else []
+    cards = [run for run in cards if run.micro_batch and run.engine == "runpod"]
     wanted = [run for run in cards if run.gpu.name in config.remote.gpus] or cards
-    prices = [(run.minutes[1] + replies_minutes) / 60 * run.gpu.usd_per_hour for run in wanted]
+    prices = [(run.minutes[1] + replies_minutes) / 60 * run.usd_per_hour for run in wanted]
     return f", about ${min(prices):.2f}" if prices else ""
 
 

@@ -21,9 +21,14 @@ def n_processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def rank() -> int:
+    """The number of this process among them."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def is_first() -> bool:
     """True in the process that writes files and talks."""
-    return os.environ.get("RANK", "0") == "0"
+    return rank() == 0
 
 
 @contextlib.contextmanager
@@ -93,13 +98,18 @@ def first_then_all(function: Callable[[], T]) -> T:
 
 def smallest(value: T, key: Callable[[T], Any]) -> T:
     """The least of all processes' values, in all of them."""
+    return min(of_all(value), key=key)
+
+
+def of_all(value: T) -> list[T]:
+    """The values of all processes, in their order, in all of them."""
     if n_processes() == 1:
-        return value
+        return [value]
     import torch
 
     values: list[Any] = [None] * n_processes()
     torch.distributed.all_gather_object(values, value)
-    return min(values, key=key)
+    return values
 
 
 def anywhere(flag: bool) -> bool:

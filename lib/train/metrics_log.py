@@ -10,22 +10,20 @@ from typing import Any
 
 from lib.base.errors import UserError
 from lib.base.files import append_line
-from lib.train.curves import perplexity, train_eval_gap
-from lib.train.distributed import n_processes
+from lib.model.chat import IGNORED
+from lib.train.curves import LEARNED, perplexity, train_eval_gap
+from lib.train.distributed import of_all
 
 # dpo, kto
 REWARD_FIELDS = ("rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies", "kl")
 KEPT_FIELDS = ("loss", "learning_rate", "grad_norm", "entropy", "mean_token_accuracy", *REWARD_FIELDS)
-CERTAINTY = ("eval_entropy", "eval_mean_token_accuracy")
+OF_EVALUATION = ("eval_entropy", "eval_mean_token_accuracy", "eval_distinct_2", "eval_alike")
 
 
 class MetricsLog:
     """One JSON line per log in metrics.jsonl.
 
     before: the lines of this run before it was interrupted; time and tokens go on from them.
-
-    certainty: {eval_entropy, eval_mean_token_accuracy} of the validation set, asked for where the trainer
-    computes no logits (Unsloth).
     """
 
     def __init__(
@@ -33,9 +31,8 @@ class MetricsLog:
         path: Path,
         before: Sequence[Mapping[str, Any]] = (),
         also: Callable[[dict[str, Any]], None] = lambda line: None,
-        certainty: Callable[[], dict[str, float]] = dict,
     ) -> None:
-        self.path, self.also, self.certainty = path, also, certainty
+        self.path, self.also = path, also
         self.start = time.monotonic() - (before[-1]["seconds"] if before else 0.0)
         self.n_before = max((line.get("num_tokens", 0) for line in before), default=0)
         self.step_start = self.step_seconds = 0.0
@@ -60,22 +57,32 @@ class MetricsLog:
                 f"The loss is not a number at step {state.global_step}. Lower learning_rate, give the run a "
                 "new name, try again."
             )
+        counted, n_learned = self._counted() if "loss" in logs else (0, 0)
+        if n_learned:  # the gap weighs a step's loss by it; the Trainer's state keeps it for a resumed run
+            state.log_history[-1][LEARNED] = n_learned
         if not state.is_world_process_zero:
-            self.counts.clear()
             return
         line = {
             "step": state.global_step,
             "epoch": round(state.epoch or 0, 4),
             "seconds": round(time.monotonic() - self.start, 3),
         }
-        line |= self._eval_fields(logs, state) if "eval_loss" in logs else self._train_fields(logs)
+        if "eval_loss" in logs:
+            line |= self._eval_fields(logs, state)
+        else:
+            line |= {**self._train_fields(logs, counted), LEARNED: n_learned}
         append_line(self.path, line)
         self.also(line)
 
-    def _train_fields(self, logs: Mapping[str, Any]) -> dict[str, Any]:
-        fields = {name: _finite(logs[name]) for name in KEPT_FIELDS if name in logs}
-        counted = sum(int(count) for count in self.counts) * n_processes()
+    def _counted(self) -> tuple[int, int]:
+        """(tokens, learned ones) of the micro-batches since the last line, of all processes."""
+        own = [sum(int(part) for part in parts) for parts in zip(*self.counts, strict=True)] or [0, 0]
         self.counts.clear()
+        n_tokens, n_learned = (sum(parts) for parts in zip(*of_all(own), strict=True))
+        return n_tokens, n_learned
+
+    def _train_fields(self, logs: Mapping[str, Any], counted: int) -> dict[str, Any]:
+        fields = {name: _finite(logs[name]) for name in KEPT_FIELDS if name in logs}
         # TRL counts by itself, its trainer under Unsloth does not.
         total = int(logs.get("num_tokens", self.n_tokens + counted))
         n_new, self.n_tokens = total - self.n_tokens, total
@@ -85,9 +92,7 @@ class MetricsLog:
         return {**fields, "memory_gb": memory_gb()}
 
     def _eval_fields(self, logs: Mapping[str, Any], state: Any) -> dict[str, Any]:
-        if "eval_entropy" not in logs:
-            logs = {**logs, **self.certainty()}
-        names = ("eval_loss", *CERTAINTY, *(f"eval_{name}" for name in REWARD_FIELDS))
+        names = ("eval_loss", *OF_EVALUATION, *(f"eval_{name}" for name in REWARD_FIELDS))
         fields = {name: _finite(logs[name]) for name in names if name in logs}
         if "eval_rewards/chosen" not in logs:  # the loss of preferences is no likelihood
             fields["perplexity"] = perplexity(logs["eval_loss"])
@@ -95,10 +100,10 @@ class MetricsLog:
 
 
 def counting(step: Callable[..., Any], counts: list[Any]) -> Callable[..., Any]:
-    """A trainer's training_step that also appends the tokens of its micro-batch to counts."""
+    """A trainer's training_step that also appends (tokens, learned ones) of its micro-batch to counts."""
 
     def counted(model: Any, inputs: dict[str, Any], *rest: Any, **more: Any) -> Any:
-        counts.append(tokens_of(inputs))
+        counts.append((tokens_of(inputs), learned_of(inputs)))
         return step(model, inputs, *rest, **more)
 
     return counted
@@ -110,6 +115,14 @@ def tokens_of(inputs: Mapping[str, Any]) -> Any:
     if mask is not None:
         return mask.sum()
     return 0 if ids is None else ids.numel()  # no mask: no padding
+
+
+def learned_of(inputs: Mapping[str, Any]) -> Any:
+    """Tokens of one micro-batch that the loss is a mean of; for preferences, which have no labels: rows."""
+    labels, ids = inputs.get("labels"), inputs.get("input_ids")
+    if labels is not None:
+        return (labels != IGNORED).sum()
+    return 0 if ids is None else len(ids)
 
 
 def _finite(value: float) -> float | None:

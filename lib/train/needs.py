@@ -5,12 +5,14 @@ rows.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from statistics import fmean
 
 from lib.base.settings import TrainConfig
+from lib.model.activations import Path
 from lib.model.memory import FILLED, vram_gb
 from lib.model.shapes import Shape
-from lib.train.gpus import GPUS, PRICES_DATE, SETUP_MINUTES, Gpu, minutes
+from lib.train.gpus import OFFERS, PRICES_DATE, SETUP_MINUTES, Gpu, minutes
 from lib.train.schedule import schedule
 
 Tokens = Mapping[str, Sequence[tuple[int, int]]]  # train, val: (prompt, reply) tokens per row
@@ -27,16 +29,13 @@ class GpuNeeds:
 
 def gpu_needs(config: TrainConfig, shape: Shape, tokens: Tokens) -> GpuNeeds:
     """The needs of a rented machine: its memory, and for how long."""
-    checkpointing = config.gradient_checkpointing is True
     wanted = config.micro_batch if isinstance(config.micro_batch, int) else FULL_BATCH
     at_once = min(wanted, config.effective_batch)
     targets, nf4 = tuple(config.lora.target_modules), config.quantization == "nf4"
+    checkpointing = config.gradient_checkpointing is True
     memory_gb = vram_gb(shape, at_once, _longest_mean(tokens), config.lora.rank, targets, nf4, checkpointing)
-    known = {}
-    for gpu in GPUS:
-        low, high = minutes(gpu, shape, *_work(config, tokens, at_once), checkpointing=checkpointing)
-        known[gpu.name] = (low + SETUP_MINUTES[0], high + SETUP_MINUTES[1])
-    return GpuNeeds(memory_gb, known)
+    fitting = [run for run in rented(config, shape, tokens) if run.micro_batch]
+    return GpuNeeds(memory_gb, {run.gpu.name: run.minutes for run in fitting})
 
 
 def _micro_batches(config: TrainConfig) -> list[int]:
@@ -44,19 +43,22 @@ def _micro_batches(config: TrainConfig) -> list[int]:
 
 
 def memory(config: TrainConfig, shape: Shape, tokens: Tokens) -> str:
-    """Peak GB per micro-batch x accumulation, with and without four bits and checkpointing."""
+    """Peak GB per micro-batch x accumulation, with and without four bits and checkpointing, on each path that
+    may train.
+    """
     row, targets = _longest_mean(tokens), tuple(config.lora.target_modules)
     sizes = _micro_batches(config)
     lines = [
-        "  " + " " * 26 + "".join(f"{f'{size} x {config.effective_batch // size}':>9}" for size in sizes)
+        "  " + " " * 33 + "".join(f"{f'{size} x {config.effective_batch // size}':>9}" for size in sizes)
     ]
-    for nf4 in (True, False):
-        for checkpointing in (False, True):
-            label = f"{'nf4' if nf4 else 'bf16'}, {'checkpointing' if checkpointing else 'no checkpointing'}"
-            values = [
-                vram_gb(shape, size, row, config.lora.rank, targets, nf4, checkpointing) for size in sizes
-            ]
-            lines.append(f"  {label:<26}" + "".join(f"{value:>9.1f}" for value in values))
+    paths: list[Path] = ["peft"] if config.backend == "peft" else ["peft", "unsloth"]
+    for path, nf4, checkpointing in product(paths, (True, False), (False, True)):
+        label = f"{'nf4' if nf4 else 'bf16'}, {'checkpointing' if checkpointing else 'no checkpointing'}"
+        label += "" if path == "peft" else ", Unsloth"
+        values = [
+            vram_gb(shape, size, row, config.lora.rank, targets, nf4, checkpointing, path) for size in sizes
+        ]
+        lines.append(f"  {label:<33}" + "".join(f"{value:>9.1f}" for value in values))
     return "\n".join(lines)
 
 
@@ -81,7 +83,9 @@ def _work(config: TrainConfig, tokens: Tokens, micro_batch: int) -> tuple[float,
 class Rented:
     """A run on one rented GPU, (best, cautious) each; micro_batch 0: the model does not fit."""
 
+    engine: str
     gpu: Gpu
+    usd_per_hour: float
     micro_batch: int
     training: tuple[float, float] = (0, 0)  # minutes
 
@@ -92,39 +96,40 @@ class Rented:
 
     @property
     def usd(self) -> tuple[float, float]:
-        return (
-            self.minutes[0] / 60 * self.gpu.usd_per_hour,
-            self.minutes[1] / 60 * self.gpu.usd_per_hour,
-        )
+        return self.minutes[0] / 60 * self.usd_per_hour, self.minutes[1] / 60 * self.usd_per_hour
 
 
 def rented(config: TrainConfig, shape: Shape, tokens: Tokens) -> list[Rented]:
-    """The run on every GPU of the price table, in its order."""
+    """The run on every offer of the price table, in its order."""
     row, nf4, targets = _longest_mean(tokens), config.quantization == "nf4", tuple(config.lora.target_modules)
     found = []
-    for gpu in GPUS:
+    for engine, gpu, usd_per_hour in OFFERS:
         fitting = [
             size
             for size in _micro_batches(config)
             if vram_gb(shape, size, row, config.lora.rank, targets, nf4, False) < FILLED * gpu.memory_gb
         ]
         if not fitting:
-            found.append(Rented(gpu, 0))
+            found.append(Rented(engine, gpu, usd_per_hour, 0))
             continue
         work = _work(config, tokens, max(fitting))
-        found.append(Rented(gpu, max(fitting), minutes(gpu, shape, *work, checkpointing=False)))
+        training = minutes(gpu, shape, *work, checkpointing=False)
+        found.append(Rented(engine, gpu, usd_per_hour, max(fitting), training))
     return found
 
 
 def costs(config: TrainConfig, shape: Shape, tokens: Tokens) -> str:
-    """Minutes and dollars on every GPU that the model fits."""
+    """Minutes and dollars on every GPU that RunPod and Hugging Face Jobs rent out, without asking them."""
+    found = rented(config, shape, tokens)
     lines = [
-        f"minutes and dollars (estimate; RunPod prices of {PRICES_DATE}; set-up and download are paid for "
-        "too)"
+        f"rented GPUs, minutes and dollars (estimate; prices of {PRICES_DATE}, nobody was asked; set-up and",
+        "download are paid for too)",
+        f"  {'ON=':<8}{'':<13}{'GB':>4}{'$/h':>6}{'fits':>9}{'training, min':>16}{'in all, min':>13}"
+        f"{'in all, $':>13}",
     ]
-    lines.append(f"  {'':<12}{'$/h':>6}{'fits':>9}{'training, min':>16}{'in all, min':>15}{'in all, $':>14}")
-    for run in rented(config, shape, tokens):
-        start = f"  {run.gpu.name:<12}{run.gpu.usd_per_hour:>6.2f}"
+    for run in found:
+        mark = "*" if run.gpu.name in config.remote.gpus else " "
+        start = f"{mark} {run.engine:<8}{run.gpu.name:<13}{run.gpu.memory_gb:>4}{run.usd_per_hour:>6.2f}"
         if not run.micro_batch:
             lines.append(f"{start}{'no':>9}")
             continue
@@ -132,8 +137,11 @@ def costs(config: TrainConfig, shape: Shape, tokens: Tokens) -> str:
         training, whole, usd = run.training, run.minutes, run.usd
         lines.append(
             f"{start}{fits:>9}{f'{training[0]:.1f}–{training[1]:.1f}':>16}"
-            f"{f'{whole[0]:.0f}–{whole[1]:.0f}':>15}{f'{usd[0]:.2f}–{usd[1]:.2f}':>14}"
+            f"{f'{whole[0]:.0f}–{whole[1]:.0f}':>13}{f'{usd[0]:.2f}–{usd[1]:.2f}':>13}"
         )
+    lines.append(
+        "  * may be rented for this run (`remote: {gpus: ...}`); `make train ON=...` shows what is free"
+    )
     return "\n".join(lines)
 
 

@@ -13,10 +13,11 @@ from lib.base.files import read_jsonl
 from lib.base.schema import Pair, Preference
 from lib.base.seals import checked
 from lib.base.settings import TrainConfig
+from lib.model.base_model import TINY, local_tokenizer
 from lib.model.chat import Row, chat_of, halves, messages
 from lib.model.qwen3 import qwen3_without_words
 from lib.model.shapes import shape_of
-from lib.train.needs import Tokens, costs, faster, memory
+from lib.train.needs import GpuNeeds, Tokens, costs, faster, gpu_needs, memory
 from lib.train.preference_rows import Answer, answers, parts_of, preference_checks, read_preferences, unpaired
 from lib.train.preference_tuning import check_start
 from lib.train.preflight import Check
@@ -77,7 +78,7 @@ def page(
         + "\n"
         + _preview(config, shown, tokenizer, colour),
     ]
-    parts += [] if config.model == "tiny" else _needs(config, tokens)
+    parts += [] if config.model == TINY else _needs(config, tokens)
     return "\n\n".join(part for part in parts if part)
 
 
@@ -154,6 +155,29 @@ def processed_splits(data: str) -> dict[str, list[Pair]]:
         name: read_jsonl(checked(Path("data") / data / "processed" / f"{name}.jsonl"), Pair)
         for name in ("train", "val", "test")
     }
+
+
+def planned_needs(config: TrainConfig) -> GpuNeeds | None:
+    """A rented machine's needs for a run on its own data; None for the tiny model, which fits anywhere.
+
+    Raises UserError where the model's sizes are not known here.
+    """
+    if config.model == TINY:
+        return None
+    shape = shape_of(config)
+    if shape is None:
+        raise UserError(
+            f"model: the sizes of {config.model} are not known here, so neither is the GPU that it needs. "
+            f"Download its config once: `hf download {config.model} config.json`."
+        )
+    splits = processed_splits(config.data)
+    # Other methods have no rows of tokens here; theirs are estimated from the words.
+    tokenizer = local_tokenizer(config) if config.method == "sft" else None
+    tokens = {
+        name: row_tokens(config, splits[name], tokenizer and token_rows(config, splits[name], tokenizer))
+        for name in ("train", "val")
+    }
+    return gpu_needs(config, shape, tokens)
 
 
 def preference_plan(

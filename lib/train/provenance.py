@@ -1,10 +1,12 @@
 """With what a run was made: package versions, the commit of this checkout, the machine's GPU."""
 
 import importlib.metadata
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
+COMMIT = "REPLIES_COMMIT"  # the environment variable that tells a copy without .git its commit
 PACKAGES = (
     "torch",
     "transformers",
@@ -38,7 +40,9 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """The commit of the code that ran, or None: a copy without .git, or no git."""
+    """The commit of the code that ran; None where nothing tells it: a copy without .git, or no git."""
+    if given := os.environ.get(COMMIT):
+        return given
     root = Path(__file__).resolve().parents[2]
     try:
         done = subprocess.run(

@@ -16,7 +16,7 @@ from lib.model.adapters import adapter_to_fp32, assert_only_adapter_trains
 from lib.model.base_model import commit_of, device_of, load_tokenizer, pinned
 from lib.model.loading import load_model_for_training, prepare_libraries, resolve_backend
 from lib.train.callbacks import Alerts, EarlyStop, KeepBest, Progress, Samples, StopOnSignal, as_callback
-from lib.train.checkpoints import cut_lines, eval_losses, newest, state_of, step_of, stopped_early
+from lib.train.checkpoints import cut_lines, newest, state_of, step_of, stopped_early, watched
 from lib.train.distributed import first_decides, first_then_all, is_first, smallest, then_wait, together
 from lib.train.fingerprint import fingerprint_of, refuse_another_run
 from lib.train.finishing import finish
@@ -35,7 +35,8 @@ from lib.train.rows import pair_rows, read_splits
 from lib.train.schedule import schedule
 from lib.train.sft import batch_of, sft_trainer
 from lib.train.tracking import Tracker, require_tracker, tracking
-from lib.train.validation import LastAnswers, greedy_replies, validation_certainty, validation_tweets
+from lib.train.validation import LastAnswers, greedy_replies, validation_tweets
+from lib.train.validation_loss import by_token
 
 N_SAMPLES = 5
 
@@ -143,7 +144,7 @@ def _run(job: Job, tracker: Tracker) -> list[dict[str, Any]] | None:
 def _is_over(job: Job, history: list[dict[str, Any]], step: int) -> bool:
     early = job.config.early_stopping
     return step >= job.plan.steps or bool(
-        early and stopped_early(eval_losses(history), early.patience, early.threshold)
+        early and stopped_early(watched(history, early.watch), early.patience, early.threshold)
     )
 
 
@@ -170,6 +171,7 @@ def _trainer(job: Job, signals: StopOnSignal, resumed: bool, tracker: Tracker | 
         callbacks=[as_callback(handler) for handler in handlers],
     )
     trainer.training_step = counting(trainer.training_step, handlers[0].counts)
+    trainer.evaluation_loop = by_token(trainer, job)
     trainer.remove_callback(PrinterCallback)
     trainer._save_rng_state = then_wait(trainer._save_rng_state)
     trainer.create_model_card = lambda **_: None  # one in every checkpoint, with this machine's paths in it
@@ -190,13 +192,13 @@ def _handlers(job: Job, model: Any, signals: StopOnSignal, tracker: Tracker) -> 
     early = [EarlyStop(config.early_stopping)] if config.early_stopping else []
     same = [] if config.method == "sft" else [SameAtStart(config.beta)]
     return [
-        MetricsLog(metrics, before, tracker.log, functools.partial(validation_certainty, model, job)),
+        MetricsLog(metrics, before, tracker.log),
         Samples(job.folder / "samples.jsonl", job.plan.steps_per_epoch, list(sampled), answer),
         Progress(job.plan.steps),
         Alerts(config.max_train_eval_gap),
         *early,
         *same,
-        KeepBest(job.checkpoints, config.keep_best),
+        KeepBest(job.checkpoints, config.keep_best, job.watch),
         signals,
         LastAnswers(job, model, _is_over),
     ]

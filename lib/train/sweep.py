@@ -19,7 +19,7 @@ from lib.base.settings import TrainConfig
 from lib.base.text_files import read_text
 from lib.model.shapes import KNOWN, shape_of
 from lib.train.fingerprint import up_to_date
-from lib.train.gpus import GPUS, minutes
+from lib.train.gpus import OFFERS, minutes
 from lib.train.manifest import read_manifest
 from lib.train.plan import row_tokens
 from lib.train.rows import read_splits
@@ -128,7 +128,7 @@ def expected_usd(one: Planned, planned: Sequence[Planned]) -> float:
     if done:
         training = max(manifest.seconds / manifest.steps for manifest in done) * steps / 60
     else:
-        gpu = min(GPUS, key=lambda gpu: abs(gpu.usd_per_hour - one.config.usd_per_hour))
+        _, gpu, _ = min(OFFERS, key=lambda offer: abs(offer[2] - one.config.usd_per_hour))
         n_tokens = (
             sum(prompt + reply for prompt, reply in row_tokens(one.config, splits["train"], None))
             * one.config.epochs
@@ -164,14 +164,15 @@ def _result(one: Planned, known: dict[str, Any]) -> dict[str, Any]:
         return {**result, "usd": round(max(result["usd"], begun_usd), 4)}
     manifest = read_manifest(one.folder / "manifest.json")
     numbers = {"eval_loss", "train_loss", "train_eval_gap", "best_step", "steps", "seconds", "alerts"}
-    replies = [reply["tuned"] for reply in read_json(checked(one.folder / "validation.json"))["replies"]]
+    answers = read_json(checked(one.folder / "validation.json"))["replies"]
+    replies, of_base = ([answer[arm] for answer in answers] for arm in ("tuned", "base"))
     return {
         **result,
         "state": "finished",
         "reason": "",
         "usd": round(max(result["usd"], manifest.usd), 4),
         **manifest.model_dump(include=numbers),
-        "quality": quality(replies, manifest.memorisation.tuned),
+        "quality": quality(replies, of_base, manifest.memorisation.tuned),
     }
 
 
@@ -182,7 +183,7 @@ def _summary(
     return {
         "sweep": name,
         "base": config.base,
-        "ranked_by": "eval_loss",
+        "ranked_by": "eval_loss, collapsed last",
         "best": best[0]["run"] if best[0]["state"] == "finished" else None,
         "usd": round(sum(one["usd"] for one in variants), 4),
         "max_usd": limit_usd,

@@ -28,10 +28,7 @@ OUTCOMES = {
     "18_picture_tweet.jsonl": ([["tweet_media"]], []),  # its link is the picture's own
     "24_v11_extended_tweet.jsonl": ([[]], []),
 }
-OF_TEXTS = {
-    "21_texts.jsonl",
-    "22_langdetect_caps.jsonl",
-}  # not rows of raw/: test_text.py and test_scorers.py
+OF_TEXTS = {"21_texts.jsonl", "22_langdetect_caps.jsonl"}  # not rows of raw/: test_given_texts.py
 
 
 def joined_case(name):

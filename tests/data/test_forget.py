@@ -10,6 +10,7 @@ from lib.base.files import read_dicts, read_json, write_json, write_jsonl, write
 from lib.base.ledger import Ledger
 from lib.base.seals import seal_of
 from lib.data.forget import Forgotten, forget, preview, target_of
+from lib.data.raw import raw_files, read_raw
 
 ROOT = Path(__file__).parents[2]
 SECRET = "the reply that somebody wants to be gone"
@@ -220,3 +221,76 @@ def test_a_csv_that_cannot_be_parsed_is_searched_as_text(project):
     write_text(path, f'id,text\n1,"never closed\n201,{SECRET}\n')
     forget(project, target_of("201", None))
     assert path.read_text() == 'id,text\n1,"never closed\n'
+
+
+OTHER = "a reply by somebody else that stays where it is"
+PAGE = {"tweets": [item("201", "bob", SECRET), item("202", "cat", OTHER)]}
+ARCHIVE = [{"tweet": {"id": "201", "full_text": SECRET}}, {"tweet": {"id": "202", "full_text": OTHER}}]
+TABLE = f"id;text;author/userName\r\n201;{SECRET};bob\r\n202;{OTHER};cat\r\n"
+
+
+@pytest.mark.parametrize("target", [("201", None), (None, "bob")])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("page.jsonl", json.dumps(PAGE)),
+        ("page.json", json.dumps(PAGE)),
+        ("lines.json", "\n".join(map(json.dumps, PAGE["tweets"]))),
+        ("pretty.jsonl", json.dumps(PAGE["tweets"], indent=2)),
+        ("array.jsonl", json.dumps(PAGE["tweets"])),
+        ("NAMES.JSONL", "\n".join(map(json.dumps, PAGE["tweets"]))),
+        ("bom.json", "\ufeff" + json.dumps(PAGE["tweets"])),
+        ("export.txt", json.dumps(PAGE)),
+        ("export", json.dumps(PAGE)),
+        ("table.csv", f"sep=;\n{TABLE}"),
+        ("german.csv", "\ufeff" + TABLE),
+        ("table.tsv", TABLE.replace(";", "\t")),
+    ],
+)
+def test_of_every_file_that_is_read_only_the_rows_go(tmp_path, name, content, target):
+    path = tmp_path / "data/x/raw" / name
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    assert forget(tmp_path, target_of(*target)).removed
+    left = path.read_text()
+    assert (SECRET in left, OTHER in left) == (False, True)
+    (row,) = [row for row in read_raw(raw_files(path.parent)) if not row.problem]
+    assert row.value["text"] == OTHER
+
+
+def archive(folder):
+    folder.mkdir(parents=True)
+    for name, kind, value in (
+        ("tweets.js", "tweets", ARCHIVE),
+        ("account.js", "account", [{"account": {"username": "bob"}}]),
+        ("follower.js", "follower", [{}] * 7),
+    ):
+        (folder / name).write_text(f"window.YTD.{kind}.part0 = {json.dumps(value)}\n")
+
+
+def test_of_an_archive_one_tweet_goes_and_the_rest_can_still_be_read(tmp_path):
+    archive(tmp_path / "data/x/raw")
+    outcome = forget(tmp_path, target_of("201", None))
+    assert (outcome.removed, outcome.deleted) == ({"data/x/raw/tweets.js": 1}, [])
+    left = (tmp_path / "data/x/raw/tweets.js").read_text()
+    assert left.startswith("window.YTD.tweets.part0 = [")
+    (row,) = read_raw(raw_files(tmp_path / "data/x/raw"))
+    assert (row.value["full_text"], row.value["user"]["username"]) == (OTHER, "bob")
+
+
+def test_the_archive_of_a_forgotten_author_goes_as_a_whole_although_no_tweet_names_him(tmp_path):
+    archive(tmp_path / "data/x/raw")
+    community = {"account": [{"account": {"username": "bob"}}], "tweets": ARCHIVE}
+    write_json(tmp_path / "data/x/raw/community.json", community)
+    forget(tmp_path, target_of(None, "bob"))
+    texts = "".join(everything(tmp_path).values())
+    assert "bob" not in texts
+    assert SECRET not in texts
+    assert OTHER not in texts
+
+
+def test_a_derived_line_goes_as_a_whole_whatever_it_lists(tmp_path):
+    path = tmp_path / "data/x/processed/rows.jsonl"
+    write_jsonl(path, [{"messages": [{"content": "to whom?"}, {"content": "ask @bob, he knows it all"}]}])
+    forget(tmp_path, target_of(None, "bob"))
+    assert path.read_text() == ""

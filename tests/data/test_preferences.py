@@ -51,6 +51,12 @@ def test_without_a_floor_the_chosen_must_still_have_more():
     assert better_of(reply("a", 0), reply("b", 0), no_floor) is None
 
 
+def test_the_chosen_reply_has_a_floor_of_its_own():
+    config = PreferencesConfig(min_likes=0, min_chosen_likes=5)
+    assert better_of(reply("a", 5), reply("b", 0), config)
+    assert better_of(reply("a", 4), reply("b", 0), config) is None
+
+
 def test_two_replies_of_one_author_or_of_one_text_are_not_compared():
     same_author = reply("b", 5).model_copy(update={"reply_author": "BY_A"})
     assert better_of(reply("a", 10), same_author, CONFIG) is None

@@ -17,7 +17,7 @@ from lib.data.items import post_of
 from lib.data.pairs import join
 from lib.data.raw import raw_files, read_raw
 from lib.data.text import clean_text, unescaped
-from tests.items import all_stages
+from tests.items import all_stages, stage
 
 ROOT = Path(__file__).parents[2]
 REAL = (ROOT / "../shared/real").resolve()
@@ -155,3 +155,16 @@ def test_with_the_defaults_the_new_reasons_take_pairs_that_the_old_ones_left(joi
     assert taken["tweet_url"] > 50
     assert 0 < taken["max_replies_per_tweet"] < 50
     assert 0 < taken["filler"] < 40
+
+
+def test_with_the_defaults_the_report_shows_what_every_new_reason_took(tmp_path):
+    (tmp_path / "configs").mkdir()
+    defaults = CONFIG.replace(json.dumps(RELAXED | OFF), json.dumps(RELAXED)).replace("SHARE", "0.2")
+    (tmp_path / "configs/data-real.yaml").write_text(defaults)
+    all_stages(tmp_path, "configs/data-real.yaml")
+    assert stage(tmp_path, "data_report", "configs/data-real.yaml").returncode == 0
+    html = (tmp_path / "data/real/report.html").read_text()
+    for row in ("tweet media", "tweet url", "replies per tweet", "attack", "support question"):
+        assert f"{row}</th>" in html
+    for note in ("looks like filler", "speaks to its own followers (.@)"):
+        assert f"{note}</th>" in html

@@ -4,7 +4,9 @@ import pytest
 
 from lib.base.files import write_json, write_jsonl
 from lib.base.schema import Rejection, Validation
-from lib.data.report import Stage, concentration, console, describe
+from lib.base.settings import DataConfig
+from lib.data import funnel
+from lib.data.report import Stage, concentration, console, describe, page
 from tests.eval_data import pair
 
 HOSTILE = "<script>alert(1)</script>"
@@ -97,3 +99,26 @@ def test_the_length_of_replies_is_what_a_reader_counts():
     family = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
     report = describe(STAGES, [pair(1, reply=f"{family} ok")], (1, 1, 1), 0.0, {})
     assert report["spread"]["chars"] == [4]
+
+
+def test_of_very_many_pairs_a_sample_is_described_and_the_page_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(funnel, "MOST_PAIRS", 10)
+    paths = [tmp_path / name for name in ("train.jsonl", "val.jsonl")]
+    write_jsonl(paths[0], [pair(n) for n in range(30)])
+    write_jsonl(paths[1], [pair(n) for n in range(30, 40)])
+    pairs, n_pairs = funnel.sampled(paths)
+    ids = [one.id for one in pairs]
+    assert (len(set(ids)), n_pairs) == (10, 40)
+    assert ids != [pair(n).id for n in range(10)]
+    assert [one.id for one in funnel.sampled(paths)[0]] == ids
+    report = describe(STAGES, pairs, (1, 5, 100), 4.0, {}, n_pairs)
+    assert (report["targets"][0]["shown"], report["usd_per_pair"]) == ("40", 0.1)
+    config = DataConfig.model_validate({"collect": {"source": "files"}})
+    assert "those of 10 pairs, drawn at random from 40" in page("x", report, config)
+
+
+def test_a_stage_counts_all_that_it_dropped_and_keeps_a_few_to_show(tmp_path):
+    write_jsonl(tmp_path / "clean.rejected.jsonl", rejected("clean", "near_duplicate", 9))
+    stage = funnel.read_stage(tmp_path / "clean.jsonl", 5)
+    assert (stage.n_in, stage.reasons, len(stage.rejected)) == (14, [("near_duplicate", 9)], 2)
+    assert describe([stage], [], (1, 1, 1), 0.0, {})["duplicates"] == 9

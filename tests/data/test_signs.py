@@ -65,6 +65,7 @@ def test_any_sign_of_a_reply_without_a_parent_is_no_tweet(sign):
         {"inReplyToUrl": f"https://twitter.com/baker/status/{TWEET_ID}?s=20"},
         {"reply_to_tweet_id": TWEET_ID},
         {"replyToId": TWEET_ID},
+        {"respondingTo": {"tweetUrl": f"https://x.com/baker/status/{TWEET_ID}"}},
         {"reply_to_status_id": TWEET_ID},
         {"replying_to_tweet": f"https://x.com/baker/status/{TWEET_ID}"},
         {"replyingTo": f"https://mobile.twitter.com/baker/statuses/{TWEET_ID}"},
@@ -175,6 +176,7 @@ def test_retweets_are_seen_under_every_name_and_whatever_their_conversation(sign
         {"video": 0, "photos": [], "videos": "[]", "urls": [], "media": {"photos": [], "videos": []}},
         {"profile_image_url": "https://p.example/me.jpg", "url": "https://x.com/baker/status/1"},
         {"quoted_status_result": {}, "entities": {"urls": [], "media": []}, "attachments": {}},
+        {"card": {"name": "summary"}, "poll": None, "isPoll": "false", "polls": []},
     ],
 )
 def test_counts_and_empty_fields_are_no_sign(nothing):
@@ -194,6 +196,14 @@ def test_counts_and_empty_fields_are_no_sign(nothing):
         {"attachments": {"media_keys": ["3_1"]}},
         {"extended_entities": {"media": [{"type": "video"}]}},
         {"entities": {"media": [{"type": "photo"}]}},
+        {"attachments": {"poll_ids": ["1"]}},
+        {"attachments.poll_ids": ["1"]},
+        {"card": {"name": "poll2choice_text_only"}},
+        {"card": {"rest_id": "card://1", "legacy": {"name": "poll4choice_text_only"}}},
+        {"card": {"_type": "snscrape.modules.twitter.PollCard", "options": []}},
+        {"poll": {"options": [{"label": "soup"}, {"label": "bread"}]}},
+        {"poll_options": "soup,bread"},
+        {"isPoll": True},
     ],
 )
 def test_media_are_seen_under_every_name(media):

@@ -6,7 +6,7 @@ import pytest
 
 from lib.base.errors import UserError
 from lib.base.files import append_line, content_hash
-from lib.base.schema import Pair, Tweet
+from lib.base.schema import Pair, Rejection, Tweet
 from lib.base.settings import CollectConfig, DataConfig, FilterConfig, SplitConfig
 from lib.data.decisions import Decision, apply_decisions, reviewed
 from lib.data.processed import processed_of, shortfalls
@@ -144,6 +144,15 @@ def test_an_empty_set_names_the_rule_that_took_the_pairs():
     assert "1 in train" in str(refused.value)
     why = "near_duplicate_across_splits took 1: the reply is too similar to a held-out one. Collect tweets"
     assert why in str(refused.value)
+
+
+def test_an_empty_set_names_the_review_where_people_took_the_pairs():
+    dropped = [Rejection.of(pair, "split", "review_drop", "dull") for pair in BY_SPLIT["train"]]
+    with pytest.raises(UserError) as refused:
+        refuse_empty({**BY_SPLIT, "train": []}, dropped, CONFIG)
+    n = len(dropped)
+    assert f"{n} in train" in str(refused.value)
+    assert f"; the review dropped {n}. Take drops back (`make review`, u undoes)" in str(refused.value)
 
 
 CONFIG_OF_SET = DataConfig(

@@ -46,7 +46,26 @@ def test_what_spreadsheets_and_pandas_write_for_nothing_is_absent():
     )
     assert not any(map(is_absent, [0, "0", "no", "nanny", "none of us", [0], "a"]))
     assert not any(
-        map(is_true, ["false", "False", "FALSE", "0", "0.0", "no", "No", "nan", "", 0, None, {"a": []}])
+        map(
+            is_true,
+            [
+                "false",
+                "False",
+                "FALSE",
+                "0",
+                "0.0",
+                "no",
+                "No",
+                "nan",
+                "",
+                0,
+                None,
+                {"a": []},
+                "FALSCH",
+                "off",
+                "-",
+            ],
+        )
     )
     assert all(map(is_true, ["true", "1", "yes", 1, "5", "abc", [1], {"a": {"b": 1}}]))
 
@@ -199,6 +218,11 @@ NAMED = {
     "notes.txt": (b"call mum", "neither JSON nor a table"),
     "deleted-tweets.js": (b"window.YTD.deleted_tweets.part0 = []", "only tweets.js holds tweets"),
     "like.js": (b"window.YTD.like.part0 = []", "only tweets.js holds tweets"),
+    "a.tar.gz": (b"\x1f\x8b", "unpack it, then move it away"),
+    "a.7z": (b"7z", "unpack it, then move it away"),
+    "a.json.bak": (b"[]", "save it as .jsonl, .json or .csv"),
+    "items": (b"\x00\x01", "neither JSON nor a table"),
+    "items.txt": (b"", "it is empty"),
     "picture.png": (b"\x89PNG", "neither JSON nor a table"),
 }
 

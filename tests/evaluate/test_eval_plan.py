@@ -7,10 +7,12 @@ import pytest
 from lib.base.config import load_config
 from lib.base.errors import UserError
 from lib.base.files import write_json, write_jsonl
-from lib.base.settings import EvalConfig, TrainConfig
-from lib.evaluate.eval_plan import eval_plan, observed_spread
+from lib.base.settings import EvalConfig, SamplingConfig, TrainConfig
+from lib.evaluate.eval_plan import eval_plan, observed_spread, replies_to_write
 from lib.evaluate.eval_plan_text import text
 from lib.evaluate.evaluation import Evaluation
+from lib.evaluate.replies import conversations, to_write
+from lib.evaluate.replies import plan as plan_replies
 from tests.eval_data import prompt, write_configs, write_data
 
 
@@ -116,3 +118,87 @@ def test_a_handful_of_prompts_shows_nothing_and_says_so(tmp_path):
     plan = eval_plan(evaluation_of(tmp_path, config, EvalConfig()))
     assert plan["smallest"]["d"] is None
     assert "d = none" in text(plan)
+
+
+def test_the_plan_counts_the_replies_and_verdicts_of_the_best_of_k():
+    systems = ["base", "fewshot", "tuned", "tuned@3", "tuned@5", "human"]
+    found = replies_to_write(systems, 10)
+    assert found == {"base": 10, "fewshot": 10, "tuned": 10, "tuned@3": 20, "tuned@5": 20}
+    arms = dict.fromkeys(("base", "fewshot", "tuned"), "weights")
+    turns = conversations("{tweet}", {}, {prompt(n).tweet_id: [] for n in range(10)})
+    tasks = plan_replies(systems, [prompt(n) for n in range(10)], turns, arms, SamplingConfig())
+    written = [task for task in to_write(tasks) if task.human is None]
+    assert sum(found.values()) == len(written)
+
+
+def test_a_server_of_ones_own_is_free_and_another_one_has_no_batches(tmp_path):
+    own = {"kind": "openai", "base_url": "http://localhost:11434/v1", "model": "gpt-oss:20b"}
+    assert "nothing: the judge is a server of your own" in text(plan_of(tmp_path, 10, 4, {"judge": own}))
+    paid = own | {"base_url": "https://api.example.com/v1", "prices": {"input": 1, "output": 5}}
+    said = text(plan_of(tmp_path, 10, 4, {"judge": paid}))
+    assert "in a batch" not in said and "stops at $20" in said
+
+
+# The judge's part
+
+CLAUDE = {"judge": {"kind": "claude"}}
+
+
+def calibrated(root, run, accuracy, n=300, trusted=True, kind="claude", model="claude-sonnet-5-5"):
+    """An earlier report of this judge on this data set."""
+    report(root, run, kind=kind, r=0.5, ties=20, n_effective=100.0)
+    path = root / "adapters" / run / "eval" / "quick" / "report.json"
+    found = {"accuracy": accuracy, "n": n, "status": "better than chance", "trusted": trusted}
+    judge = {"kind": kind, "model": model, "calibration": found}
+    write_json(path, json.loads(path.read_text()) | {"judge": judge})
+
+
+def test_tweets_and_pairs_are_planned_at_the_judges_accuracy(tmp_path):
+    plan = plan_of(tmp_path, 200, 300, CLAUDE)
+    at = {row.accuracy: row for row in plan["by_accuracy"]}
+    assert at[0.6].passes[0.8] < 0.45 < 0.75 < at[0.65].passes[0.8]
+    assert at[0.6].tweets == {0.5: None, 0.8: None} and at[1.0].tweets[0.5] == 100
+    assert at[0.6].pairs > at[0.65].pairs > at[0.8].pairs
+    shown = text(plan)
+    assert "judge's accuracy on pairs of real replies                60%      65%" in shown
+    assert "tweets for d = 0.5 to pass 80% of the time            none" in shown
+
+
+def test_an_earlier_report_of_this_judge_tells_its_accuracy(tmp_path):
+    calibrated(tmp_path, "older", 0.7)
+    plan = plan_of(tmp_path, 200, 100, CLAUDE)
+    assert (plan["known"].accuracy, plan["known"].source) == (0.7, "adapters/older/eval/quick/report.json")
+    assert plan["advice"] is None  # it is trusted already
+    assert "This judge: right on 70% of 300 pairs in adapters/older" in text(plan)
+
+
+@pytest.mark.parametrize("other", [{"kind": "offline"}, {"model": "claude-haiku-5-5"}, {"n": 0}])
+def test_another_judges_accuracy_is_not_this_ones(tmp_path, other):
+    calibrated(tmp_path, "older", **({"accuracy": 0.7} | other))
+    assert plan_of(tmp_path, 200, 300, CLAUDE)["known"] is None
+
+
+def test_a_judge_before_whom_nothing_passes_is_named_before_it_is_paid(tmp_path):
+    calibrated(tmp_path, "older", 0.58, trusted=False)
+    advice = plan_of(tmp_path, 200, 300, CLAUDE)["advice"]
+    assert advice.startswith("use another judge (EVAL=...) or ask people")
+    assert "right on 58% of real pairs" in advice
+
+
+def test_too_few_pairs_for_trust_are_named_with_the_cheapest_way_to_more(tmp_path):
+    bounds = {"split": {"test": 0.25}, "collect": {"replies_per_tweet": 50}, "preferences": {"min_likes": 2}}
+    plan_of(tmp_path, 200, 100, CLAUDE)
+    write_json(tmp_path / "data/small/processed/manifest.json", {"config": bounds})
+    train = load_config(tmp_path / "configs/train-mine.yaml", TrainConfig)
+    quick = load_config(tmp_path / "configs/eval-quick.yaml", EvalConfig)
+    plan = eval_plan(evaluation_of(tmp_path, train, quick))
+    assert "with 100 a win is likely to stay unproven" in plan["advice"]
+    assert "free, of the replies at hand: preferences: {min_likes: 0, min_chosen_likes: 5" in plan["advice"]
+    shown = text(plan)
+    assert "about $0.16: tweets alone, without replies" in shown  # 400 tweets, of which a quarter is held out
+    assert "about $4.08: free" in shown  # 100 pairs of 2 a tweet: 200 tweets with 50 replies each
+    assert "$0.72 in a batch" in shown
+
+
+def test_a_stand_in_needs_no_pairs_for_a_trust_that_it_cannot_earn(tmp_path):
+    assert plan_of(tmp_path, 200, 100)["advice"] is None

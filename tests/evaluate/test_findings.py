@@ -15,9 +15,23 @@ from lib.base.settings import EvalConfig, TrainConfig
 from lib.evaluate.evaluation import Evaluation
 from lib.evaluate.findings import Files, gather
 from lib.evaluate.page import page
+from lib.model.flaws import flaws_of
 from tests.eval_data import pair, prompt, write_data
 
 HOSTILE = "<script>alert(1)</script> <img src=x onerror=alert(1)> [b](javascript:x)"
+
+WARM = """Mine died in the rain too, oil on the chain saved it
+You could ask the shop around the corner, they fixed my kettle
+Page ninety and there is still no murderer, give me strength
+Frost again?
+Knees first, then pride. I stopped at mile nine
+Not the low E
+Take it to your dad, he has been waiting for a reason
+Same here since Monday, and nobody at the desk knew why
+Chapter ten?
+My neighbour plants garlic against the snails and swears by it
+Blisters too
+unused""".splitlines()
 
 
 def reply(number, system, text):
@@ -55,15 +69,14 @@ def write_evaluation(tmp_path):
     """adapters/small with 12 tweets: tuned beats base on 9 of them, and ties with few-shot everywhere."""
     write_data(tmp_path, n_prompts=12)
     folder = tmp_path / "adapters/small/eval/offline"
-    texts = {
-        "base": "A flat answer, {}.",
-        "fewshot": "An answer like others, {}.",
-        "tuned": "A warm answer, {}.",
-    }
+    texts = {"base": "A flat answer, {}.", "fewshot": "An answer like others, {}."}
     replies = [
-        reply(n, system, text.format("so " * (n * 7 % 5 + len(system) * n % 3) + str(n)))
+        reply(n, system, text)
         for n in range(12)
-        for system, text in texts.items()
+        for system, text in [
+            *((name, said.format("so " * (n * 7 % 5 + n % 3) + str(n))) for name, said in texts.items()),
+            ("tuned", WARM[n]),
+        ]
     ]
     write_jsonl(folder / "replies.jsonl", [*replies[:-1], reply(11, "tuned", HOSTILE)])
     rows = [
@@ -134,8 +147,19 @@ def made(tmp_path_factory):
             "base": {"median_chars": 20.0},
             "fewshot": {"median_chars": 25.0},
         }
-        report, steps = gather(files, sanity)
+        report, steps = gather(files, sanity, looked_at(files))
         yield files, report, steps
+
+
+def looked_at(files):
+    """The flaws of the replies, as the report step finds them."""
+    return flaws_of(
+        files.replies,
+        list(files.prompts.values()),
+        files.train,
+        lambda texts: [("en", 1.0)] * len(texts),
+        max_new_tokens=120,
+    )
 
 
 def read(folder):
@@ -223,7 +247,7 @@ def test_a_tweet_without_a_headline_verdict_is_an_error_that_names_the_file(tmp_
     folder = write_evaluation(tmp_path)
     write_jsonl(folder / "judgments.jsonl", [judgment(1, "fewshot", "base", "ab", 0.5)])
     with pytest.raises(UserError, match=r"judgments\.jsonl has no verdict on tuned against base"):
-        gather(read(folder), {})
+        gather(read(folder), {}, {})
 
 
 def test_the_script_writes_both_files_and_prints_the_verdict(tmp_path, monkeypatch, capsys):

@@ -1,14 +1,17 @@
 """The gate can say no: simulations with known truth, each criterion on its own, and the sentence."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from lib.evidence.bias import Positions
-from lib.evidence.gate import evaluate_gate
+from lib.evidence.criteria import OF_REPLIES, Shares
+from lib.evidence.gate import Facts, evaluate_gate
 from lib.evidence.stats import Outcomes, compare
+from lib.evidence.trust import Trust
 
 CONFIG = SimpleNamespace(
     max_p_value=0.05,
@@ -17,13 +20,27 @@ CONFIG = SimpleNamespace(
     min_improvement=15,
     max_perplexity=20,
     max_train_eval_gap=0.3,
+    max_failed=0.05,
+    max_copied=0.05,
+    max_recited=0.05,
+    max_alike=0.1,
+    max_refusals=0.02,
+    max_toxic=0.05,
+    max_other_language=0.05,
+    judge_trust="required",
 )
+TRUSTED = Trust("trusted", "better than chance on 300 pairs")
+UNPROVEN = Trust("unproven", "not calibrated: 12 pairs", "ask people: 50 blind votes")
 
 
-def gate(comparison, perplexity=9.0, train_eval_gap=0.1, fewshot=None, losses=(), **config):
-    return evaluate_gate(
-        comparison, perplexity, train_eval_gap, SimpleNamespace(**vars(CONFIG) | config), fewshot, losses
-    )
+def looks(**shares):
+    return Shares(200, **dict.fromkeys(OF_REPLIES, 0.0) | shares)
+
+
+def gate(comparison, perplexity=9.0, train_eval_gap=0.1, tuned=None, people=None, told=None, **config):
+    shares = {"tuned": tuned or looks()} | ({"human": people} if people else {})
+    facts = Facts(perplexity, train_eval_gap, shares, **{"trust": TRUSTED} | (told or {}))
+    return evaluate_gate(comparison, facts, SimpleNamespace(**vars(CONFIG) | config))
 
 
 def failing(result):
@@ -222,7 +239,11 @@ def test_a_pass_meets_every_criterion():
         "improvement",
         "ci95",
         "length_controlled",
+        "style",
         "position",
+        "unjudged",
+        "judge_trust",
+        *OF_REPLIES,
         "perplexity",
         "train_eval_gap",
     ]
@@ -326,7 +347,7 @@ def test_a_bad_model_fails_even_when_the_tweets_are_too_few_to_compare_it():
 
 
 def test_few_shot_is_reported_and_does_not_fail_the_gate():
-    beaten, unbeaten, absent = gate(GOOD, fewshot=GOOD), gate(GOOD, fewshot=WORSE), gate(GOOD)
+    beaten, unbeaten, absent = (gate(GOOD, told={"fewshot": other}) for other in (GOOD, WORSE, None))
     assert [result["fewshot"]["beats"] for result in (beaten, unbeaten, absent)] == [True, False, None]
     assert [result["verdict"] for result in (beaten, unbeaten, absent)] == ["pass"] * 3
     assert "it beats the few-shot baseline (" in beaten["sentence"]
@@ -366,14 +387,14 @@ def test_the_next_step_follows_from_the_verdict():
 
 def test_the_sentence_names_the_criteria_that_are_not_met_and_the_bias():
     result = simulate(lambda rng: biased_judge(rng, lambda _, longer: np.sign(longer), extra=60), 1)[0]
-    assert "not met: Length;" in result["sentence"]
+    assert "not met: Length, Style;" in result["sentence"]
     assert "length: the longer reply won 100% of decisive tweets" in result["sentence"]
     assert "next: make the systems write at similar length" in result["sentence"]
 
 
 @pytest.mark.parametrize("comparison", [GOOD, NOTHING, FEW])
 def test_the_result_is_json(comparison):
-    result = gate(comparison, perplexity=None, fewshot=comparison)
+    result = gate(comparison, perplexity=None, told={"fewshot": comparison})
     assert json.loads(json.dumps(result, allow_nan=False))["criteria"] == result["criteria"]
 
 
@@ -398,7 +419,7 @@ FALLING, RISING, LEVEL = (
     ],
 )
 def test_the_advice_on_training_follows_from_the_losses(perplexity, gap, losses, advice):
-    result = gate(GOOD, perplexity, gap, losses=losses)
+    result = gate(GOOD, perplexity, gap, told={"losses": losses})
     assert advice in result["next"]
     assert f"next: {result['next']}." in result["sentence"]
 
@@ -408,3 +429,104 @@ def test_every_criterion_has_a_name_for_people():
     assert len(set(labels)) == len(labels)
     assert not any("_" in label for label in labels)
     assert {"Chance", "Size of the effect", "Length"} <= set(labels)
+
+
+# The replies, the answers that are owed, and the judge's standing
+
+
+@pytest.mark.parametrize("name", OF_REPLIES)
+def test_a_flaw_of_the_replies_fails_whatever_the_judge_says(name):
+    result = gate(GOOD, tuned=looks(**{name: 0.3}))
+    assert (result["verdict"], failing(result)) == ("fail", [name])
+    assert result["decision"]["kind"] == "train"
+
+
+@pytest.mark.parametrize("name", OF_REPLIES)
+def test_what_nobody_looked_at_in_the_replies_does_not_pass(name):
+    result = gate(GOOD, tuned=looks(**{name: None}))
+    assert (result["verdict"], failing(result)) == ("fail", [name])
+
+
+def test_where_people_have_a_flaw_more_often_than_the_bound_theirs_is_the_bound():
+    assert gate(GOOD, tuned=looks(toxic=0.12))["verdict"] == "fail"
+    result = gate(GOOD, tuned=looks(toxic=0.12), people=looks(toxic=0.10))
+    row = next(row for row in result["criteria"] if row["name"] == "toxic")
+    assert (row["pass"], result["verdict"]) == (True, "pass")
+    assert "people 10.0%" in row["reason"]
+    assert gate(GOOD, tuned=looks(toxic=0.25), people=looks(toxic=0.10))["verdict"] == "fail"
+
+
+def test_few_tweets_are_no_excuse_for_flawed_replies():
+    assert gate(FEW)["verdict"] == "underpowered"
+    assert gate(FEW, tuned=looks(alike=1.0))["verdict"] == "fail"
+
+
+def test_one_reply_of_few_is_no_share():
+    one_of_twelve = Shares(12, **dict.fromkeys(OF_REPLIES, 0.0) | {"other_language": 1 / 12})
+    assert gate(FEW, tuned=one_of_twelve)["verdict"] == "underpowered"
+    two_of_twelve = Shares(12, **dict.fromkeys(OF_REPLIES, 0.0) | {"other_language": 2 / 12})
+    assert gate(FEW, tuned=two_of_twelve)["verdict"] == "fail"
+
+
+def test_more_than_5_percent_of_the_tweets_without_an_answer_fail():
+    assert gate(GOOD, told={"unjudged": 0.05})["verdict"] == "pass"
+    result = gate(GOOD, told={"unjudged": 0.06})
+    assert (result["verdict"], failing(result)) == ("fail", ["unjudged"])
+    assert result["decision"]["kind"] == "no_evidence"
+
+
+def test_a_win_before_a_judge_that_nothing_supports_is_unproven():
+    result = gate(GOOD, told={"trust": UNPROVEN})
+    assert (result["verdict"], failing(result)) == ("unproven", ["judge_trust"])
+    assert result["decision"] == {"kind": "no_evidence", "sentence": "ask people: 50 blind votes"}
+    assert gate(GOOD, told={"trust": UNPROVEN}, judge_trust="reported")["verdict"] == "pass"
+
+
+def test_unproven_is_said_only_where_everything_else_holds():
+    assert gate(NOTHING, told={"trust": UNPROVEN})["verdict"] == "fail"
+    assert gate(FEW, told={"trust": UNPROVEN})["verdict"] == "underpowered"
+    assert gate(GOOD, tuned=looks(alike=1.0), told={"trust": UNPROVEN})["verdict"] == "fail"
+
+
+def test_a_stand_in_proves_nothing_even_where_trust_is_only_reported():
+    stand_in = Trust("unproven", "a stand-in", "use a judge that reads", stand_in=True)
+    result = gate(GOOD, told={"trust": stand_in}, judge_trust="reported")
+    assert result["verdict"] == "unproven"
+    assert gate(NOTHING, told={"trust": stand_in})["decision"]["kind"] == "no_evidence"
+
+
+@pytest.mark.parametrize(
+    ("comparison", "options", "kind"),
+    [
+        (GOOD, {}, "publish"),
+        (NOTHING, {}, "train"),
+        (FEW, {}, "collect"),
+        (GOOD, {"told": {"trust": UNPROVEN}}, "no_evidence"),
+        (NOTHING, {"told": {"trust": UNPROVEN}}, "no_evidence"),
+        (GOOD, {"perplexity": 50.0}, "train"),
+        (GOOD, {"perplexity": None}, "no_evidence"),
+    ],
+)
+def test_every_report_ends_in_one_of_four_decisions(comparison, options, kind):
+    result = gate(comparison, **options)
+    assert result["decision"]["kind"] == kind
+    assert result["next"] == result["decision"]["sentence"]
+
+
+def test_the_second_version_is_told_what_cost_the_first_one_most():
+    classes = [("generic", 40, 12), ("off topic", 9, 30), ("none of these", 60, 80)]
+    said = gate(NOTHING, told={"classes": classes})["next"]
+    assert "take filler out of the pairs" in said and "40 of the lost or tied replies" in said
+    assert "takes up the tweet" not in said
+
+
+def test_more_tweets_come_with_their_price_at_what_these_cost():
+    assert re.search(
+        r"about \$\d+\.\d\d at the price of these", gate(FEW, told={"usd_per_tweet": 0.03})["next"]
+    )
+    assert "$" not in gate(FEW)["next"]
+
+
+def test_the_bounds_say_what_the_owed_answers_could_change():
+    found = gate(GOOD, told={"unjudged": 0.02, "best_net_win": GOOD.net_win + 4})["bounds"]
+    assert found == {"net_win": [GOOD.net_win, GOOD.net_win + 4], "unjudged": 0.02}

@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 
 from lib.base.schema import Judgment
-from lib.evidence.outcomes import combine, outcomes
+from lib.evidence.effects import permutation_test
+from lib.evidence.outcomes import Gaps, combine, counted, outcomes
 
 
 def judged(tweet, order, verdict, a="tuned", b="base", repeat=0, scores=(6, 5)):
@@ -25,8 +27,8 @@ def judged(tweet, order, verdict, a="tuned", b="base", repeat=0, scores=(6, 5)):
 REPLIES = {(tweet, system): "x" * n for tweet in "123" for system, n in (("tuned", 30), ("base", 20))}
 
 
-def rows(*judgments, a="tuned", b="base"):
-    return outcomes(judgments, REPLIES, {"1": "ann", "2": "bob"}, a, b)
+def rows(*judgments, a="tuned", b="base", gaps=None):
+    return outcomes(judgments, REPLIES, {"1": "ann", "2": "bob"}, a, b, gaps)
 
 
 def test_both_orders_and_repeats_of_a_tweet_become_one_row():
@@ -68,12 +70,71 @@ def test_the_same_judgments_read_the_other_way_round_change_their_sign():
     assert found.positions.first_wins == 1
 
 
-def test_a_failed_judgment_is_no_tie_and_no_row():
-    found, tweets = rows(
-        judged("1", "ab", None), judged("1", "ba", None), judged("2", "ab", 0), judged("2", "ba", 0)
+def test_an_answer_that_the_judge_owes_counts_against_a_or_for_it():
+    judgments = [
+        judged("1", "ab", None, scores=(0, 0)),
+        judged("1", "ba", None, scores=(0, 0)),
+        judged("2", "ab", 0.5, scores=(9, 3)),
+        judged("2", "ba", 0.5, scores=(9, 3)),
+    ]
+    worst, _ = rows(*judgments)
+    best, _ = rows(*judgments, gaps=Gaps(owed="for"))
+    assert (worst.step, best.step) == ([-1, 0.5], [1, 0.5])
+    assert (worst.score_a, worst.score_b) == ([3, 9], [9, 3])
+    assert (best.score_a, best.score_b) == ([9, 9], [3, 3])
+
+
+def test_one_answer_of_two_orders_leaves_a_tie_at_worst():
+    failure = {"tweet_id": "1", "a": "tuned", "b": "base", "order": "ba", "repeat": 0, "reason": "refusal"}
+    found = counted([judged("1", "ab", 0.5)], REPLIES, {}, "tuned", "base", Gaps(failures=[failure]))
+    assert (found.rows.step, found.owing) == ([0], {"1"})
+    best = counted(
+        [judged("1", "ab", 0.5)], REPLIES, {}, "tuned", "base", Gaps(failures=[failure], owed="for")
     )
-    assert tweets == ["2"]
-    assert found.step == [0]
+    assert best.rows.step == [0.75]
+
+
+def test_a_failure_that_was_answered_since_owes_nothing():
+    failure = {"tweet_id": "1", "a": "base", "b": "tuned", "order": "ba", "repeat": 0, "reason": "truncated"}
+    found = counted([judged("1", "ab", 0.5)], REPLIES, {}, "tuned", "base", Gaps(failures=[failure]))
+    assert (found.rows.step, found.owing) == ([0.5], set())
+
+
+@pytest.mark.parametrize(
+    ("of_tuned", "of_base", "unusable", "step"),
+    [
+        (None, "fine", (), -1),
+        ("", "fine", (), -1),
+        (" \n", "fine", (), -1),
+        ("fine", None, (), 1),
+        (None, None, (), 0),
+        (None, "", (), 0),
+        ("I can't help with that", "fine", ("tuned",), -1),
+        ("fine", "I can't help with that", ("base",), 1),
+        ("I can't help with that", "", ("tuned",), 0),
+        ("the very same", " the very  same", (), 0),
+    ],
+)
+@pytest.mark.parametrize("says", [1.0, -1.0, None])
+def test_a_reply_that_nobody_can_use_loses_whatever_the_judge_said(of_tuned, of_base, unusable, step, says):
+    given = {"tuned": of_tuned, "base": of_base}
+    replies = {("9", system): text for system, text in given.items() if text is not None}
+    gaps = Gaps(asked=frozenset("9"), unusable=frozenset(("9", system) for system in unusable))
+    judgments = [judged("9", order, says) for order in ("ab", "ba")] if says else []
+    found = counted(judgments, replies, {}, "tuned", "base", gaps)
+    assert (found.tweets, found.rows.step, found.owing) == (["9"], [step], set())
+    assert (found.rows.score_a[0] - found.rows.score_b[0]) * step >= 0
+
+
+def test_a_reply_that_is_not_there_did_not_lose_by_its_length():
+    found = counted([], {("9", "base"): "x" * 40}, {}, "tuned", "base", Gaps(asked=frozenset("9")))
+    assert found.rows.chars_a == found.rows.chars_b == [40]
+
+
+def test_a_tweet_that_no_person_answered_is_no_loss_of_people():
+    replies = {("1", "tuned"): "a", ("2", "tuned"): "a", ("1", "human"): "b"}
+    found = counted([], replies, {}, "tuned", "human", Gaps(asked=frozenset("12")))
+    assert found.tweets == []
 
 
 def test_judgments_of_other_systems_are_left_out():
@@ -89,3 +150,40 @@ def test_one_order_alone_counts_as_it_is_and_is_reported():
 
 def test_half_a_win_and_a_tie_are_a_quarter():
     assert combine({"ab": 0.5, "ba": 0.0}) == 0.25
+
+
+# 200 tweets on which a clear win turns into a loss once 30 % of the candidate's replies are counted
+
+
+def world(rng, n=200, net=0.33, ties=0.25, lost=0.3):
+    """Judgments of what was answered, and all replies: a judged net win of this much, the rest empty."""
+    wins = (1 - ties + net) / 2
+    step = rng.choice([0.5, 0.0, -0.5], n, p=[wins, ties, 1 - ties - wins])
+    gone = rng.random(n) < lost
+    score = np.clip(np.round(6 + 2 * step + rng.normal(0, 1.2, n)), 1, 10)
+    rival = np.clip(np.round(6 - 2 * step + rng.normal(0, 1.2, n)), 1, 10)
+    replies = {(str(i), "base"): "x" * 40 for i in range(n)}
+    replies |= {(str(i), "tuned"): "" if gone[i] else "y" * int(rng.integers(20, 60)) for i in range(n)}
+    judgments = [
+        judged(str(i), order, step[i], scores=(score[i], rival[i]))
+        for i in np.flatnonzero(~gone)
+        for order in ("ab", "ba")
+    ]
+    return judgments, replies
+
+
+def test_empty_replies_on_3_of_10_tweets_turn_a_win_of_33_points_into_a_loss_of_7():
+    rng = np.random.default_rng(12)
+    ignored, counted_in = [], []
+    for _ in range(100):
+        judgments, replies = world(rng)
+        authors = {tweet: f"author{int(tweet) % 180}" for tweet, _ in replies}
+        gaps = Gaps(asked=frozenset(authors))
+        for found, kept in ((ignored, None), (counted_in, gaps)):
+            rows, _ = outcomes(judgments, replies, authors, "tuned", "base", kept)
+            step = np.sign(rows.step)
+            found.append((100 * step.mean(), permutation_test(step, np.arange(len(step)), n_resamples=199)))
+    assert np.mean([net for net, _ in ignored]) == pytest.approx(33, abs=2)
+    assert sum(net > 15 and p < 0.05 for net, p in ignored) > 90
+    assert np.mean([net for net, _ in counted_in]) == pytest.approx(-7, abs=2)
+    assert sum(net >= 15 for net, _ in counted_in) == 0

@@ -14,10 +14,11 @@ from lib.base.files import append_line, read_dicts, read_json, read_jsonl, write
 from lib.base.ledger import Ledger
 from lib.base.schema import Judgment, Reply
 from lib.base.settings import JudgeConfig
-from lib.judge import claude_batches, claude_round
+from lib.judge import claude_batches, round
 from lib.judge.canaries import canaries
-from lib.judge.claude import claude_account, claude_identity, judge_with_claude
+from lib.judge.claude import ClaudeJudge
 from lib.judge.comparisons import Comparison, comparison_key, read_judgments
+from lib.judge.paid import account_of, ask_all
 from lib.judge.prices import PRICES, price_of
 from lib.judge.rubric import SCHEMA, STEPS, UnusableAnswerError, prompt, read_answer
 from scripts.judge import main
@@ -47,14 +48,15 @@ def stub(monkeypatch):
 
 
 class Judge:
-    """judge_with_claude in one folder, with what it said and how long it slept."""
+    """ask_all in one folder, with what it said and how long it slept."""
 
     def __init__(self, folder):
         self.folder, self.ledger = folder / "work", Ledger(folder / "ledger.jsonl")
         self.said, self.slept = [], []
 
-    def __call__(self, asked, config=LIVE):
-        judge_with_claude(asked, config, self.folder, self.ledger, self.said.append, self.slept.append)
+    def __call__(self, asked, config=LIVE, again=False):
+        judge = ClaudeJudge(config)
+        ask_all(judge, asked, self.folder, self.ledger, self.said.append, self.slept.append, again)
         return list(self.judgments.values())
 
     @property
@@ -67,7 +69,7 @@ class Judge:
         return {row["key"]: row["reason"] for row in read_dicts(path)} if path.exists() else {}
 
     def account(self):
-        return claude_account(self.folder, self.ledger, {})
+        return account_of(self.folder, self.ledger, {})
 
 
 @pytest.fixture
@@ -228,6 +230,60 @@ def test_the_raw_answer_and_its_usage_are_stored_as_they_came(stub, judge):
     assert judgment.raw == row["raw"] and judgment.usage == row["usage"] and judgment.verdict == 0.5
 
 
+def test_a_refusal_says_its_category(stub, judge):
+    stub.faults = [Fault("create", "refusal")]
+    stub.stop_details = {"type": "refusal", "category": "general_harms", "explanation": "a threat"}
+    judge(questions(1))
+    (row,) = read_dicts(judge.folder / "judgments.failed.jsonl")
+    assert row["reason"] == "refusal" and "(general_harms: a threat)" in row["detail"]
+
+
+# --- what the model can --------------------------------------------------------------------------------
+
+
+def able(**changes):
+    """The capabilities of a model as the API lists them."""
+    yes, no = {"supported": True}, {"supported": False}
+    effort = dict.fromkeys(("supported", "low", "medium", "high", "max"), yes) | {"supported": True}
+    return {
+        "batch": yes, "citations": yes, "code_execution": no, "context_management": no, "effort": effort,
+        "image_input": yes, "pdf_input": yes, "server_tools": no, "structured_outputs": yes, "thinking": no,
+    } | changes  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changes, config, said",
+    [
+        ({"structured_outputs": {"supported": False}}, LIVE, "does not answer in a given JSON schema"),
+        (
+            {"effort": able()["effort"] | {"low": {"supported": False}}},
+            LIVE,
+            "claude-sonnet-5-5 knows medium, high, not low",
+        ),
+    ],
+)
+def test_a_model_that_cannot_be_a_judge_is_refused_before_anything_is_asked(
+    stub, judge, changes, config, said
+):
+    stub.capabilities = able(**changes)
+    with pytest.raises(UserError, match=said):
+        judge(questions(3), config)
+    assert stub.calls["create"] == 0
+
+
+def test_a_model_without_effort_is_asked_without_it_and_one_without_batches_live(stub, judge):
+    stub.capabilities = able(effort={"supported": False}, batch={"supported": False})
+    judge(questions(12), BATCH)
+    assert len(judge.judgments) == 12 and not stub.batches
+    assert [list(body["output_config"]) for body in stub.bodies] == [["format"]] * 12
+
+
+def test_a_tweet_that_is_refused_first_does_not_stop_the_others(stub, judge):
+    stub.faults = [Fault("create", 400, times=10_000, holds="post 0")]
+    judge(questions(15), BATCH)
+    assert len(judge.judgments) == 14 and list(judge.failed.values()) == ["rejected"]
+
+
 # --- once ----------------------------------------------------------------------------------------------
 
 
@@ -248,7 +304,11 @@ def test_repeats_are_asked_apart(stub, judge):
 
 
 def test_the_judge_of_another_effort_or_model_is_another_judge(stub, judge):
-    assert claude_identity(LIVE) == claude_identity(BATCH) != claude_identity(JudgeConfig(effort="high"))
+    assert (
+        ClaudeJudge(LIVE).identity
+        == ClaudeJudge(BATCH).identity
+        != ClaudeJudge(JudgeConfig(effort="high")).identity
+    )
     judge(questions(2))
     judge(questions(2), JudgeConfig(batch="never", model="claude-haiku-5-5"))
     assert len(judge.judgments) == 4
@@ -356,7 +416,7 @@ def test_nothing_is_asked_without_a_yes(stub, judge, monkeypatch):
 
 @pytest.mark.parametrize("n_threads", [1, 8])
 def test_the_budget_stops_within_one_request_of_the_cap(stub, judge, monkeypatch, n_threads):
-    monkeypatch.setattr("lib.judge.claude_live.WORKERS", n_threads)
+    monkeypatch.setattr("lib.judge.live.WORKERS", n_threads)
     worst, cap = (1000 + 3000) * 2 / 1e6 + 4000 * 10 / 1e6, 0.2
     judge(questions(100), JudgeConfig(batch="never", max_usd=cap))
     spent = stub.billed_usd()
@@ -434,7 +494,7 @@ def test_a_batch_follows_one_live_request_and_costs_half(stub, judge):
 
 
 def test_auto_takes_batches_for_more_than_200_requests(stub, judge, monkeypatch):
-    monkeypatch.setattr(claude_round, "BATCH_FROM", 20)
+    monkeypatch.setattr(round, "BATCH_FROM", 20)
     judge(questions(20), CLAUDE)
     assert not stub.batches
     judge(questions(41), CLAUDE)
@@ -444,10 +504,10 @@ def test_auto_takes_batches_for_more_than_200_requests(stub, judge, monkeypatch)
 
 
 def test_a_request_of_a_shape_that_the_api_refuses_never_becomes_a_batch(stub, judge):
-    stub.faults = [Fault("create", 400)]
+    stub.faults = [Fault("create", 400, times=10_000)]
     with pytest.raises(UserError, match="400"):
         judge(questions(30), BATCH)
-    assert not stub.batches and not stub.paid
+    assert not stub.batches and not stub.paid and stub.calls["create"] == 5
 
 
 def test_only_errored_and_expired_requests_are_sent_again(stub, judge):
@@ -565,7 +625,7 @@ def test_a_run_that_was_stopped_while_waiting_goes_on_waiting_and_asks_nothing_l
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        judge_with_claude(questions(12), BATCH, judge.folder, judge.ledger, judge.said.append, stop)
+        ask_all(ClaudeJudge(BATCH), questions(12), judge.folder, judge.ledger, judge.said.append, stop)
     judge(questions(12), LIVE)
     assert len(stub.batches) == 1 and stub.calls["create"] == 1 and len(judge.judgments) == 12
     assert judge.account()["usd"] == pytest.approx(stub.billed_usd())
@@ -578,7 +638,7 @@ def test_a_batch_whose_results_are_gone_counts_as_paid_and_is_asked_once_more(st
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        judge_with_claude(questions(12), BATCH, judge.folder, judge.ledger, judge.said.append, leave)
+        ask_all(ClaudeJudge(BATCH), questions(12), judge.folder, judge.ledger, judge.said.append, leave)
     stub.polls, stub.batches[0]["archived"] = 0, True
     judge(questions(12), BATCH)
     assert (
@@ -694,7 +754,7 @@ def test_a_command_that_the_budget_stopped_says_how_to_go_on_and_make_sees_it(
 def test_canaries_are_balanced_over_the_two_places_and_no_two_are_alike():
     assert sorted(one.order for one in canaries()) == ["ab"] * 4 + ["ba"] * 4
     assert len({prompt(one) for one in canaries()}) == 8
-    keys = {comparison_key(one, claude_identity(CLAUDE)) for one in canaries()}
+    keys = {comparison_key(one, ClaudeJudge(CLAUDE).identity) for one in canaries()}
     assert len(keys) == 8
 
 

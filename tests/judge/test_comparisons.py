@@ -85,6 +85,15 @@ def test_one_order_is_drawn_by_hash_and_about_balanced():
     assert len(found) == 200 and 70 < sum(c.order == "ab" for c in found) < 130
 
 
+def test_equal_replies_are_a_tie_that_nobody_is_asked_about():
+    tweets = {"1": "hi", "2": "ho"}
+    replies = [reply("1", "base", "So  true "), reply("1", "tuned", "So true"), reply("1", "human", "No")]
+    replies += [reply("2", "base", "so true"), reply("2", "tuned", "So true")]
+    found, failed = comparisons(tweets, replies, ["base", "tuned", "human"], OFFLINE)
+    asked = {(one.tweet_id, one.a, one.b) for one in found}
+    assert asked == {("1", "tuned", "human"), ("2", "tuned", "base")} and not failed
+
+
 def test_a_missing_or_empty_reply_is_a_failure_and_no_human_reply_is_none():
     tweets = {"1": "hi", "2": "ho", "3": "hu"}
     replies = [reply("1", "tuned", " "), reply("1", "base", "x"), reply("2", "base", "y")]
@@ -147,9 +156,9 @@ def test_accuracy_counts_ties_as_half_and_failures_apart():
     verdicts = [1.0] * 60 + [0.0] * 10 + [-0.5] * 20 + [None] * 10
     result = calibrate(preferences, verdicts, [])
     assert (result["n"], result["n_failed"], result["n_ties"]) == (90, 10, 10)
-    assert result["accuracy"] == pytest.approx(65 / 90) and result["ci95"] == pytest.approx(
-        list(wilson(65, 90))
-    )
+    low, high = wilson(65, 90)
+    assert result["accuracy"] == pytest.approx(65 / 90) and result["n_tweets"] == 45
+    assert result["ci95"][0] < low < high < result["ci95"][1]  # two pairs a tweet, judged alike
     assert result["accuracy_decisive"] == 0.75 and result["status"] == "better than chance"
 
 

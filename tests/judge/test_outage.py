@@ -4,15 +4,13 @@ stops.
 
 # ruff: noqa: F811, F401 -- fixtures of other test files
 
-from email.utils import formatdate
-
 import pytest
 
 from lib.base.errors import UserError
 from lib.base.files import read_dicts, read_json
 from lib.judge import claude_client
-from lib.judge.claude import judge_with_claude
-from lib.judge.claude_failures import AnswerLostError, RejectedError, _retry_after, sort_failure
+from lib.judge.claude_failures import sort_failure
+from lib.judge.failures import AnswerLostError, RejectedError
 from tests.judge.test_claude import BATCH, LIVE, USD, command, judge, questions, stub
 from tests.stubs.anthropic_server import Fault
 
@@ -151,27 +149,6 @@ def test_an_answer_in_small_pieces_is_an_answer_and_one_that_never_ends_is_lost(
         claude_client.Claude().ask(stub.bodies[0])
 
 
-@pytest.mark.parametrize(
-    "headers, low, high",
-    [
-        ({"retry-after": "7"}, 7, 7),
-        ({"retry-after": "0.5"}, 0.5, 0.5),
-        ({"retry-after-ms": "1500"}, 1.5, 1.5),
-        ({"retry-after-ms": "x", "retry-after": "3"}, 3, 3),
-        ({"retry-after": formatdate(4_000_000_000, usegmt=True)}, 1e6, 4e9),
-        ({"retry-after": formatdate(1_000_000_000, usegmt=True)}, 0, 0),
-        ({"retry-after": "-5"}, 0, 0),
-    ],
-)
-def test_the_time_to_wait_is_read_in_seconds_milliseconds_or_as_a_date(headers, low, high):
-    assert low <= _retry_after(headers) <= high
-
-
-@pytest.mark.parametrize("value", ["", "soon", "nan", "Thu, 99 Foo 2026"])
-def test_a_time_to_wait_that_is_none_is_left_to_the_client(value):
-    assert _retry_after({"retry-after": value}) is None
-
-
 def test_milliseconds_are_waited_for(stub, judge):
     stub.faults = [Fault("create", 429, times=2, headers={"retry-after-ms": "3500"})]
     judge(questions(1))
@@ -268,13 +245,9 @@ def test_what_was_given_up_is_asked_again_only_with_a_word_and_the_risk_is_said(
     with pytest.raises(
         UserError, match=r"2 were given up before and may have been paid for already, up to \$0\.\d\d"
     ):
-        judge_with_claude(
-            questions(8), LIVE, judge.folder, judge.ledger, judge.said.append, judge.slept.append, again=True
-        )
+        judge(questions(8), LIVE, again=True)
     monkeypatch.setenv("YES", "1")
-    judge_with_claude(
-        questions(8), LIVE, judge.folder, judge.ledger, judge.said.append, judge.slept.append, again=True
-    )
+    judge(questions(8), LIVE, again=True)
     assert len(judge.judgments) == 8 and stub.calls["create"] == n_requests + 2
     assert judge.account()["usd"] - judge.account()["possibly_paid_usd"] == pytest.approx(8 * USD)
 

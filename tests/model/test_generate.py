@@ -15,15 +15,8 @@ from lib.base.files import read_json, read_jsonl, write_json
 from lib.base.schema import Reply
 from lib.base.settings import SamplingConfig
 from lib.evaluate.evaluation import chosen
-from lib.evaluate.replies import (
-    answer_all,
-    conversations,
-    finished,
-    plan,
-    read_log,
-    refuse_unlike_arms,
-    write_replies,
-)
+from lib.evaluate.replies import answer_all, conversations, plan, read_log, refuse_unlike_arms
+from lib.evaluate.replies_file import finished, write_replies
 from lib.model.adapters import ADAPTER_FILE, sha256_of
 from lib.model.chat import messages
 from lib.model.generate import Engine, Generated, clean_reply, generate, refuse_inactive_adapter, settled

@@ -1,11 +1,12 @@
 """Perplexity and losses: over the tokens that training falls on, and over those only."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 
 from lib.base.settings import TrainConfig
-from lib.model.losses import general_texts, mean_losses, perplexity
+from lib.model.losses import batches, general_texts, mean_losses, per_token, perplexity, row_losses
 from lib.train.rows import token_rows
 from tests.eval_data import pair
 from tests.small_model import small_loaded
@@ -77,3 +78,29 @@ def test_general_texts_have_one_loss_each_under_both_arms(loaded):
     base, tuned = mean_losses(loaded, general, tuned=False), mean_losses(loaded, general, tuned=True)
     assert len(base) == len(tuned) == 30
     assert base != tuned
+
+
+def test_entropy_and_accuracy_are_those_of_the_learned_tokens():
+    import torch
+
+    vocabulary = 5
+
+    def model(input_ids, attention_mask):
+        """Sure of the token that is one higher, whatever came before."""
+        logits = torch.zeros(*input_ids.shape, vocabulary)
+        return SimpleNamespace(logits=logits.scatter(-1, ((input_ids + 1) % vocabulary).unsqueeze(-1), 2.0))
+
+    model.device = "cpu"
+    rows = [([0, 1, 2, 3], 2), ([4, 4, 0], 1)]  # learned: 2, 3 right, 4 wrong, 0 right
+    found = row_losses(model, rows, batches(rows))
+    assert [(found[place].n_right, found[place].n_tokens) for place in (0, 1)] == [(2, 2), (1, 2)]
+    shares = torch.softmax(torch.tensor([2.0, 0, 0, 0, 0]), 0)
+    assert found[0].entropy / 2 == pytest.approx(-(shares * shares.log()).sum().item(), rel=1e-5)
+    assert per_token([]) is None
+
+
+def test_batches_are_of_one_length_full_and_lose_no_row():
+    rows = [([1] * length, 1) for length in (3, 90, 5, 40, 41, 4, 38)]
+    found = batches(rows, n_tokens=80)
+    assert found == [[1], [4], [3, 6], [2, 5, 0]]  # a row longer than a batch stands alone
+    assert max(len(batch) * len(rows[batch[0]][0]) for batch in found[1:]) <= 80

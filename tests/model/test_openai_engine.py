@@ -15,7 +15,6 @@ from lib.base.schema import Judgment, Reply
 from lib.base.settings import ArmConfig, SamplingConfig
 from lib.model.chat import messages
 from lib.model.openai_engine import WORKERS, openai_engine
-from lib.model.openai_server import _retry_after
 from tests.eval_data import pair, write_configs, write_data
 from tests.stubs.openai_server import OpenAIStub
 
@@ -201,17 +200,6 @@ def test_an_address_without_a_path_means_v1(stub):
         for name, arm in arms(stub).items()
     }
     assert len(answers(openai_engine(bare, SAMPLING))) == 20
-
-
-def test_retry_after_is_seconds_or_a_date():
-    assert [_retry_after(value, 0.5) for value in ("7", "nan", "soon", None, "-3")] == [
-        7.0,
-        0.5,
-        0.5,
-        0.5,
-        0.0,
-    ]
-    assert _retry_after("Wed, 21 Oct 2015 07:28:00 GMT", 0.5) == 0.0
 
 
 # --- from the command line ------------------------------------------------------------------------------

@@ -3,8 +3,9 @@
 import pytest
 
 from lib.base.schema import Reply
-from lib.model.overlap import distinct, overlap_with_human, self_repetition
-from lib.model.sanity import REFUSAL, sanity
+from lib.model.flaws import flaws_of
+from lib.model.overlap import distinct, overlap_with_human
+from lib.model.sanity import sanity
 from tests.eval_data import pair, prompt
 
 PROMPTS = [prompt(n) for n in range(4)]
@@ -24,13 +25,13 @@ def reply(number, text, system="tuned"):
 
 
 def english(texts):
-    return [("en", 0.9) if "the" in text else ("de", 0.9) for text in texts]
+    return [("en", 0.99) if "the" in text else ("de", 0.99) for text in texts]
 
 
-def measured(texts, **options):
-    return sanity([reply(n, text) for n, text in enumerate(texts)], PROMPTS, [pair(0)], english, **options)[
-        "tuned"
-    ]
+def measured(texts, leaks=None, **options):
+    replies = [reply(n, text) for n, text in enumerate(texts)]
+    flaws = flaws_of(replies, PROMPTS, [pair(0)], english, **options)
+    return sanity(replies, PROMPTS, flaws, leaks)["tuned"]
 
 
 def test_lengths_and_empty_replies_are_counted_apart():
@@ -45,56 +46,21 @@ def test_distinct_is_different_over_all_n_grams():
     assert distinct([], 1) is None
 
 
-def test_self_repetition_finds_equal_and_near_replies():
-    long = "this is the very same reply that the model writes for each and every tweet"
-    assert self_repetition(["Nice!", "nice", "something else altogether"]) == pytest.approx(2 / 3)
-    assert self_repetition([long, f"{long} now", "another thing"]) == pytest.approx(2 / 3)
-    assert self_repetition(["one thing", "other things"]) == 0
-
-
 def test_copies_of_the_tweet_and_of_training_replies_are_found():
     recited = " ".join(pair(0).reply.split()[:9])
-    found = measured(
-        [PROMPTS[0].tweet, "fresh words here", f"well, {recited}", " ".join(pair(0).reply.split()[:7])]
-    )
-    assert found["copies_of_tweet"] == 0.25 and found["copies_of_training"] == 0.25
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "As an AI language model, I",
-        "I'm sorry, but I can't help with that.",
-        "I cannot assist with that",
-        "I’m just an AI",
-    ],
-)
-def test_refusals_are_recognised(text):
-    assert REFUSAL.search(text)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "I can't believe it",
-        "AI is taking over",
-        "I'm sorry for your loss",
-        "so sorry, but wow",
-        "I can't help it",
-    ],
-)
-def test_ordinary_replies_are_no_refusals(text):
-    assert not REFUSAL.search(text)
+    found = measured([PROMPTS[0].tweet, "fresh words here", f"well, {recited}", "none of it"])
+    assert found["copied"] == 0.25 and found["recited"] == 0.25
 
 
 def test_leaks_of_the_generation_and_of_the_text_are_added_up():
     assert measured(["<think> hm", "fine"], leaks={"tuned": 3, "base": 9})["leaks"] == 4
 
 
-def test_language_and_toxicity_come_from_the_scorers_and_are_left_out_without_one():
-    found = measured(["the one", "das eine"], score_toxicity=lambda texts: [0.9, 0.1])
-    assert found["language_share"] == 0.5 and found["toxicity_mean"] == 0.5 and found["toxic"] == 0.5
-    assert measured(["the one"])["toxic"] is None
+def test_language_and_toxicity_come_from_the_scorers():
+    texts = ["the one that got away again", "das eine das noch fehlt heute"]
+    found = measured(texts, score_toxicity=lambda texts: [0.9, 0.1])
+    assert (found["other_language"], found["toxic"]) == (0.5, 0.5)
+    assert measured(texts)["toxic"] == 0
 
 
 def test_overlap_with_the_human_reply_is_that_of_the_libraries():
@@ -119,11 +85,14 @@ def test_overlap_with_the_human_reply_is_that_of_the_libraries():
 
 def test_systems_are_measured_apart_and_an_empty_one_does_not_break_it():
     replies = [reply(0, "the base", "base"), reply(0, "", "tuned"), reply(0, "the human", "human")]
-    found = sanity(replies, PROMPTS, [], english)
+    found = sanity(replies, PROMPTS, flaws_of(replies, PROMPTS, [], english))
     assert list(found) == ["base", "tuned", "human"]
-    assert (
-        found["tuned"]["empty"] == 1
-        and found["tuned"]["mean_chars"] is None
-        and found["tuned"]["language_share"] is None
-    )
+    assert (found["tuned"]["empty"], found["tuned"]["failed"]) == (1, 1)
+    assert (found["tuned"]["mean_chars"], found["tuned"]["alike"]) == (None, None)
     assert found["human"]["overlap_with_human"] is None
+
+
+def test_a_tweet_that_a_system_left_out_is_one_that_it_failed():
+    replies = [reply(n, "fine by the way", "base") for n in range(4)] + [reply(0, "the one", "tuned")]
+    found = sanity(replies, PROMPTS, flaws_of(replies, PROMPTS, [], english))
+    assert (found["tuned"]["failed"], found["base"]["failed"]) == (0.75, 0)

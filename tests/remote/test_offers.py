@@ -16,8 +16,7 @@ from lib.remote.need import need_of
 from lib.remote.runpod import RunPod
 from lib.remote.runpod_api import RunPodApi
 from lib.remote.seam import MACHINE_NAME, Clock, Offer, cheapest_first, machine_name, same_gpu, table
-from lib.remote.tariffs import READ_ON, offline_offers, offline_table
-from lib.train.needs import gpu_needs
+from lib.train.needs import costs, gpu_needs
 from tests.remote.world import NEED, ROOT, FastClock
 
 
@@ -56,12 +55,15 @@ def test_nothing_that_fits_is_a_sentence():
         table([])
 
 
-def test_the_offline_table_has_both_engines_and_only_what_fits():
-    offers = offline_offers(NEED)
-    assert {offer.engine for offer in offers} == {"runpod", "hf"}
-    assert {offer.gpu for offer in offers} == {"A40", "RTX A6000", "L40S"}
-    assert offline_offers(replace(NEED, memory_gb=60)) == []
-    assert READ_ON in offline_table(NEED) and "hf L40S" in offline_table(NEED)
+def test_the_plan_shows_the_offers_of_both_engines_and_when_their_prices_were_read():
+    config = load_config(ROOT / "configs/train-qwen3-8b.yaml", TrainConfig)
+    tokens = {"train": [(60, 30)] * 800, "val": [(60, 30)] * 100}
+    lines = costs(config, KNOWN[config.model], tokens).splitlines()
+    assert "prices of 2026-" in lines[0] and "nobody was asked" in lines[0]
+    marked = [line.split()[1:3] for line in lines if line.startswith("* ")]
+    assert marked == [["runpod", "A40"], ["runpod", "RTX"], ["runpod", "L40S"], ["hf", "L40S"]]
+    small = [line for line in costs(config, KNOWN["Qwen/Qwen3-32B"], tokens).splitlines() if " hf " in line]
+    assert [line.split()[-1] for line in small if " 24 " in line] == ["no", "no"]
 
 
 def test_the_need_of_qwen3_8b_fits_the_cards_of_its_config():

@@ -67,7 +67,7 @@ def test_a_parcel_holds_the_tracked_files_the_configs_and_processed(checkout):
         "data/sample/raw/items.jsonl",
     }
     assert names(checkout) == processed | rest
-    assert names(checkout, start="old") == processed | rest | {"adapters/old/manifest.json"}
+    assert names(checkout, adapters=["old"]) == processed | rest | {"adapters/old/manifest.json"}
 
 
 def test_a_copy_without_git_leaves_out_the_same(checkout):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+import scripts.rent
 from lib.base.config import load_config
 from lib.base.files import read_json, read_jsonl
 from lib.base.schema import Reply
@@ -14,6 +15,7 @@ from lib.remote.need import need_of
 from lib.remote.orders import order, work_of
 from lib.remote.renting import Renting
 from lib.train.fingerprint import fingerprint_of, up_to_date
+from lib.train.provenance import COMMIT, git_commit
 from tests.remote.test_hf_jobs import hub  # noqa: F401  a fixture
 from tests.remote.world import QUICK, ROOT, Desk, FastClock, OnLoopback
 
@@ -34,14 +36,17 @@ def repository(_built, project):
     return project
 
 
+def here(work, project):
+    """The image's torch is this computer's, so nothing is installed beside it; a machine that is here shares
+    what is cached here.
+    """
+    cache = (project / "data/cache").resolve()
+    return replace(work, setup=f"{QUICK.setup} && touch .venv/setup.stamp && ln -sfn {cache} data/cache")
+
+
 def rent(project, engine, fast):
     config = load_config(project / "configs/train-tiny.yaml", TrainConfig)
-    # The image's torch is this computer's, so nothing is installed beside it; a machine that is here shares
-    # what is cached here.
-    setup = (
-        f"{QUICK.setup} && touch .venv/setup.stamp && ln -sfn {(project / 'data/cache').resolve()} data/cache"
-    )
-    work = replace(work_of("tiny", "sample", "offline"), setup=setup)
+    work = here(work_of("tiny", "sample", "offline", told={COMMIT: git_commit()}), project)
     job = order(
         project,
         "tiny",
@@ -63,6 +68,7 @@ def rent(project, engine, fast):
     replies = read_jsonl(project / "adapters/tiny/eval/offline/replies.jsonl", Reply)
     assert {reply.system for reply in replies} >= {"base", "tuned"}
     assert read_json(project / "adapters/tiny/manifest.json")["fingerprint"] == fingerprint_of(config)
+    assert read_json(project / "adapters/tiny/manifest.json")["git_commit"] == git_commit()
     assert not (project / "adapters/tiny/checkpoints").exists()
     assert up_to_date(project / "adapters/tiny", config)
 
@@ -77,3 +83,22 @@ def test_the_tiny_run_comes_home_from_a_job(repository, hub):  # noqa: F811
     fast = FastClock(0.3)
     rent(repository, lambda desk: hf_jobs(fast.clock(), desk.said.append), fast)
     assert hub.alive() == []
+
+
+def test_replies_alone_are_rented_for_a_run_that_is_home(repository, trained, stub, monkeypatch, capsys):
+    shutil.copytree(trained / "adapters", repository / "adapters")
+    of_run, fast = repository / "adapters/tiny", FastClock(0.3)
+    manifest = (of_run / "manifest.json").read_bytes()
+    pod = lambda clock, say: OnLoopback(stub.folder, fast.clock(), say, ssh=True)  # noqa: E731
+    monkeypatch.setitem(scripts.rent.ENGINES, "runpod", pod)
+    monkeypatch.setattr(scripts.rent, "work_of", lambda *a, **k: here(work_of(*a, **k), repository))
+    command = "rent --config configs/train-tiny.yaml --eval offline --on runpod --replies"
+    monkeypatch.setattr("sys.argv", command.split())
+    scripts.rent.main()
+    said = capsys.readouterr().out
+    assert "generate: tuned" in said and "train:" not in said and said.endswith("next: make eval RUN=tiny\n")
+    assert (of_run / "manifest.json").read_bytes() == manifest
+    replies = read_jsonl(of_run / "eval/offline/replies.jsonl", Reply)
+    assert {reply.system for reply in replies} >= {"base", "tuned"}
+    scripts.rent.main()
+    assert "Nothing was rented" in capsys.readouterr().out and stub.alive() == []

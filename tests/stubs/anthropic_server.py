@@ -79,6 +79,8 @@ def resists(post: str, first: str, second: str) -> tuple[str, int, int]:
 class AnthropicStub:
     judge: Callable[[str, str, str], tuple[str, int, int]] = resists
     lifecycle: str = "active"
+    capabilities: dict[str, Any] | None = None  # of the first model, as the API lists them
+    stop_details: dict[str, Any] | None = None  # of a refusal
     models: tuple[str, ...] = ("claude-sonnet-5-5", "claude-haiku-5-5", "claude-opus-5-5")
     usage: tuple[int, int] = (1000, 300)  # tokens of every answer
     polls: int = 0  # answers "in_progress" before the end of a batch
@@ -181,6 +183,7 @@ class AnthropicStub:
         return message | {
             "stop_reason": ENDS.get(str(what), "end_turn"),
             "stop_sequence": None,
+            "stop_details": self.stop_details if what == "refusal" else None,
             "usage": {} if what == "no_usage" else usage,
         }
 
@@ -317,12 +320,14 @@ class _Handler(BaseHTTPRequestHandler):
                 if lifecycle != "active"
                 else {}
             )
+            able = self.stub.capabilities if name == self.stub.models[0] else None
             return {
                 "id": name,
                 "type": "model",
                 "display_name": name,
                 "created_at": "2026-09-01T00:00:00Z",
                 "lifecycle": lifecycle,
+                **({"capabilities": able, "max_tokens": 64_000} if able else {}),
             } | dates
 
         if len(words) == 1:

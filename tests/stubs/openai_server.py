@@ -6,6 +6,8 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.eval_data import IGNORED, LIKED
+
 
 class OpenAIStub(ThreadingHTTPServer):
     """Answers `<model> says: <last words of the tweet> #<n of turns>`; two models differ, one model repeats
@@ -27,6 +29,7 @@ class OpenAIStub(ThreadingHTTPServer):
         think=False,
         same=False,
         delay=0.0,
+        varied=False,
     ):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.models, self.key, self.logprobs, self.think, self.same, self.delay = (
@@ -37,6 +40,7 @@ class OpenAIStub(ThreadingHTTPServer):
             same,
             delay,
         )
+        self.varied = varied  # another seed gives another reply
         self.faults, self.bodies, self.statuses = [], [], []
         self.n_busy = self.most_busy = 0
         self.guard = threading.Lock()
@@ -116,6 +120,8 @@ class _Handler(BaseHTTPRequestHandler):
         turns = body["messages"]
         name = "a model" if self.server.same else body["model"]
         text = f"{name} says: {' '.join(turns[-1]['content'].split()[-4:])} #{len(turns)}"
+        if self.server.varied:
+            text += f" {LIKED if body['seed'] % 3 == 0 else IGNORED} {body['seed'] % 1000}"
         if self.server.think:
             text = f"<think>\nhm\n</think>\n\n{text}"
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}

@@ -200,7 +200,7 @@ def test_the_arithmetic_gives_the_known_sizes_of_qwen3_8b():
     assert lora_parameters(QWEN3_8B, 16, LINEAR) == 43_646_976
     assert QWEN3_8B.linear_params + QWEN3_8B.embedding_params == pytest.approx(8.19e9, rel=1e-3)
     needed = vram_gb(QWEN3_8B, 16, 100, 16, LINEAR, nf4=False, checkpointing=False)
-    assert needed == pytest.approx(29, abs=2)
+    assert needed == pytest.approx(35.6, abs=1)  # 1,600 tokens keep ten megabytes each
     assert vram_gb(QWEN3_8B, 4, 100, 16, LINEAR, nf4=True, checkpointing=True) < 10
 
 
@@ -282,7 +282,7 @@ def test_memory_and_time_are_those_of_the_model_that_is_named(workspace, plan):
         done = plan()
         assert done.returncode == 0, done.err
         assert "memory, GB (estimate for model)" in done.out
-        return next(line for line in done.out.splitlines() if line.startswith("  RTX 4090")).split()[3]
+        return next(line for line in done.out.splitlines() if " RTX 4090 " in line).split()[5]
 
     small = {"hidden_size": 4096, "intermediate_size": 12_288, "num_hidden_layers": 36, "vocab_size": 151_936}
     assert fits_on_4090(**small) != "no"

@@ -1,5 +1,5 @@
-"""One round of asking Claude: which questions are open, live or in batches, under the budget, and how their
-answers are read.
+"""One round of asking a paid judge: which questions are open, live or in batches, under the budget, and how
+their answers are read.
 
 Order of what happens to an answer: intent in the ledger, request, raw answer on disk, cost in the ledger, and
 only then is it read.
@@ -15,28 +15,27 @@ from typing import Any
 from lib.base.console import confirm, printable
 from lib.base.costs import budget_usd
 from lib.base.errors import UserError
-from lib.base.settings import JudgeConfig
-from lib.judge.claude_batches import DONE_WITH, MAX_REQUESTS, Batches
-from lib.judge.claude_books import MAX_LOST, Books
-from lib.judge.claude_client import Claude
-from lib.judge.claude_estimate import OUTPUT_TOKENS, Sizes, question
-from lib.judge.claude_failures import Rejections
-from lib.judge.claude_live import Live
-from lib.judge.claude_outcomes import GIVEN_UP, Outcomes
+from lib.judge.books import MAX_LOST, Books
 from lib.judge.comparisons import Comparison
-from lib.judge.prices import price_of
-from lib.judge.rubric import SCHEMA, SYSTEM, prompt
+from lib.judge.estimate import OUTPUT_TOKENS, Sizes, question
+from lib.judge.failures import IN_A_ROW, Rejections
+from lib.judge.live import Live
+from lib.judge.outcomes import GIVEN_UP, Outcomes
+from lib.judge.rubric import prompt
+from lib.judge.service import Service
 
+MAX_REQUESTS = 5000  # in one batch, of the 100,000 and 256 MB that the API takes
+DONE_WITH = ("rejected", "canceled")  # asking again would be refused again; somebody stopped it
 BATCH_FROM = 200  # more open requests than this are worth the wait (batch: auto)
 MIN_BATCH = 10  # the last few that fit under the budget are asked live
 
 
 @dataclass
 class Round:
-    """One call of judge_with_claude. questions: key -> comparison, in the order in which they are asked."""
+    """One call of ask_all. questions: key -> comparison, in the order in which they are asked."""
 
     questions: dict[str, Comparison]
-    config: JudgeConfig
+    service: Service
     books: Books
     folder: Path
     say: Callable[[str], None]
@@ -44,7 +43,8 @@ class Round:
     again: bool = False
 
     def __post_init__(self) -> None:
-        self.outcomes = Outcomes(self.folder)  # read, even where answers.jsonl was cut since
+        self.config = self.service.config
+        self.outcomes = Outcomes(self.folder, self.service.read)
         self.max_lost: dict[str, int] = {}  # of the questions that are asked again
         if self.again:
             lost = self.books.n_lost()
@@ -78,16 +78,7 @@ class Round:
         return is_failed and key not in self.books.answers and key not in self.outcomes.judged
 
     def params(self, key: str) -> dict[str, Any]:
-        return {
-            "model": self.config.model,
-            "max_tokens": self.config.max_tokens,
-            "system": SYSTEM,
-            "messages": [{"role": "user", "content": prompt(self.questions[key])}],
-            "output_config": {
-                "format": {"type": "json_schema", "schema": SCHEMA},
-                "effort": self.config.effort,
-            },
-        }
+        return self.service.params(self.questions[key])
 
     def read(self) -> None:
         """Turn the stored answers into judgments and failures, in the order of the questions, each once."""
@@ -108,30 +99,35 @@ class Round:
             )
         if not self.open() and not self.books.open_batches():
             return
-        self.price = price_of(self.config.model)
+        self.price = self.service.price()
         self.cap_usd = budget_usd(self.config.max_usd, os.environ.get("MAX_USD"))
-        self.claude = Claude(self.sleep or time.sleep)
+        self.client = self.service.connect(self.folder, self.sleep or time.sleep)
         tweets = {key: comparison.tweet for key, comparison in self.questions.items()}
         self.rejections = Rejections(
             tweets, self._has_answer, lambda key, detail: self.outcomes.fail(key, "rejected", detail)
         )
-        self.batches = Batches(self.books, self.claude, self.price, self.say, self.rejections)
-        self.batches.settle(set(self.questions))
+        self.batches = self.service.batching(self.client, self.books, self.price, self.say, self.rejections)
+        if self.batches:
+            self.batches.settle(set(self.questions))
         if not (keys := self._left()):
-            self.rejections.answered(self.rejections.waiting())
+            self.rejections.close()
             return
-        if warning := self.claude.check_model(self.config.model):
+        if warning := self.client.check_model(self.config):
             self.say(warning)
         by_length = sorted(keys, key=lambda key: len(prompt(self.questions[key])))
         example = self.params(by_length[len(by_length) // 2])
-        self.sizes = Sizes(self.claude.n_tokens(example), example)
-        batch = self.config.batch == "always" or (self.config.batch == "auto" and len(keys) > BATCH_FROM)
+        self.sizes = Sizes(self.client.n_tokens(example), example)
+        many = self.config.batch == "auto" and len(keys) > BATCH_FROM
+        batch = self.client.takes_batches and (self.config.batch == "always" or many)
         if self.books.spent_usd() + self._worst_usd(keys[:1], batch=False) > self.cap_usd:
             self._say_stopped()
             return
-        confirm(printable(self._question(keys, batch)))
+        if self.price.is_free:
+            self.say(f"{self.config.model} on {self.client.title}: {len(keys):,} requests, for free")
+        else:
+            confirm(printable(self._question(keys, batch)))
         in_budget = self._probe(keys) and (self._in_batches() if batch else self._live(self._left()))
-        self.rejections.answered(self.rejections.waiting())  # nothing spoke against it
+        self.rejections.close()
         if not in_budget:
             self._say_stopped()
 
@@ -141,6 +137,7 @@ class Round:
         asked = question(
             self.config.model,
             self.price,
+            self.service.price_source(),
             self.sizes,
             requests,
             n_output,
@@ -178,9 +175,9 @@ class Round:
         If something keeps killing the process, no question is lost twice while another has not been asked
         once.
         """
-        lost = self.books.n_lost()
+        lost, ended = self.books.n_lost(), self.batches.ended if self.batches else {}
         return sorted(
-            (key for key in self.open() if self.batches.ended.get(key) not in DONE_WITH),
+            (key for key in self.open() if ended.get(key) not in DONE_WITH),
             key=lambda key: lost[key],
         )
 
@@ -188,9 +185,20 @@ class Round:
         """One request alone, before the first of its kind are sent by the dozen. False: it does not fit under
         the budget.
 
-        A batch says only at its end that the API does not take requests of this shape.
+        A batch says only at its end that the API does not take requests of this shape. What is refused may be
+        a tweet's own fault: then another tweet is tried.
         """
-        return self._has_answer() or self._live(keys[:1])
+        firsts: dict[str, str] = {}
+        for key in keys:
+            firsts.setdefault(self.questions[key].tweet, key)
+        for key in list(firsts.values())[:IN_A_ROW]:
+            if self._has_answer() or key not in self.open():
+                break
+            if not self._live([key]):
+                return False
+            if not self.rejections.waiting():
+                break
+        return True
 
     def _has_answer(self) -> bool:
         return any(key in self.books.answers for key in self.questions)
@@ -236,7 +244,7 @@ class Round:
 
         live = Live(
             self.books,
-            self.claude,
+            self.client,
             self.price,
             self.cap_usd,
             self.say,

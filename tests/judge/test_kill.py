@@ -21,6 +21,7 @@ from lib.judge import claude_batches
 from scripts import judge
 from tests.judge.test_claude import N_ASKED, USD, set_up
 from tests.stubs.anthropic_server import AnthropicStub, Fault
+from tests.stubs.openai_judge_server import MAKES, OpenAIJudgeStub
 
 pytestmark = pytest.mark.slow
 
@@ -51,6 +52,7 @@ def command(folder: str, url: str, arguments: list[str]) -> None:
     """What the command does, in a process of its own that is forked from one with the imports done."""
     os.chdir(folder)
     os.environ.update(ANTHROPIC_BASE_URL=url, ANTHROPIC_API_KEY=AnthropicStub.KEY, YES="1")
+    os.environ["OPENAI_API_KEY"] = OpenAIJudgeStub.KEY
     os.environ.pop("MAX_USD", None)
     claude_batches.LOOKS_S, claude_batches.FIRST_POLL_S = (0.01,), 0.01
     with Path("output.txt").open("w") as output:
@@ -78,6 +80,8 @@ class World:
                 "anthropic",
                 "httpx2",
                 "lib.judge.claude",
+                "httpx",
+                "lib.judge.openai",
                 "sklearn.linear_model",
                 "scipy.stats",
                 __name__,
@@ -169,6 +173,29 @@ def test_killed_at_every_step_of_live_judging_no_stored_answer_is_asked_for_agai
         given_up = read_dicts(world.where / "judgments.failed.jsonl")
         assert 1 <= account["possibly_paid"] == account["asked_again"] + len(given_up)
         assert "possibly paid" in (tmp_path / "output.txt").read_text()
+        world.rerun_costs_nothing()
+
+
+OPENAI_KILLS = [
+    Fault("create", "kill_before"),  # while the shape of the request is found out
+    Fault("create", "kill_created", after=6),
+    Fault("create", "kill_after", after=10),
+    Fault("create", "kill_half", after=14),
+]
+
+
+@pytest.mark.parametrize("make", ["vllm", "o1-mini"])
+def test_killed_at_every_step_another_vendors_judge_is_not_paid_twice_either(tmp_path, make):
+    with OpenAIJudgeStub(delay=0.005, make=MAKES[make]) as stub:
+        asked = {"base_url": stub.base_url, "model": "m", "api_key_env": "OPENAI_API_KEY"}
+        world = World(tmp_path, stub, kind="openai", prices={"input": 2, "output": 10}, **asked)
+        for fault in OPENAI_KILLS:
+            assert world.killed_by(fault) == -signal.SIGKILL, fault
+        for name, word in (("work/answers.jsonl", ""), ("ledger.jsonl", '"state": "done"')):
+            n = world.n_lines(name, word)
+            world.killed_when(lambda name=name, word=word, n=n: world.n_lines(name, word) > n)
+        world.finish()
+        world.check_result()
         world.rerun_costs_nothing()
 
 

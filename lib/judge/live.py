@@ -8,9 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from lib.base.errors import UserError
-from lib.judge.claude_books import Books
-from lib.judge.claude_client import Claude
-from lib.judge.claude_failures import (
+from lib.judge.books import Books
+from lib.judge.failures import (
     IN_A_ROW,
     AnswerLostError,
     NotTakenError,
@@ -19,6 +18,7 @@ from lib.judge.claude_failures import (
     wait_s,
 )
 from lib.judge.prices import Price
+from lib.judge.service import Client
 
 WORKERS = 8
 PROGRESS_EVERY = 50
@@ -34,7 +34,7 @@ class Live:
     def __init__(
         self,
         books: Books,
-        claude: Claude,
+        client: Client,
         price: Price,
         cap_usd: float,
         say: Callable[[str], None],
@@ -42,7 +42,7 @@ class Live:
         is_given_up: Callable[[str], bool],
         sleep: Callable[[float], None] | None = None,
     ) -> None:
-        self.books, self.claude, self.price, self.cap_usd, self.say = books, claude, price, cap_usd, say
+        self.books, self.client, self.price, self.cap_usd, self.say = books, client, price, cap_usd, say
         self._rejections, self._is_given_up = rejections, is_given_up
         self._stop, self._guard = threading.Event(), threading.Lock()
         self._sleep = sleep or self._stop.wait
@@ -135,7 +135,7 @@ class Live:
             return False
         refused_before = self._rejections.waiting()
         try:
-            raw = self.claude.ask(params)
+            raw = self.client.ask(params)
         except NotTakenError as error:
             self.books.refused(unit, str(error))
             with self._guard:
@@ -188,6 +188,6 @@ class Live:
             return
         self._stop.set()
         raise UserError(
-            f"The Messages API took no request in {IN_A_ROW} attempts ({problem}). Nothing was paid for "
+            f"{self.client.title} took no request in {IN_A_ROW} attempts ({problem}). Nothing was paid for "
             "them, and what has been judged is kept: run the same command again later."
         )

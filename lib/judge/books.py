@@ -1,5 +1,5 @@
-"""The books on Claude: what was asked, what came back and what it cost: the ledger and the stored answers,
-always in step.
+"""The books on a paid judge: what was asked, what came back and what it cost: the ledger and the stored
+answers, always in step.
 
 A live request is one unit of the ledger: intent, then its answer is stored, then done(usd). A batch is one
 unit, started(id) between.
@@ -20,8 +20,8 @@ from lib.base.errors import UserError
 from lib.base.files import append_line, read_dicts
 from lib.base.ledger import BATCH, Entry, Ledger, State
 from lib.base.strict_json import repair_advice
-from lib.judge.claude_units import Units
-from lib.judge.prices import Price, is_usage, n_input_tokens
+from lib.judge.prices import Price, is_usage, n_input_tokens, usage_of
+from lib.judge.units import Units
 
 NEW = timedelta(hours=1)
 MAX_LOST = 2  # an answer that was lost is asked for once more, ever
@@ -141,9 +141,8 @@ class Books:
         Returns its dollars; the worst case where it does not say what was billed.
         """
         message = json.loads(raw)
-        usage = message.get("usage")
+        usage = usage_of(message)
         usd = price.usd(usage, batch) if is_usage(usage) else worst_usd
-        usage = usage if isinstance(usage, dict) else {}
         row = {
             "key": key,
             "unit": unit,

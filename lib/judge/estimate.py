@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lib.base.files import to_json
-from lib.judge.prices import CHECKED_ON, Price
+from lib.judge.prices import Price
 
 TOKENS_IN = 1100  # of one question, for a plan: the judge step counts before it asks
 OUTPUT_TOKENS = {
@@ -45,6 +45,7 @@ def n_bytes(value: Mapping[str, Any]) -> int:
 def question(
     model: str,
     price: Price,
+    price_source: str,
     sizes: Sizes,
     requests: Sequence[Mapping[str, Any]],
     n_output: float,
@@ -64,13 +65,11 @@ def question(
         if expected > left
         else ""
     )
+    usd = f"${price.input * factor:g} in, ${price.output * factor:g} out per million tokens"
     return "\n".join(
         [
             f"{model}: {len(requests):,} requests {'in batches at half price' if batch else 'live'}",
-            (
-                f"  price     ${price.input * factor:g} in, ${price.output * factor:g} out per million "
-                f"tokens (checked on {CHECKED_ON})"
-            ),
+            f"  price     {usd} ({price_source})",
             (
                 f"  tokens    about {sum(n_input) / len(n_input):,.0f} in ({source}), {n_output:,.0f} out "
                 "each (estimate)"

@@ -1,10 +1,11 @@
-"""The outcome of each question to Claude: a judgment, or a failure with its reason; each is written once."""
+"""The outcome of each question to a paid judge: a judgment, or a failure with its reason, written once."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from lib.base.files import append_line, read_dicts
-from lib.judge.comparisons import Comparison, judgment_of, read_judgments
-from lib.judge.rubric import UnusableAnswerError, read_answer
+from lib.judge.comparisons import Comparison, Verdict, judgment_of, read_judgments
+from lib.judge.rubric import UnusableAnswerError
 
 GIVEN_UP = ("answer_lost", "rejected")  # reasons that AGAIN=1 puts aside
 
@@ -12,10 +13,12 @@ GIVEN_UP = ("answer_lost", "rejected")  # reasons that AGAIN=1 puts aside
 class Outcomes:
     """folder/judgments.jsonl and judgments.failed.jsonl.
 
-    failed: key -> reason, the newest line of a key counts.
+    failed: key -> reason, the newest line of a key counts. read_answer: (question, answer as it came) -> its
+    verdict.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, read_answer: Callable[[Comparison, str], Verdict]) -> None:
+        self._read_answer = read_answer
         self._judgments, self._failures = folder / "judgments.jsonl", folder / "judgments.failed.jsonl"
         self.judged = set(read_judgments(self._judgments))
         rows = read_dicts(self._failures, torn_tail=True) if self._failures.exists() else []
@@ -29,7 +32,7 @@ class Outcomes:
         if key in self.judged or (key in self.failed and self.failed[key] not in GIVEN_UP):
             return
         try:
-            verdict = read_answer(comparison, raw)
+            verdict = self._read_answer(comparison, raw)
         except UnusableAnswerError as problem:
             self.fail(key, problem.reason, problem.detail)
         else:
