@@ -48,9 +48,8 @@ def listing(name: str, expected: Outcome) -> str:
     lines = [f"forget: {name} would go from {n_files(expected)} (so many rows or fields of each)"]
     lines += [f"  {count:>6,}  {printable(file)}" for file, count in expected.removed.items()]
     for file in expected.deleted:
-        lines.append(
-            f"     all  {printable(file)}" + ("" if "/raw/" in file else " (a page; it is made again)")
-        )
+        again = "" if "/raw/" in file else " (a page; it is made again)"
+        lines.append(f"     all  {printable(file)}{again}")
     if expected.trained_on_it:
         lines.append(
             f"  {', '.join(expected.trained_on_it)}: trained on data that held it, and cannot unlearn it"

@@ -67,16 +67,8 @@ NO_RUN = r"error: adapters/r holds no finished run\. Run `make train RUN=r` firs
 WAITING = r"error: \d+ of \d+ pairs of data/x are unreviewed: run `make review DATA=x` first\."
 TO_TRAIN = "next: make train RUN=r"
 TO_DEMO = "next: make demo RUN=r"
-OF_A_RUN = (
-    "eval",
-    "replies",
-    "human-eval",
-    "field",
-    "publish REPO=a/b",
-    "demo",
-    "export",
-    "serve ENGINE=ollama",
-)
+USES = ("human-eval", "field", "publish REPO=a/b", "demo", "export", "serve ENGINE=ollama")
+OF_A_RUN = ("eval", "replies", *USES)
 RENTS = ("train ON=runpod", "train ON=hf")
 NO_CREDIT = {
     "train ON=runpod": (2, "error: RunPod: .* Add credit at .*"),
@@ -176,15 +168,7 @@ STATES = {
         **anywhere("demo RUN=r"),
     },
 }
-SAYS_WHAT_CHANGED = (
-    "eval",
-    "human-eval",
-    "field",
-    "publish REPO=a/b",
-    "demo",
-    "export",
-    "serve ENGINE=ollama",
-)
+SAYS_WHAT_CHANGED = ("eval", *USES)
 
 
 def world(run_input):

@@ -9,6 +9,7 @@ from lib.base.errors import UserError
 from lib.base.files import content_hash, read_json
 from lib.base.ledger import Ledger
 from lib.base.schema import Judgment
+from lib.base.seals import checked
 from lib.evaluate.best_of import read_best_of
 from lib.evaluate.error_classes import flawed
 from lib.evaluate.inputs import Files
