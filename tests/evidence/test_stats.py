@@ -184,11 +184,30 @@ def test_swapping_the_systems_mirrors_the_comparison():
 # Authors
 
 
+def test_authors_who_hardly_repeat_are_resampled_whole():
+    outcomes = judged(n=100)
+    author = np.concatenate([np.arange(92), np.arange(8)])
+    names = [f"{number:02}" for number in author]
+    sums, sizes = np.bincount(author, weights=np.sign(outcomes.step)), np.bincount(author)
+    low, high = stats.bootstrap(
+        (sums, sizes),
+        lambda s, k, axis=-1: s.sum(axis) / k.sum(axis),
+        paired=True,
+        vectorized=True,
+        n_resamples=9999,
+        rng=17,
+    ).confidence_interval
+    result = compare(dataclasses.replace(outcomes, cluster=names))
+    assert result.n_authors == 92
+    assert same(result.ci95, (100 * low, 100 * high))
+    assert result.ci_method == "BCa bootstrap over authors"
+
+
 def test_tweets_of_one_author_count_together_in_the_interval():
-    outcomes = judged(tweets_per_author=4)
+    outcomes = judged(tweets_per_author=8)
     won = (np.sign(outcomes.step) + 1) / 2
-    fit = sm.OLS(won, np.ones(160)).fit(cov_type="cluster", cov_kwds={"groups": np.arange(160) // 4})
-    p, t = won.mean(), stats.t.ppf(0.975, 39)
+    fit = sm.OLS(won, np.ones(160)).fit(cov_type="cluster", cov_kwds={"groups": np.arange(160) // 8})
+    p, t = won.mean(), stats.t.ppf(0.975, 19)
     # with equal clusters the jackknife has the error of OLS clustered by author
     n = p * (1 - p) / fit.bse[0] ** 2
     low, high = (
@@ -196,7 +215,7 @@ def test_tweets_of_one_author_count_together_in_the_interval():
         for side in (-1, 1)
     )
     result = compare(outcomes)
-    assert result.n_authors == 40
+    assert result.n_authors == 20
     assert same(result.ci95, (200 * low - 100, 200 * high - 100))
     assert result.ci_method == "Wilson with Student's t, clustered by author"
 
