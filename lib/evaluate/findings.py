@@ -21,7 +21,7 @@ from lib.evaluate.steps import ModelMetrics
 from lib.evidence.calibration import true_win_rate, true_win_rate_interval
 from lib.evidence.criteria import Shares
 from lib.evidence.gate import Facts, evaluate_gate
-from lib.evidence.secondary import bradley_terry, equivalence, holm
+from lib.evidence.secondary import bradley_terry, equivalence, holm, perplexity_interval
 from lib.evidence.stats import Comparison
 from lib.evidence.trust import Trust, trust
 from lib.judge.judges import judge_of
@@ -37,7 +37,7 @@ def gather(
     sanity: system -> metrics of lib.model.sanity. flaws: of all replies, and of people's where they are
     known.
     """
-    paired = pairings(files.judgments, files.failed, files.replies, files.authors, files.systems, flaws, seed)
+    paired = pairings(files.judgments, files.failed, files.replies, files.prompts, files.systems, flaws, seed)
     headline = paired.found.get(("tuned", "base"))
     if headline is None:
         raise UserError(
@@ -137,6 +137,8 @@ def by_criterion(judgments: Sequence[Judgment]) -> dict[str, dict[str, float]]:
 def _trust(files: Files, people: People | None) -> Trust:
     """On real likes, or with people who judged these very replies."""
     with_people = people.agreement.judge if people and not people.outdated else None
+    if with_people and with_people.votes:  # reports of earlier versions have the majority of each tweet only
+        with_people = with_people.votes
     stand_in = judge_of(files.evaluation.eval.judge, files.evaluation.train).is_stand_in
     return trust(files.calibration, with_people, stand_in)
 
@@ -187,8 +189,16 @@ def _counts(values: Any) -> dict[str, int]:
 
 def _losses(files: Files, system: str) -> dict[str, Any]:
     """Perplexity of the real replies: base and tuned only, few-shot shares the base's weights."""
-    value = (files.model_metrics.perplexity or {}).get(system)
-    return {} if value is None else {"perplexity": value}
+    metrics = files.model_metrics
+    value = (metrics.perplexity or {}).get(system)
+    losses = (metrics.reply_losses or {}).get(system)
+    if value is None:
+        return {}
+    return {
+        "perplexity": value,
+        "perplexity_ci95": perplexity_interval(losses) if losses else None,
+        "perplexity_n": (metrics.perplexity or {}).get("n_pairs"),
+    }
 
 
 def _strengths(judgments: Sequence[Judgment], systems: Sequence[str]) -> dict[str, Strength]:

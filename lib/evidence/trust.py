@@ -16,7 +16,7 @@ class OnLikes(Protocol):
 
 
 class WithPeople(Protocol):
-    """The judge's agreement with people, tweet by tweet, beyond chance."""
+    """The judge's agreement with people beyond chance. n: their votes. ci95: of kappa, clustered by tweet."""
 
     n: int
     kappa: float | None
@@ -48,7 +48,7 @@ def trust(calibration: OnLikes | None, people: WithPeople | None, stand_in: bool
         return Trust("unproven", said, f"use a judge that reads (EVAL=claude), or {votes}", stand_in=True)
     if people and people.n >= MIN_VOTES and people.ci95 and people.ci95[0] > 0:
         said = (
-            f"it agrees with people beyond chance on {people.n} tweets (kappa {people.kappa or 0:.2f}, "
+            f"it agrees with people beyond chance in {people.n} blind votes (kappa {people.kappa or 0:.2f}, "
             f"95% CI {people.ci95[0]:.2f} to {people.ci95[1]:.2f})"
         )
         return Trust("trusted", said)
