@@ -73,7 +73,7 @@ def reply_losses(
 ) -> list[tuple[float, int]]:
     """(sum of the losses in nats, number of tokens) of every reply: the tokens that training fell on."""
     chat = chat_of(loaded.tokenizer)
-    return token_losses(loaded, [_completion_row(chat, pair, prompt) for pair in pairs], tuned, adapter)
+    return token_losses(loaded, [completion_row(chat, pair, prompt) for pair in pairs], tuned, adapter)
 
 
 def _perplexity(losses: Sequence[tuple[float, int]]) -> float | None:
@@ -99,8 +99,8 @@ def general_texts() -> list[str]:
     ]
 
 
-def _completion_row(chat: Chat, pair: Pair, prompt: str) -> Row:
-    """The row that training would read."""
+def completion_row(chat: Chat, pair: Pair, prompt: str) -> Row:
+    """The row that training would read of pair, control tokens taken out."""
     row = chat.row(messages(prompt, chat.plain(pair.tweet)), chat.plain(pair.reply))
     return row["input_ids"], len(halves(row)[0])
 

@@ -7,7 +7,7 @@ about people's: the shares that people reach are in docs/methods.md.
 import re
 import unicodedata
 
-from lib.data.characters import EMOJI, visible
+from lib.base.characters import EMOJI, visible
 from lib.data.text import body, normalised, prose, unescaped
 from lib.model.likeness import DIGITS, LOOKALIKES
 
