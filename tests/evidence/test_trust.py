@@ -7,11 +7,8 @@ import pytest
 from lib.evidence.trust import MIN_VOTES, trust
 
 
-def on_likes(accuracy=0.62, status="better than chance", **baselines):
-    rules = {name: share and SimpleNamespace(accuracy=share) for name, share in baselines.items()}
-    return SimpleNamespace(
-        accuracy=accuracy, status=status, sentence=f"{status}: {accuracy}", baselines=rules, trusted=None
-    )
+def on_likes(trusted=True, status="better than chance"):
+    return SimpleNamespace(status=status, sentence=f"{status}: 0.62", trusted=trusted)
 
 
 def with_people(n=60, ci95=(0.1, 0.5)):
@@ -21,13 +18,14 @@ def with_people(n=60, ci95=(0.1, 0.5)):
 @pytest.mark.parametrize(
     ("likes", "people", "status"),
     [
-        (on_likes(longer=0.55, tfidf_logistic=None), None, "trusted"),
-        (on_likes(longer=0.62), None, "unproven"),
-        (on_likes(status="no better than chance", accuracy=0.52), None, "unproven"),
-        (on_likes(status="not calibrated"), None, "unproven"),
+        (on_likes(), None, "trusted"),
+        (on_likes(trusted=False), None, "unproven"),
+        (on_likes(trusted=None), None, "unproven"),
+        (on_likes(False, "no better than chance"), None, "unproven"),
+        (on_likes(None, "not calibrated"), None, "unproven"),
         (None, None, "unproven"),
         (None, with_people(), "trusted"),
-        (on_likes(status="not calibrated"), with_people(), "trusted"),
+        (on_likes(False, "not calibrated"), with_people(), "trusted"),
         (None, with_people(n=MIN_VOTES - 1), "unproven"),
         (None, with_people(ci95=(-0.1, 0.4)), "unproven"),
         (None, with_people(ci95=None), "unproven"),
