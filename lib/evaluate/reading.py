@@ -18,6 +18,7 @@ DECISIONS = {
     "collect": "Collect more",
     "no_evidence": "No evidence yet",
 }
+QUICKSTART = "the quickstart's tiny model shows that every step works, and cannot write good replies"
 TINY = "tiny"  # the model of the quickstart
 
 
@@ -31,15 +32,18 @@ def three_sentences(report: Report, model: str) -> list[tuple[str, str]]:
     """(question, answer) three times."""
     advice = decision_of(report)
     if _is_expected(report, model):
-        advice = (
-            "Nothing: the quickstart's tiny model shows that every step works, and cannot write good "
-            f"replies. With a real model the advice would be: {advice}"
-        )
+        advice = f"Nothing: {QUICKSTART}. With a real model the advice would be: {advice}"
     return [
         ("What happened", what_happened(report)),
         ("Can it be believed?", believable(report)),
         ("What to do next", advice[0].upper() + advice[1:] + "."),
     ]
+
+
+def last_line(report: Report, model: str) -> str:
+    """The decision as the console's last word on the evaluation."""
+    expected = f" (nothing to do now: {QUICKSTART})" if _is_expected(report, model) else ""
+    return f"decision: {decision_of(report)}{expected}"
 
 
 def decision_of(report: Report) -> str:
