@@ -465,10 +465,8 @@ class Person:
         said = b""
         try:
             for _ in range(n_answers):
-                while (
-                    not said.rstrip().endswith((b"q ends):", b"of 200 replies posted"))
-                    or (b"tweet (end" not in said
-                    and b"address" not in said)
+                while not said.rstrip().endswith((b"q ends):", b"of 200 replies posted")) or (
+                    b"tweet (end" not in said and b"address" not in said
                 ):
                     try:
                         piece = os.read(terminal, 65536)
@@ -480,9 +478,7 @@ class Person:
                 question, said = said, b""
                 self.n += 1
                 if question.rstrip().rfind(b"address of your reply") > question.rfind(b"tweet (end"):
-                    os.write(
-                        terminal, b"d dull\n" if self.n % 23 == 0 else link(self.n).encode() + b"\n"
-                    )
+                    os.write(terminal, b"d dull\n" if self.n % 23 == 0 else link(self.n).encode() + b"\n")
                 else:
                     os.write(terminal, f"The tweet of line {self.n}\n.\n".encode())
         finally:
