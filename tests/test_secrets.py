@@ -49,7 +49,9 @@ TINY = ["--config", "configs/train-tiny.yaml"]
 MINE = ["--config", "configs/train-mine.yaml", "--eval", "configs/eval-quick.yaml"]
 DATA = ["--config", "configs/data-main.yaml"]
 PUBLISH = ["scripts.publish", *TINY, "--repo", "ann/reply-tiny"]
-PAID = [["scripts.collect", *DATA], ["scripts.generate", *MINE], ["scripts.judge", *MINE], PUBLISH]
+SECOND = ["--config", "configs/train-mine.yaml", "--eval", "configs/eval-second.yaml"]
+PAID = [["scripts.collect", *DATA], ["scripts.judge", *SECOND], ["scripts.generate", *MINE]]
+PAID += [["scripts.judge", *MINE], PUBLISH]
 
 
 def digits(name, variant):
@@ -158,6 +160,9 @@ class Project:
         arms = {"base": {**arm, "model": "base-model"}, "tuned": {**arm, "model": "tuned-model"}}
         quick = {"engine": {"openai": arms}, "judge": {"kind": "claude"}, "sampling": {"max_new_tokens": 12}}
         (folder / "configs/eval-quick.yaml").write_text(json.dumps(quick))
+        second = {"kind": "openai", **arm, "model": "base-model", "prices": {"input": 1, "output": 5}}
+        (folder / "configs/eval-second.yaml").write_text(json.dumps({"extends": "quick", "judge": second}))
+        shutil.copytree(folder / "adapters/mine/eval/quick", folder / "adapters/mine/eval/second")
         text = (
             config_text("cats", max_usd=1)
             + "filter: {toxicity_model: none}\nclean: {embedding_model: char-ngrams}\n"
@@ -258,7 +263,8 @@ def test_no_command_says_or_writes_a_key_when_all_goes_well(tiny_run, servers):
         ["scripts.clean", *DATA], ["scripts.split", *DATA],
         ["scripts.data_report", *DATA], ["scripts.plan", *TINY], ["scripts.eval_plan", *MINE],
         ["scripts.train", "--config", "configs/train-tracked.yaml"], ["scripts.generate", *MINE],
-        ["scripts.judge", *MINE], ["scripts.report", *MINE], ["scripts.human_eval", *MINE], PUBLISH,
+        ["scripts.judge", *SECOND], ["scripts.judge", *MINE], ["scripts.report", *MINE],
+        ["scripts.human_eval", *MINE], PUBLISH,
         ["scripts.runs"], ["scripts.costs"], ["scripts.compare", "--runs", "tiny", "tracked"],
         ["scripts.forget", "--handle", "author0"],
     ]  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 
 from lib.base.errors import UserError
 from lib.base.files import read_jsonl
-from lib.base.schema import Preference, TestPrompt
+from lib.base.schema import Preference, TestPrompt, drawn_from
 from lib.base.seals import checked
 from lib.base.settings import EvalConfig
 from lib.evaluate.eval_plan_judge import (
@@ -66,6 +66,7 @@ def eval_plan(evaluation: Evaluation) -> dict[str, Any]:
         "needed_by_ties": {t: required_tweets(ties=t, net_win=net_points(config))["net_win"] for t in TIES},
         "at_hand": power_table(len(prompts)),
         "smallest": smallest_effects(n_effective, observed["r"], observed["ties"]),
+        "replies": replies_to_write(config.systems, len(prompts)),
         "judge": judge_calls(prompts, evaluation, min(n_real, MAX_CALIBRATION_PAIRS)),
         "calibration": {
             "n": n_real,
@@ -127,6 +128,18 @@ def needed_tweets(observed: Mapping[str, Any], evaluation: EvalConfig) -> dict[s
     """
     exact = required_tweets(r=observed["r"], ties=min(observed["ties"], 0.95), net_win=net_points(evaluation))
     return {name: round(n * observed["design_effect"]) for name, n in exact.items()}
+
+
+def replies_to_write(systems: Sequence[str], n_prompts: int) -> dict[str, int]:
+    """System -> replies that a model writes for it. The first of k candidates is the arm's own reply, and
+    fewer are the first of more.
+    """
+    found, drawn = {}, dict[str, int]()
+    for system in sorted(systems, key=lambda name: drawn_from(name)[1]):
+        arm, k = drawn_from(system)
+        found[system] = max(0, k - drawn.get(arm, 0)) * n_prompts
+        drawn[arm] = max(k, drawn.get(arm, 0))
+    return {system: found[system] for system in systems if system != HUMAN}
 
 
 def judge_calls(prompts: Sequence[TestPrompt], evaluation: Evaluation, n_calibration: int) -> dict[str, Any]:

@@ -20,6 +20,8 @@ def text(plan: Mapping[str, Any]) -> str:
         "",
         *_observed_rows(plan),
         "",
+        *_reply_rows(plan["replies"]),
+        "",
         *_judge_rows(plan["judge"]),
         "",
         *_calibration_rows(plan["calibration"]),
@@ -127,10 +129,9 @@ def _supply_rows(plan: Mapping[str, Any]) -> list[str]:
         ),
         _row("  100 more calibration pairs", [f"{_usd(pairs)}{more_pairs(supply, plan['data'])}"]),
     ]
-    if usd:
-        rows.append(
-            _row(f"  verdicts on the {calibration['n_used']:,} pairs", [f"${usd['batch']:.2f} in a batch"])
-        )
+    if usd and usd["live"]:
+        way = " in a batch" if usd["batch"] < usd["live"] else ""
+        rows.append(_row(f"  verdicts on the {calibration['n_used']:,} pairs", [f"${usd['batch']:.2f}{way}"]))
     return rows
 
 
@@ -158,13 +159,19 @@ def _judge_rows(judge: Mapping[str, Any]) -> list[str]:
     ]
     if judge["canaries"]:
         rows.append(_row("  canaries (replies that order the judge about)", [f"{judge['canaries']:,}"]))
-    if judge["usd"]:
-        usd = (
-            f"about ${judge['usd']['live']:.2f}, ${judge['usd']['batch']:.2f} in a batch; stops at "
-            f"${judge['max_usd']:g}"
-        )
-        return [*rows, _row("  price, before tokens are counted", [usd])]
-    return [*rows, _row("  price", ["nothing: the judge is a stand-in"])]
+    usd = judge["usd"]
+    if usd and usd["live"]:
+        in_batch = f", ${usd['batch']:.2f} in a batch" if usd["batch"] < usd["live"] else ""
+        said = f"about ${usd['live']:.2f}{in_batch}; stops at ${judge['max_usd']:g}"
+        return [*rows, _row("  price, before tokens are counted", [said])]
+    why = "the judge is a server of your own" if usd else "the judge is a stand-in"
+    return [*rows, _row("  price", [f"nothing: {why}"])]
+
+
+def _reply_rows(replies: Mapping[str, int]) -> list[str]:
+    """The replies that the model writes, with what the best of k adds."""
+    rows = [f"Replies to be written: {sum(replies.values()):,}"]
+    return [*rows, *[_row(f"  {system}", [f"{n:,}"]) for system, n in replies.items()]]
 
 
 def _row(name: str, cells: Sequence[str]) -> str:

@@ -1,5 +1,5 @@
-"""What a report says of its judge besides its accuracy: its consistency, its kin, other judges of the same
-replies; and of the best of k, which a ranker picked.
+"""Records of a report about its judge: consistency, kin, other judges of the same replies; and about the best
+of k, which a ranker picked.
 """
 
 from lib.base.schema import Record

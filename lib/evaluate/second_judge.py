@@ -112,8 +112,13 @@ def _side(step: float) -> str:
 
 
 def sentences(report: Report) -> list[str]:
-    """One line for each other judge, for the console."""
-    return [
+    """The judge's contradictions, its kin and the other judges, a line each for the console."""
+    habits = report.judge.habits
+    lines = [habits.kin] if habits and habits.kin else []
+    if habits and habits.contradictions:
+        n = f"{habits.contradictions:,} of {habits.n_scored:,}"
+        lines.append(f"{n} verdicts of the judge contradict the scores that it gave with them")
+    return lines + [
         f"{one.model} (EVAL={one.eval}) agrees on {one.share:.0%} of {one.n:,} pairs of the same replies, "
         + (
             "kappa unknown"

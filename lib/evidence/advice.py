@@ -8,14 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lib.base.course import Losses, training_advice
 from lib.evidence.power import MIN_TWEETS, required_tweets
 from lib.evidence.stats import Comparison
 from lib.evidence.trust import Trust
 
-Losses = Sequence[tuple[int, float]]  # (step, validation loss), from the untrained model on
-Trend = Literal["falls", "rises", "level", "unknown"]
-
-SMALLEST_CHANGE = 0.001  # of the loss, between two evaluations: less is no movement
 ADVICE = {
     "unjudged": (
         "let the judge answer what is open (`make eval` again; AGAIN=1 also asks what it gave up), or use a "
@@ -51,36 +48,6 @@ MEASURE = {
     "perplexity": "measure perplexity",
     "train_eval_gap": "measure the gap between training and validation loss",
 }
-
-
-def trend(losses: Losses) -> Trend:
-    """The course of the validation loss when training ended."""
-    values = [loss for _, loss in sorted(losses) if math.isfinite(loss)]
-    if len(values) < 2:
-        return "unknown"
-    before, last, lowest = values[-2], values[-1], min(values)
-    if last - lowest > SMALLEST_CHANGE * abs(lowest):
-        return "rises"
-    return "falls" if before - last > SMALLEST_CHANGE * abs(before) else "level"
-
-
-def training_advice(failed: set[str], losses: Losses) -> str:
-    """The change that the training needs. failed: perplexity, train_eval_gap or both, which were measured."""
-    course = trend(losses)
-    if "train_eval_gap" in failed:
-        if course == "falls":  # it learns by heart and still gains: less training would lose the gain
-            return "collect more pairs or raise lora.dropout: it learns the training pairs by heart"
-        return "stop training earlier or collect more pairs: it learns the training pairs by heart"
-    if course == "falls":
-        return "train longer (raise epochs): the validation loss was still falling when training ended"
-    if course == "rises":
-        return "train for fewer epochs or at a lower learning rate: the validation loss rose again"
-    if course == "level":
-        return (
-            "train on more pairs, with a higher lora.rank or from a larger base model: the validation loss "
-            "has levelled off above the bound"
-        )
-    return "look at the validation loss: train longer where it still falls, less where it rises"
 
 
 def style_advice(habits: Sequence[Mapping[str, Any]]) -> str:

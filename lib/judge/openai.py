@@ -83,7 +83,7 @@ class OpenAIJudge:
 
     def estimate(self, n_verdicts: int) -> dict[str, float]:
         usage = {"input_tokens": TOKENS_IN, "output_tokens": OUTPUT_TOKENS["low"]}
-        return {"live": n_verdicts * self.price().usd(usage, batch=False)}
+        return dict.fromkeys(("live", "batch"), n_verdicts * self.price().usd(usage, batch=False))
 
     # --- as a round of questions sees it -----------------------------------------------------------------
 

@@ -97,7 +97,9 @@ def _answers_again(
         units = [unit for unit, entry in book.latest.items() if _key(unit) == key and _is_paid(entry)]
         unit = units[-1] if units else batch_of.get(key, f"{key}-1")
         is_batch = unit.startswith(BATCH)
-        usd = _usd(row, is_batch)
+        entry = book.latest.get(unit)
+        booked = entry.usd if entry and _is_paid(entry) else None
+        usd = _usd(row, is_batch, book.worst_usd()) if booked is None else booked
         answer = {
             "key": key,
             "unit": unit,
@@ -209,11 +211,12 @@ def _key(unit: str) -> str:
     return unit.rsplit("-", 1)[0]
 
 
-def _usd(judgment: Row, is_batch: bool) -> float:
+def _usd(judgment: Row, is_batch: bool, worst_usd: float) -> float:
+    """At the price of the table; of a model that only the config gives a price for, the most it can be."""
     try:
         return price_of(str(judgment["model"])).usd(judgment["usage"], is_batch)
     except (UserError, KeyError, TypeError):
-        return 0.0
+        return worst_usd
 
 
 def _judgment(row: Row) -> Hashable | None:

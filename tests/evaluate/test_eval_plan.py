@@ -7,10 +7,12 @@ import pytest
 from lib.base.config import load_config
 from lib.base.errors import UserError
 from lib.base.files import write_json, write_jsonl
-from lib.base.settings import EvalConfig, TrainConfig
-from lib.evaluate.eval_plan import eval_plan, observed_spread
+from lib.base.settings import EvalConfig, SamplingConfig, TrainConfig
+from lib.evaluate.eval_plan import eval_plan, observed_spread, replies_to_write
 from lib.evaluate.eval_plan_text import text
 from lib.evaluate.evaluation import Evaluation
+from lib.evaluate.replies import conversations, to_write
+from lib.evaluate.replies import plan as plan_replies
 from tests.eval_data import prompt, write_configs, write_data
 
 
@@ -116,6 +118,25 @@ def test_a_handful_of_prompts_shows_nothing_and_says_so(tmp_path):
     plan = eval_plan(evaluation_of(tmp_path, config, EvalConfig()))
     assert plan["smallest"]["d"] is None
     assert "d = none" in text(plan)
+
+
+def test_the_plan_counts_the_replies_and_verdicts_of_the_best_of_k():
+    systems = ["base", "fewshot", "tuned", "tuned@3", "tuned@5", "human"]
+    found = replies_to_write(systems, 10)
+    assert found == {"base": 10, "fewshot": 10, "tuned": 10, "tuned@3": 20, "tuned@5": 20}
+    arms = dict.fromkeys(("base", "fewshot", "tuned"), "weights")
+    turns = conversations("{tweet}", {}, {prompt(n).tweet_id: [] for n in range(10)})
+    tasks = plan_replies(systems, [prompt(n) for n in range(10)], turns, arms, SamplingConfig())
+    written = [task for task in to_write(tasks) if task.human is None]
+    assert sum(found.values()) == len(written)
+
+
+def test_a_server_of_ones_own_is_free_and_another_one_has_no_batches(tmp_path):
+    own = {"kind": "openai", "base_url": "http://localhost:11434/v1", "model": "gpt-oss:20b"}
+    assert "nothing: the judge is a server of your own" in text(plan_of(tmp_path, 10, 4, {"judge": own}))
+    paid = own | {"base_url": "https://api.example.com/v1", "prices": {"input": 1, "output": 5}}
+    said = text(plan_of(tmp_path, 10, 4, {"judge": paid}))
+    assert "in a batch" not in said and "stops at $20" in said
 
 
 # The judge's part

@@ -19,6 +19,7 @@ from lib.judge.openai import OpenAIJudge
 from lib.judge.openai_answers import read_answer, the_object
 from lib.judge.openai_shape import Shape
 from lib.judge.paid import account_of, ask_all
+from lib.judge.repair_judge import repair_judge
 from lib.judge.rubric import STEPS, UnusableAnswerError
 from scripts.judge import main
 from tests.judge.test_claude import N_ASKED, USD, good, questions, set_up
@@ -248,7 +249,7 @@ def test_a_paid_server_needs_prices(monkeypatch):
         OpenAIJudge(JudgeConfig(**config)).check()
     judge = OpenAIJudge(JudgeConfig(**config, prices=PRICES))
     judge.check()
-    assert judge.estimate(100) == {"live": pytest.approx(0.72)}
+    assert judge.estimate(100) == dict.fromkeys(("live", "batch"), pytest.approx(0.72))
     monkeypatch.delenv(KEY)
     with pytest.raises(UserError, match=f"{KEY} is not set"):
         judge.check()
@@ -289,6 +290,17 @@ def test_cached_tokens_cost_what_the_config_says(stub, judge):
     judge(questions(1), prices=PRICES | {"cached_input": 0.2})
     assert judge.account()["usd"] == pytest.approx((400 * 2 + 600 * 0.2 + 300 * 10) / 1e6)
     assert judge.account()["input_tokens"] == 1000
+
+
+@pytest.mark.parametrize("name", ["ledger.jsonl", "work/answers.jsonl", "work/judgments.jsonl"])
+def test_a_book_that_is_gone_is_written_anew_from_the_others_to_the_cent(stub, judge, name):
+    stub.make = MAKES["mistral"]
+    judge(questions(6))
+    (judge.folder.parent / name).unlink()
+    repair_judge(judge.folder.parent, str)
+    judge(questions(6))
+    assert len(stub.paid) == 6 == len(judge.judgments)
+    assert judge.account()["usd"] == pytest.approx(stub.billed_usd())
 
 
 # --- the config and the command ------------------------------------------------------------------------
