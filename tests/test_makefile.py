@@ -162,7 +162,7 @@ def test_a_touched_file_rebuilds_the_free_steps_made_of_it_and_no_paid_one(path,
 
 
 def test_a_module_deep_below_a_step_counts_although_no_rule_names_it(shared):
-    shared.touch(*FILES.values(), "lib/data/characters.py")
+    shared.touch(*FILES.values(), "lib/base/characters.py")
     outdated = shared.outdated()
     assert {"filter", "clean", "split"} <= outdated
     assert not outdated & PAID

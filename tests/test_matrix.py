@@ -44,7 +44,7 @@ NOTHING = r"error: data/x holds nothing to train on yet: run `make data DATA=x` 
 NO_RUN = r"error: .*[Rr]un `make train RUN=r`( first)?\."
 WAITING = r"error: \d+ of \d+ pairs of data/x are unreviewed: run `make review DATA=x` first\."
 TO_TRAIN = "next: make train RUN=r"
-OF_A_RUN = ("eval", "replies", "human-eval", "publish REPO=a/b", "demo")
+OF_A_RUN = ("eval", "replies", "human-eval", "field", "publish REPO=a/b", "demo")
 ANYWHERE = {
     "help": " +demo .*",
     "runs": "next: make .*|wrote (adapters|data)/index.html",
@@ -94,6 +94,8 @@ STATES = {
         "replies": (0, "next: make eval RUN=r EVAL=e"),
         "eval": (0, "next: make demo RUN=r.*"),
         "human-eval LIMIT=2": (0, "next: make human-eval RUN=r .*"),
+        "field": (0, "next: make field RUN=r POSTS=200"),
+        "field POSTS=20": (0, "next: make field RUN=r"),
         "publish REPO=a/b": (0, "wrote adapters/r/publish.json"),
         "demo": (0, "open http.*"),
         **{target: (0, line) for target, line in ANYWHERE.items()},
@@ -102,6 +104,7 @@ STATES = {
         "eval": (0, "next: make demo RUN=r.*"),  # writes the page again that `forget` took away
         "replies": (0, "next: make eval RUN=r EVAL=e"),
         "human-eval": (0, "next: make human-eval RUN=r .*"),
+        "field": (0, "next: make field RUN=r"),
         "publish REPO=a/b": (0, "wrote adapters/r/publish.json"),
         "demo": (0, "open http.*"),
         "plan": (0, TO_TRAIN),
@@ -115,7 +118,7 @@ STATES = {
     },
 }
 BUYS_DATA, BUYS_JUDGMENTS = ("data", "collect"), ("eval",)
-SAYS_WHAT_CHANGED = ("eval", "human-eval", "publish", "demo")
+SAYS_WHAT_CHANGED = ("eval", "human-eval", "field", "publish", "demo")
 
 
 def world(run_input):

@@ -10,7 +10,15 @@ from pathlib import Path
 from lib.base.errors import UserError
 from lib.base.ledger import Entry, Ledger
 
-LEDGERS = ("data/*/ledger.jsonl", "adapters/*/ledger.jsonl", "adapters/*/eval/*/ledger.jsonl")
+LEDGERS = (
+    "data/*/ledger.jsonl",
+    "adapters/*/ledger.jsonl",
+    *(
+        "adapters/*/eval/*/ledger.jsonl",
+        "adapters/*/eval/*/human/ledger.jsonl",
+        "adapters/*/field/ledger.jsonl",
+    ),
+)
 
 
 @dataclass
@@ -18,7 +26,8 @@ class Cost:
     """One step of one set or run.
 
     n_open: units begun and not booked yet, open_usd: what they may cost at most.
-    estimate_usd: what was expected of the booked units before they began, where the ledger has it.
+    estimate_usd: what was expected of the booked units before they began; where the ledger has no such
+    number, what they could cost at most (is_ceiling). None: neither is known.
     """
 
     step: str
@@ -28,6 +37,7 @@ class Cost:
     n_open: int = 0
     open_usd: float = 0.0
     estimate_usd: float | None = None
+    is_ceiling: bool = False
 
 
 def costs(root: Path, training_usd: Mapping[str, float]) -> list[Cost]:
@@ -65,9 +75,8 @@ def _add_ledger(found: dict[tuple[str, str], Cost], ledger: Ledger, name: str) -
         if newest.state in ("done", "failed"):
             cost.n_units += newest.state == "done"
             cost.usd += newest.usd or 0.0
-            estimates = [line.note["estimate_usd"] for line in lines if "estimate_usd" in line.note]
-            if estimates and newest.state == "done":
-                cost.estimate_usd = (cost.estimate_usd or 0.0) + float(estimates[0])
+            if newest.state == "done":
+                _add_estimate(cost, lines)
         else:
             cost.n_open += 1
             cost.open_usd += next(
@@ -75,13 +84,21 @@ def _add_ledger(found: dict[tuple[str, str], Cost], ledger: Ledger, name: str) -
             )
 
 
+def _add_estimate(cost: Cost, lines: list[Entry]) -> None:
+    for name in ("estimate_usd", "worst_usd"):
+        if known := [float(line.note[name]) for line in lines if name in line.note]:
+            cost.estimate_usd = (cost.estimate_usd or 0.0) + known[0]
+            cost.is_ceiling |= name == "worst_usd"
+            return
+
+
 def table(found: list[Cost]) -> str:
-    """A row per step and name, the total below."""
+    """A row per step and name: what was expected, what it cost; the total below, then what is still open."""
     if not found:
         return "Nothing has been paid for here: there is no ledger in data/ or adapters/."
     rows = [("step", "set or run", "units", "estimate", "usd")]
     for cost in found:
-        estimate = "–" if cost.estimate_usd is None else f"{cost.estimate_usd:,.4f}"
+        estimate = "–" if cost.estimate_usd is None else f"{'≤ ' * cost.is_ceiling}{cost.estimate_usd:,.4f}"
         rows.append((cost.step, cost.name, f"{cost.n_units:,}", estimate, f"{cost.usd:,.4f}"))
     rows.append(("total", "", "", "", f"{sum(cost.usd for cost in found):,.4f}"))
     columns = [

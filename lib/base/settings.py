@@ -111,6 +111,9 @@ class LoraConfig(Strict):
 class EarlyStoppingConfig(Strict):
     patience: int = Field(3, ge=1)
     threshold: float = Field(0.0, ge=0)
+    watch: Literal["loss", "loss_and_diversity"] = Field(
+        "loss", description="whether replies that have become one and the same count as a failure too"
+    )
 
 
 class RemoteConfig(Strict):

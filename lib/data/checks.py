@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
+from lib.base.characters import mostly_capitals, n_characters
 from lib.base.schema import Pair, Tweet
 from lib.base.settings import FilterConfig
-from lib.data.characters import mostly_capitals, n_characters
 from lib.data.heuristics import rule_for, signs
 from lib.data.text import (
     has_url,

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from lib.base.characters import n_characters
 from lib.base.parallel import map_texts
 from lib.base.schema import Pair, Rejection
 from lib.base.settings import FilterConfig
-from lib.data.characters import n_characters
 from lib.data.checks import Problem, length_problem
 from lib.data.text import clean_text, clean_tweet, unescaped
 

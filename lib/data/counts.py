@@ -20,8 +20,8 @@ _ADDRESSES = paths("url", "twitterUrl", "permanentUrl", "permalink", "post link"
 _IDS = paths(*ID_FIELDS, "post id", "status_id")
 _TEXTS = paths(*TEXTS, "post text", *OTHER_TEXTS)
 _VIEWS = paths(
-    *("viewCount", "views", "views.count", "impressions", "impression_count", "view_count"),
-    *("public_metrics.impression_count", "organic_metrics.impression_count"),
+    *("viewCount", "views.count", "impressions", "impression_count", "public_metrics.impression_count"),
+    *("organic_metrics.impression_count", "views"),
 )
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import Literal
 
+from lib.base.characters import EMOJI, visible
 from lib.base.settings import FilterConfig
-from lib.data.characters import EMOJI, visible
 from lib.data.text import body, normalised, unescaped
 
 Sign = tuple[str, str]  # a reason (one of the fixed words) and what was found
@@ -41,35 +41,38 @@ def _any_of(*phrases: str) -> re.Pattern[str]:
 
 _PROMOTION = {
     "giveaway": _any_of(
-        "give-?aways?",
-        "air-?drops?",
-        "(?:enter|chance) to win",
-        "free (?:gifts?|bitcoins?|crypto|money|followers|trial|shipping)",
+        r"(?<!dead )(?<!\ba )(?<!the )(?<!total )give-?aways?",
+        "(?:host|do|runn?|join|enter)(?:ing)? (?:a|the|my|our|this) give-?aways?",
+        "air-?drops?(?! (?:me|you|us|it|them|him|her|that|the|a))",
+        "(?:enter|for a chance) to win",
+        "free (?:bitcoins?|crypto|followers|shipping)",
     ),
     "sale": _any_of(
         "(?:promo|discount|coupon|referral) codes?",
-        "use (?:my |our )?code",
+        "use (?:my|our) code",
         r"\d{1,2} ?% off",
-        "(?:buy|order|shop|pre-?order|book|sign up|subscribe|register|download) (?:now|today|here|yours)",
+        "(?:buy|pre-?order|sign up|subscribe|register|download) (?:now|today|here|yours)",
+        "(?:shop|order|book) (?:now|yours)",
         "links? in (?:my |the |our )?(?:bio|profile)",
         "check(?:ing)? out (?:my|our) (?:new |latest |own )?(?:page|channel|blog|shop|store|site|website|book"
         "|podcast|video|music|song|album|art|course|app|newsletter|profile|link)",
-        "subscribe to",
+        "(?:(?:please|pls|plz) subscribe|subscribe to (?:my|our))",
         "click (?:on )?(?:my|this) link",
         "limited (?:time )?offer",
         "dm (?:me|us) (?:for|to)",
-        "(?:my|our) (?:new )?(?:channel|newsletter|podcast|store|merch|course)",
+        "(?:my|our) new (?:channel|newsletter|podcast|store|merch|course|video|song|single|album|book)",
     ),
     "follow me": _any_of(
-        "follow (?:me|us)(?= (?:back|for|if|please|pls|on)|[ !.]*$)",
-        r"follow my (?:page|account|profile|insta\w*)",
+        "follow (?:me|us) (?:back|for|if|please|pls)",
+        "(?:please|pls|plz) follow (?:me|us|my)",
         "follow ?back",
         "f4f",
         "follow for follow",
     ),
     "engagement bait": _any_of(
-        "(?:rt|retweet|like|share|comment) (?:this )?if (?:you|u|ya)",
-        "(?:please|pls|plz) (?:rt|retweet|share)",
+        "(?:rt|retweet|share|comment) (?:this )?if (?:you|u|ya)",
+        r"(?:^|(?<=[.!?] ))like (?:this )?if (?:you|u|ya)",
+        "(?:please|pls|plz) (?:rt|retweet|share (?:this|widely|and))",
         "(?:like|rt|retweet|share|follow) (?:and|&|\\+) (?:like|rt|retweet|share|follow)",
         "tag (?:a|your|two|three) friends?",
         "drop (?:a|your) (?:like|heart|emoji|wallet|handle)s?",
@@ -88,15 +91,14 @@ _PROMOTION = {
 }
 _ATTACK = _any_of(
     # Calls for violence, and wishes of harm.
-    r"(?:just|please|should|must|and) (?:\w+ ){0,2}(?:kill|hang|shoot|behead|nuke|bomb) "
-    r"(?:them|him|her|these|those|all|every\w*)",
-    "(?:(?:kill|hang|string) (?:them|him|her) (?:all|up|publicly)|(?:hunt|gun|put) (?:them|him|her) down)",
+    r"(?:just|please|should|must) (?:\w+ ){0,2}(?:kill|shoot|behead|nuke|bomb) (?:them|him|her)(?! an? )",
+    "(?:kill|shoot) (?:them|him|her) all",
+    "(?:(?:hunt|gun) (?:them|him|her) down|hang (?:them|him|her) publicly)",
     "(?:hope|wish) (?:you|u|he|she|they)(?: all| both)? (?:die|rot|burn|suffer|get (?:shot|raped|killed))s?",
     "(?:(?:rot|burn) in hell|kill yourself|kys)",
     "(?:deserves?|deserved) to (?:die|be (?:shot|killed|hanged))",
-    "(?:does|did) (?:warrant|deserve|justify) being (?:shot|killed)[^?]*$",
     # Words that make people less than people.
-    "(?:sub-?humans?|vermin|cockroach(?:es)?|scum(?:bags?)?|(?:lib|lef|re|repub|fuck)-?t+ard(?:s|ed)?)",
+    "(?:sub-?humans?|(?<!the )scum(?:bags?)?|(?:lib|lef|re|repub|fuck)-?t+ard(?:s|ed)?)",
     "(?:faggots?|niggers?|kikes?|trann(?:y|ies)|(?:towel|rag) ?heads?|muzz(?:ies?|rats?))",
     "(?:assholes?|arseholes?|cunts?|bitch(?:es)?|dickheads?|motherfuckers?)",
     # The author called names.
@@ -104,7 +106,7 @@ _ATTACK = _any_of(
     r"|utter|absolute|complete|folks|guys|people|racist|ignorant|dumb|stupid|mad|f\w*k\w*))* "
     r"(?:idiots?|morons?|imbeciles?|stupid|dumb\w*|clowns?|pieces? of shit|pathetic|losers?|liars?|trash"
     "|disgrace(?:ful)?|garbage|suck)",
-    "(?:shut (?:the (?:fuck|hell) )?up|stfu|gtfo|(?<!the )fuck (?:you|u|off|them|him|her)|go to hell)",
+    "(?:shut the (?:fuck|hell) up|gtfo|(?<!the )fuck (?:you|u|off|them|him|her)|go to hell)",
 )
 _SIGHT = "(?:pics?|pictures?|photos?|images?|videos?|clips?|gifs?)"
 _UNSEEN = _any_of(
@@ -143,21 +145,22 @@ _OWN = (
 _REQUEST = _any_of(
     r"(?:can|could|may|would) (?:you|we|i|u)\b.{0,40}\b(?:use|using|share|show|run|broadcast|credit)\b.{0,30}"
     r"\b(?:your|ur|this|these|the) (?:photos?|pics?|pictures?|images?|videos?|footage|tweet)",
-    r"(?:could|can|would|please|pls)\b.{0,15}\b(?:dm|e-?mail|call|contact|message) (?:me|us)",
+    r"(?:(?:could|can|would) you\b.{0,12}|please|pls|plz) (?:dm|e-?mail|call|contact|message) (?:me|us)",
     r"follow (?:me|us|back)\b.{0,20}\b(?:dm|message)",
-    "(?:can|could) (?:you|someone|anyone) (?:please |pls )?help",
-    rf"(?:can|could|how|when|where|why|will|please|help)\b.{{0,40}}{_OWN}",
-    rf"{_OWN}\b.{{0,80}}(?:\?|help|not work(?:ing)?|doesn't work|hasn't|never (?:arrived|came))",
-    "how (?:do|can) (?:i|we) (?:contact|reset|cancel|return|upgrade|install|log ?in|sign up|register)",
+    "(?:can|could) (?:you|someone|anyone) (?:please |pls )?help(?! (?:me|us) (?:to )?understand)",
+    rf"(?:where|when)(?:'s| is| are| will) {_OWN}",
+    rf"(?:please|pls|plz|(?:can|could|would) (?:you|u))\b.{{0,40}}{_OWN}",
+    rf"{_OWN}\b.{{0,80}}\b(?:please|pls|plz|help me|not working|doesn't work)",
+    "how (?:do|can) i (?:contact|reset|cancel|return|log ?in|sign up|register)",
     "(?:do|does|will) (?:you|it|this) (?:guys )?(?:ship|deliver|work (?:on|with))",
     "(?:app|site|website|page|link) (?:is |still )?(?:down|broken|not working|isn't working|won't load)",
-    "customer (?:service|support|care)",
+    "your customer (?:service|support|care)",
     "(?:trying|tried) to (?:get in (?:contact|touch)|reach|contact|call) (?:you|with you)",
     "(?:get in (?:contact|touch)|anyone (?:at|on) the phones?)",
-    "please (?:fix|refund|unlock|unban)",
+    "please (?:refund|unlock|unban)",
     "would you be willing to (?:share|talk|speak)",
-    "what's the price",
-    "(?:please|pls|plz) (?:tell|let) (?:us|me)",
+    "what's the price(?! of)",
+    "(?:please|pls|plz) (?:tell|let) (?:us|me) (?:know|how|what|when|where|who|if|more)",
 )
 _BROADCAST = re.compile(r"^\W{0,2}\.{1,3}\s?[@＠]\w")
 

@@ -18,6 +18,7 @@ from statistics import fmean
 
 from lib.base.files import read_json
 from lib.base.schema import Pair, Rejection
+from lib.data.heuristics import SENTENCES
 
 ENGAGEMENT, CREDIBILITY, TIMING = 0.6, 0.2, 0.2
 KNOWN_FOLLOWERS, KNOWN_YEARS = 10_000, 2.0  # from here on an account is as credible as can be told
@@ -72,7 +73,7 @@ def trim(
 
     A pair's quality counts the less, the more better ones its tweet, its author and its topic have, measured
     in fair shares (max_pairs over the number of tweets, authors, topics): so what goes first is the weak tail
-    of the crowded. The result does not depend on the order of pairs.
+    of the crowded; before it, what has a bad sign. The result does not depend on the order of pairs.
     """
     if len(pairs) <= max_pairs:
         return list(pairs), []
@@ -89,7 +90,10 @@ def trim(
         for pair in ranked:
             crowding[pair.id] += seen[group(pair)] / fair
             seen[group(pair)] += 1
-    order = sorted(ranked, key=lambda pair: (-(pair.quality or 0.0) / (1 + crowding[pair.id]), pair.id))
+    order = sorted(
+        ranked,
+        key=lambda pair: (has_sign(pair), -(pair.quality or 0.0) / (1 + crowding[pair.id]), pair.id),
+    )
     dropped = {pair.id for pair in order[max_pairs:]}
     rule = f"not among the best {max_pairs:,} of {len(pairs):,}, spread over tweets, authors and topics"
     return [pair for pair in pairs if pair.id not in dropped], [
@@ -103,6 +107,7 @@ def capped(
 ) -> tuple[list[Pair], list[tuple[Pair, str, str]]]:
     """At most so many replies to one tweet, then of one author, over the whole set: the best by quality.
 
+    Those with a bad sign, which a person is asked about, give way first.
     Returns kept, in the order of pairs, and (pair, reason, detail). None: no cap. One cap after the other, so
     that a large set can be capped in parts: tweet by tweet, then author by author.
     """
@@ -116,13 +121,18 @@ def capped(
             continue
         seen: dict[str, int] = defaultdict(int)
         over: set[str] = set()
-        for pair in sorted(kept, key=lambda pair: (-quality(pair), pair.id)):
+        for pair in sorted(kept, key=lambda pair: (has_sign(pair), -quality(pair), pair.id)):
             seen[group(pair)] += 1
             if seen[group(pair)] > most:
                 over.add(pair.id)
                 dropped.append((pair, reason, f"{most} better replies {whose} are kept"))
         kept = [pair for pair in kept if pair.id not in over]
     return kept, dropped
+
+
+def has_sign(pair: Pair) -> bool:
+    """True of a pair that the filter kept although something speaks against it."""
+    return pair.validation is not None and not SENTENCES.keys().isdisjoint(pair.validation.reasons)
 
 
 def author_of(pair: Pair) -> str:

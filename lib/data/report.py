@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+from lib.base.characters import n_characters
 from lib.base.files import read_json
 from lib.base.html import render
 from lib.base.ledger import Ledger
@@ -13,7 +14,6 @@ from lib.base.plots import bars, histogram, label
 from lib.base.schema import Pair
 from lib.base.seals import checked
 from lib.base.settings import DataConfig
-from lib.data.characters import n_characters
 from lib.data.funnel import N_EXAMPLES, Stage, read_stage, sampled
 from lib.data.quality import topic_of, topics_of
 

@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from lib.base.characters import EMOJI
 from lib.base.console import printable
 from lib.base.errors import UserError
 from lib.base.files import append_line, content_hash, read_jsonl
 from lib.base.schema import Pair
 from lib.base.settings import FilterConfig
-from lib.data.characters import EMOJI
 from lib.data.decisions import Decision, holds_for, standing
 from lib.data.doubts import Doubtful, duration, most_doubtful_first
 from lib.data.text import clean_text, hidden_control_tokens, reply_length

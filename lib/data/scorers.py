@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lib.base.characters import mostly_capitals
 from lib.base.errors import UserError
 from lib.base.parallel import map_texts
-from lib.data.characters import mostly_capitals
 
 TOXICITY_MODELS = ("original", "unbiased", "multilingual", "original-small", "unbiased-small")
 TOXICITY_WAY_OUT = (

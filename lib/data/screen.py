@@ -9,8 +9,8 @@ them into Textual's.
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lib.base.characters import visible
 from lib.base.errors import UserError
-from lib.data.characters import visible
 from lib.data.doubts import Doubtful
 from lib.data.review import HELP, SHORT, Review, numbers, pace, shown
 from lib.data.text import reply_length

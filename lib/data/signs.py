@@ -166,4 +166,7 @@ def _id_in(value: Any, may_be_plain: bool = True) -> Any:
     )
 
 
-_IDS: tuple[Path, ...] = paths("id_str", "rest_id", "id", "tweet_id", "status_id", "url")
+_IDS: tuple[Path, ...] = paths(
+    *("id_str", "rest_id", "id", "tweet_id", "status_id"),
+    *("url", "tweet_url", "status_url", "permalink", "link", "uri"),
+)

@@ -5,7 +5,7 @@ import re
 import unicodedata
 from difflib import SequenceMatcher
 
-from lib.data.characters import n_characters, visible
+from lib.base.characters import n_characters, visible
 from lib.data.control_tokens import control_tokens, without_control_tokens
 
 # A fediverse handle (@ann@social.example) is an address of its own, no mention of X.

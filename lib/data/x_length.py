@@ -5,7 +5,7 @@ Source: twitter-text, configuration v3.
 
 import unicodedata
 
-from lib.data.characters import EMOJI
+from lib.base.characters import EMOJI
 from lib.data.text import LINKS
 
 MAX_POST = 280

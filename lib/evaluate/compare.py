@@ -9,12 +9,13 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from lib.base.files import content_hash, read_jsonl
+from lib.base.files import content_hash, read_dicts, read_jsonl
 from lib.base.schema import Judgment, Reply, TestPrompt
 from lib.base.seals import checked
 from lib.evaluate.runs import Run, said
-from lib.evidence.outcomes import outcomes
+from lib.evidence.outcomes import Gaps, outcomes
 from lib.evidence.paired import net_win_difference
+from lib.model.voice import is_unusable
 from lib.train.manifest import Manifest
 
 A, B = "tuned", "base"
@@ -144,8 +145,14 @@ def side(run: Run, evaluation: str, root: Path) -> dict[str, Any]:
     ]
     replies = read_jsonl(checked(folder / "replies.jsonl"), Reply)
     texts = {(reply.tweet_id, reply.system): reply.reply for reply in replies}
+    failures = checked(folder / "judgments.failed.jsonl")
+    gaps = Gaps(
+        asked=frozenset(reply.tweet_id for reply in replies),
+        failures=read_dicts(failures) if failures.is_file() else [],
+        unusable=frozenset(key for key, text in texts.items() if is_unusable(text)),
+    )
     rows, tweets = outcomes(
-        judgments, texts, {prompt.tweet_id: prompt.tweet_author for prompt in prompts}, A, B
+        judgments, texts, {prompt.tweet_id: prompt.tweet_author for prompt in prompts}, A, B, gaps
     )
     tweet_of = {prompt.tweet_id: prompt.tweet for prompt in prompts}
     answered = sorted({reply.tweet_id for reply in replies})

@@ -98,7 +98,8 @@ class FieldLog:
         with self._turn():
             drafts = self.drafts()
             for draft in drafts.values():
-                if draft.tweet == tweet or (tweet_id and draft.tweet_id == tweet_id):
+                # Two tweets may have the same words: where both addresses are known, they decide.
+                if (tweet_id == draft.tweet_id) if tweet_id and draft.tweet_id else tweet == draft.tweet:
                     return draft
             n_left = self.plan.n_posts - sum(draft.discarded is None for draft in drafts.values())
             if n_left <= 0:

@@ -19,13 +19,14 @@ from lib.evidence.field import Post, field_result, fisher_p
 
 @dataclass(frozen=True)
 class Standing:
-    """How far a test is. counted: the posts whose likes were counted in time, of all that are posted."""
+    """How far a test is. counts: of posts whose likes were counted in time. is_told: the report is there."""
 
     plan: FieldPlan
     posted: list[Draft]
     n_open: int
     n_left_out: int
     counts: dict[str, CountLine]
+    is_told: bool
 
     @property
     def is_posted(self) -> bool:
@@ -57,7 +58,7 @@ class Standing:
         make = f"make field RUN={self.plan.run}"
         if not self.is_posted:
             return f"next: {make}"
-        if not self.uncounted:
+        if self.is_told:
             return f"next: read adapters/{self.plan.run}/field/report.html"
         if datetime.now(UTC) < self.countable_at:
             return f"next: {make} IMPORT=<file of likes> after {self.countable_at:%Y-%m-%d %H:%M} UTC"
@@ -80,7 +81,15 @@ def standing(log: FieldLog) -> Standing:
             earlier = counts.get(line.post_id)
             counts[line.post_id] = line if earlier is None or line.at < earlier.at else earlier
     n_left_out = sum(draft.discarded is not None for draft in drafts)
-    return Standing(log.plan, posted, sum(draft.is_open for draft in drafts), n_left_out, counts)
+    is_told = log.path.with_name("report.json").is_file()
+    return Standing(log.plan, posted, sum(draft.is_open for draft in drafts), n_left_out, counts, is_told)
+
+
+def refuse_told(log: FieldLog) -> None:
+    """Raise UserError once the result was told: no count may change what somebody has seen."""
+    if standing(log).is_told:
+        page = log.path.with_name("report.html")
+        raise UserError(f"The result is in {page}, and it stays: counts that come after it change nothing.")
 
 
 def take_in(log: FieldLog, found: Iterable[Counted]) -> int:

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lib.base.characters import visible
 from lib.base.errors import UserError
 from lib.base.settings import OpenAIEngine
-from lib.data.characters import visible
 from lib.data.text import clean_tweet
 from lib.data.x_length import MAX_POST, x_length
 from lib.evaluate.evaluation import Evaluation

@@ -12,16 +12,16 @@ from lib.base.schema import Judgment
 from lib.evaluate.best_of import read_best_of
 from lib.evaluate.error_classes import flawed
 from lib.evaluate.inputs import Files
-from lib.evaluate.measures import Compared, Equivalence, Length, Metrics, Position, Strength
+from lib.evaluate.measures import Calibration, Compared, Equivalence, Length, Metrics, Position, Strength
 from lib.evaluate.pairings import Pairings, pairings
 from lib.evaluate.report import VERSION, Flawed, Gate, Judge, People, Report, parsed
 from lib.evaluate.report import Trust as TrustRecord
 from lib.evaluate.second_judge import habits, second_judges
 from lib.evaluate.steps import ModelMetrics
-from lib.evidence.calibration import true_win_rate
+from lib.evidence.calibration import true_win_rate, true_win_rate_interval
 from lib.evidence.criteria import Shares
 from lib.evidence.gate import Facts, evaluate_gate
-from lib.evidence.secondary import bradley_terry, equivalence, holm
+from lib.evidence.secondary import bradley_terry, equivalence, holm, perplexity_interval
 from lib.evidence.stats import Comparison
 from lib.evidence.trust import Trust, trust
 from lib.judge.judges import judge_of
@@ -37,7 +37,7 @@ def gather(
     sanity: system -> metrics of lib.model.sanity. flaws: of all replies, and of people's where they are
     known.
     """
-    paired = pairings(files.judgments, files.failed, files.replies, files.authors, files.systems, flaws, seed)
+    paired = pairings(files.judgments, files.failed, files.replies, files.prompts, files.systems, flaws, seed)
     headline = paired.found.get(("tuned", "base"))
     if headline is None:
         raise UserError(
@@ -137,13 +137,14 @@ def by_criterion(judgments: Sequence[Judgment]) -> dict[str, dict[str, float]]:
 def _trust(files: Files, people: People | None) -> Trust:
     """On real likes, or with people who judged these very replies."""
     with_people = people.agreement.judge if people and not people.outdated else None
+    if with_people and with_people.votes:  # reports of earlier versions have the majority of each tweet only
+        with_people = with_people.votes
     stand_in = judge_of(files.evaluation.eval.judge, files.evaluation.train).is_stand_in
     return trust(files.calibration, with_people, stand_in)
 
 
 def _judge(files: Files, headline: Comparison, people: People | None) -> Judge:
     calibration, config = files.calibration, files.evaluation.eval
-    accuracy = calibration.accuracy if calibration.status != "not calibrated" else None
     is_headline = [row for row in files.failed if {row.get("a"), row.get("b")} <= set(config.systems)]
     length = {key: headline.length[key] for key in ("win_rate", "ci95", "correlation", "longer_wins")}
     found = _trust(files, people)
@@ -155,7 +156,7 @@ def _judge(files: Files, headline: Comparison, people: People | None) -> Judge:
         position_bias=headline.position and Position(**headline.position),
         length=Length(**length),
         calibration=calibration,
-        true_win_rate=true_win_rate(headline.win_rate, accuracy),
+        **_true_win_rate(headline, calibration),
         parse_failures=len(is_headline),
         failure_reasons=_counts(row.get("reason", "unknown") for row in is_headline),
         canaries=files.judge_manifest.canaries,
@@ -163,6 +164,20 @@ def _judge(files: Files, headline: Comparison, people: People | None) -> Judge:
         account=files.judge_manifest.account,
         usd=_usd(files.evaluation.folder / "ledger.jsonl"),
     )
+
+
+def _true_win_rate(headline: Comparison, calibration: Calibration) -> dict[str, Any]:
+    """The win rate behind the observed one, with its interval; nothing of a judge that beats no coin."""
+    accuracy, ci95 = calibration.accuracy, calibration.ci95
+    if accuracy is None or ci95 is None or calibration.status != "better than chance":
+        return {}
+    interval = true_win_rate_interval(headline.net_win, headline.ci95, accuracy, ci95)
+    if interval is None:
+        return {}
+    return {
+        "true_win_rate": true_win_rate(headline.win_rate, accuracy),
+        "true_win_rate_ci95": interval,
+    }
 
 
 def _counts(values: Any) -> dict[str, int]:
@@ -174,8 +189,16 @@ def _counts(values: Any) -> dict[str, int]:
 
 def _losses(files: Files, system: str) -> dict[str, Any]:
     """Perplexity of the real replies: base and tuned only, few-shot shares the base's weights."""
-    value = (files.model_metrics.perplexity or {}).get(system)
-    return {} if value is None else {"perplexity": value}
+    metrics = files.model_metrics
+    value = (metrics.perplexity or {}).get(system)
+    losses = (metrics.reply_losses or {}).get(system)
+    if value is None:
+        return {}
+    return {
+        "perplexity": value,
+        "perplexity_ci95": perplexity_interval(losses) if losses else None,
+        "perplexity_n": (metrics.perplexity or {}).get("n_pairs"),
+    }
 
 
 def _strengths(judgments: Sequence[Judgment], systems: Sequence[str]) -> dict[str, Strength]:

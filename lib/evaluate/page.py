@@ -19,16 +19,16 @@ N_EXTREME = 3
 SHOWN_METRICS = [
     ("median_chars", "median length, characters", 0, False),
     ("over_280", "over 280 characters", 0, True),
-    ("empty", "empty", 0, True),
+    ("failed", "empty, missing or cut off", 0, True),
     ("distinct_1", "distinct words", 2, False),
     ("distinct_2", "distinct word pairs", 2, False),
-    ("self_repetition", "near copies of each other", 0, True),
-    ("copies_of_tweet", "near copies of the tweet", 0, True),
-    ("copies_of_training", "recite 8 words of a training reply", 0, True),
+    ("alike", "alike among themselves", 0, True),
+    ("copied", "copies of the tweet", 0, True),
+    ("recited", "recited from training", 0, True),
     ("refusals", "refusals, “as an AI”", 0, True),
     ("leaks", "think blocks, control tokens", 0, False),
-    ("language_share", "in the right language", 0, True),
-    ("toxic", "toxic", 0, True),
+    ("other_language", "in another language", 0, True),
+    ("toxic", "toxic or hostile", 0, True),
     ("perplexity", "perplexity of the real replies", 1, False),
 ]
 
@@ -54,6 +54,8 @@ def page(files: Files, report: Report, steps: Mapping[str, float]) -> str:
             "curves": _curves(files),
         },
         metrics=_metric_rows(report),
+        fit=report.metrics.get("tuned"),
+        flawed=_flawed(files, report),
         blind=blind,
         best=_extremes(files, steps, 1),
         worst=_extremes(files, steps, -1),
@@ -157,6 +159,17 @@ def _extremes(files: Files, steps: Mapping[str, float], sign: int) -> list[dict[
         _example(files, tweet, False)
         for tweet in ranked[:N_EXTREME]
         if sign * steps[tweet] > 0 and tweet in files.prompts
+    ]
+
+
+def _flawed(files: Files, report: Report) -> list[dict[str, Any]]:
+    """The kinds of flaw that cost a tweet, with the examples of each."""
+    return [
+        {
+            "kind": one,
+            "examples": [_example(files, tweet, False) for tweet in one.examples if tweet in files.prompts],
+        }
+        for one in report.flaws
     ]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lib.base.schema import Judgment, Reply
+from lib.base.schema import Judgment, Reply, TestPrompt
 from lib.evidence.outcomes import Counted, Gaps, counted
 from lib.evidence.stats import Comparison, compare
 from lib.judge.comparisons import system_pairs
@@ -32,12 +32,14 @@ def pairings(
     judgments: Sequence[Judgment],
     failures: Sequence[Mapping[str, Any]],
     replies: Sequence[Reply],
-    authors: Mapping[str, str],
+    prompts: Mapping[str, TestPrompt],
     systems: Sequence[str],
     flaws: Flaws,
     seed: int = 17,
 ) -> Pairings:
-    """Compare every pair of systems. authors: tweet -> author."""
+    """Compare every pair of systems. prompts: by tweet."""
+    authors = {tweet: prompt.tweet_author for tweet, prompt in prompts.items()}
+    said = {tweet: prompt.tweet for tweet, prompt in prompts.items()}
     texts = {(reply.tweet_id, reply.system): reply.reply for reply in replies}
     gaps = Gaps(
         asked=frozenset(reply.tweet_id for reply in replies if reply.system != "human"),
@@ -49,7 +51,7 @@ def pairings(
     for a, b in system_pairs(systems):
         if frozenset((a, b)) not in given:
             continue
-        rows = counted(judgments, texts, authors, a, b, gaps)
+        rows = counted(judgments, texts, authors, a, b, gaps, said)
         result.found[a, b] = compare(rows.rows, seed)
         if (a, b) == HEADLINE:
             best = counted(judgments, texts, authors, a, b, replace(gaps, owed="for")).rows.step

@@ -37,6 +37,8 @@ def answer_rows(path: Path) -> Iterator[tuple[str, Row | UserError]]:
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[str, Row | UserError]]:
     header = text.partition("\n")[0].lower()
+    if "item" not in header and "participant" in header:
+        raise UserError(f"{path}:1: this is Prolific's export of submissions: import it with CROWD=1.")
     if "item" not in header:
         raise UserError(f"{path}:1: no column `item`. The first line names the columns: rater,item,choice.")
     reader = csv.DictReader(

@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lib.base.characters import visible
 from lib.base.errors import UserError
 from lib.base.files import content_hash, read_json, write_json, write_text
 from lib.base.html import render
-from lib.data.characters import visible
 from lib.evaluate.evaluation import Evaluation, adapter_sha256
 
 A, B = "tuned", "base"

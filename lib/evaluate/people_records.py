@@ -41,16 +41,16 @@ class OfRaters(Agreement):
 class OfVotes(Record):
     """Blind answers of people, one by one, against the judge's verdict on the same tweet.
 
-    n_votes: of people to tweets that the judge has judged as well. kappa_ci95 above 0: they agree more often
-    than chance would. Both intervals are clustered by tweet.
+    n: votes of people on tweets that the judge has judged as well. ci95: of kappa; above 0 they agree more
+    often than chance would. Both intervals are clustered by tweet.
     """
 
-    n_votes: int
+    n: int
     n_tweets: int
     share: float
     share_ci95: Interval
     kappa: float | None = None
-    kappa_ci95: Interval | None = None
+    ci95: Interval | None = None
 
 
 class OfJudge(Agreement):
@@ -81,6 +81,26 @@ class Demo(Record):
     comparison: Compared | None = None
 
 
+class OfCrowd(Record):
+    """A paid crowd: whose answers count, and who was left out by which rule.
+
+    asked_twice: further submissions of people who had one. never_came: paid for and not in the page's log.
+    other_code: submissions with another completion code than the page's. usd: of the approved ones.
+    n_pending: submissions that are not decided yet.
+    """
+
+    n_submissions: int
+    n_people: int
+    n_counted: int
+    left_out: dict[str, int] = {}
+    asked_twice: int = 0
+    never_came: int = 0
+    other_code: int = 0
+    estimate_usd: float
+    usd: float
+    n_pending: int = 0
+
+
 class People(Record):
     """People's answers as a whole: human/report.json.
 
@@ -101,5 +121,6 @@ class People(Record):
     comparison: Compared | None = None
     agreement: Agreements = Agreements()
     demo: Demo | None = None
+    crowd: OfCrowd | None = None
     sentence: str | None = None
     outdated: bool = False

@@ -71,7 +71,8 @@ class Judge(Record):
     position_bias: Position | None = None
     length: Length | None = None
     calibration: Calibration | None = None
-    true_win_rate: float | None = None
+    true_win_rate: float | None = None  # of a judge that beats a coin
+    true_win_rate_ci95: Interval | None = None
     parse_failures: int | None = None
     failure_reasons: dict[str, int] = {}
     canaries: Canaries | None = None

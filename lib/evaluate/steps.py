@@ -43,13 +43,14 @@ class JudgmentsManifest(Record):
 
 class ModelMetrics(Record):
     """model_metrics.json: perplexity of the real replies, token losses on general texts; None where only a
-    server answers.
+    server answers. reply_losses: (sum in nats, tokens) of every real reply; None in earlier versions.
     """
 
     fingerprint: str = ""
     engine: str | None = None
     quantization: str | None = None
     perplexity: dict[str, float | int] | None = None
+    reply_losses: dict[str, list[list[float]]] | None = None
     forgetting: dict[str, Any] | None = None
     reason: str | None = None
 

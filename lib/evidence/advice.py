@@ -8,14 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lib.base.course import Losses, training_advice
 from lib.evidence.power import MIN_TWEETS, required_tweets
 from lib.evidence.stats import Comparison
 from lib.evidence.trust import Trust
 
-Losses = Sequence[tuple[int, float]]  # (step, validation loss), from the untrained model on
-Trend = Literal["falls", "rises", "level", "unknown"]
-
-SMALLEST_CHANGE = 0.001  # of the loss, between two evaluations: less is no movement
 ADVICE = {
     "unjudged": (
         "let the judge answer what is open (`make eval` again; AGAIN=1 also asks what it gave up), or use a "
@@ -53,34 +50,18 @@ MEASURE = {
 }
 
 
-def trend(losses: Losses) -> Trend:
-    """The course of the validation loss when training ended."""
-    values = [loss for _, loss in sorted(losses) if math.isfinite(loss)]
-    if len(values) < 2:
-        return "unknown"
-    before, last, lowest = values[-2], values[-1], min(values)
-    if last - lowest > SMALLEST_CHANGE * abs(lowest):
-        return "rises"
-    return "falls" if before - last > SMALLEST_CHANGE * abs(before) else "level"
-
-
-def training_advice(failed: set[str], losses: Losses) -> str:
-    """The change that the training needs. failed: perplexity, train_eval_gap or both, which were measured."""
-    course = trend(losses)
-    if "train_eval_gap" in failed:
-        if course == "falls":  # it learns by heart and still gains: less training would lose the gain
-            return "collect more pairs or raise lora.dropout: it learns the training pairs by heart"
-        return "stop training earlier or collect more pairs: it learns the training pairs by heart"
-    if course == "falls":
-        return "train longer (raise epochs): the validation loss was still falling when training ended"
-    if course == "rises":
-        return "train for fewer epochs or at a lower learning rate: the validation loss rose again"
-    if course == "level":
+def style_advice(habits: Sequence[Mapping[str, Any]]) -> str:
+    """The change that a win lost at equal style needs. habits: of lib.evidence.equal_style.style_control."""
+    named = [row for row in habits if row["named"]]
+    told = " and ".join(row["label"] for row in named)
+    if {row["habit"] for row in named} <= {"length"}:
+        return ADVICE["length_controlled"]
+    if any(row["apart"] for row in named):
         return (
-            "train on more pairs, with a higher lora.rank or from a larger base model: the validation loss "
-            "has levelled off above the bound"
+            f"make the systems meet in {told}: train on replies with and without it, or ask both for it in "
+            "the prompt, and judge again"
         )
-    return "look at the validation loss: train longer where it still falls, less where it rises"
+    return f"make the systems alike in {told}, or use a judge that does not follow it"
 
 
 @dataclass(frozen=True)
@@ -119,9 +100,11 @@ def decide(
     if of_replies:
         return Decision("train", "; ".join(of_replies))
     evidence = [name for name in measured if name != "judge_trust"]
-    for name in ADVICE:
-        if name in evidence and (name != "length_controlled" or evidence == [name]):
+    for name in ("unjudged", "position"):
+        if name in evidence:
             return Decision("no_evidence", ADVICE[name])
+    if evidence and {*evidence} <= {"length_controlled", "style"}:
+        return Decision("no_evidence", style_advice(comparison.style["habits"]))
     if missing and not evidence:
         return Decision("no_evidence", " and ".join(MEASURE[name] for name in missing))
     if not trust.is_earned:

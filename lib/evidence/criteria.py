@@ -33,6 +33,7 @@ LABELS = {
     "improvement": "Improvement",
     "ci95": "Smallest plausible improvement",
     "length_controlled": "Length",
+    "style": "Style",
     "position": "Order of the replies",
     "unjudged": "Answers of the judge",
     "judge_trust": "Trust in the judge",
@@ -156,12 +157,16 @@ def of_habits(c: Comparison) -> list[Row]:
     length = criterion(
         "length_controlled", c.length["low"], ">", 0.5, "lower end of the win rate's interval at equal length"
     )
+    style = criterion(
+        "style", c.style["low"], ">", 0, "lower end of the net win's interval at equal style, points"
+    )
     if c.position is None:
         reason = "the judge scores each reply alone: there is no position to prefer"
-        return [length, row("position", None, 0.5, True, reason)]
+        return [length, style, row("position", None, 0.5, True, reason)]
     reason = "share of the reply shown first: must be near 0.5, unless every pair was judged in both orders"
     return [
         length,
+        style,
         row("position", c.position["first_chosen"], 0.5, c.position["harmless"], reason),
     ]
 

@@ -103,7 +103,8 @@ def _verdict(c: Comparison, failed: Sequence[Row], config: GateConfig) -> str:
 
 def _more_tweets_could_help(c: Comparison, failed: Sequence[Row], config: GateConfig) -> bool:
     """Too few tweets to have seen the effect, and nothing that more of them would leave as it is."""
-    unseen = any(row["name"] not in (*NOT_ABOUT_TWEETS, "judge_trust", "length_controlled") for row in failed)
+    others = (*NOT_ABOUT_TWEETS, "judge_trust", "length_controlled", "style")
+    unseen = any(row["name"] not in others for row in failed)
     settled = any(row["name"] in NOT_ABOUT_TWEETS and row["value"] is not None for row in failed)
     least = config.min_improvement if config.improvement == "net_win" else 0.0
     return c.underpowered and unseen and not settled and not c.length["explained"] and c.ci95[1] >= least

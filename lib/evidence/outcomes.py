@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import Any, Literal
 
+from lib.base.characters import n_characters
 from lib.base.schema import Judgment
 from lib.evidence.bias import Positions
 from lib.evidence.stats import Outcomes
+from lib.evidence.style import amounts
 
 Steps = dict[tuple[str, int], dict[str, float]]  # (tweet, repeat) -> order -> step of a over b
 Texts = Mapping[tuple[str, str], str]  # (tweet, system) -> reply
@@ -59,9 +61,10 @@ def outcomes(
     a: str,
     b: str,
     gaps: Gaps | None = None,
+    said: Mapping[str, str] | None = None,
 ) -> tuple[Outcomes, list[str]]:
     """The rows of a against b, and the ids of their tweets: see counted."""
-    found = counted(judgments, replies, authors, a, b, gaps)
+    found = counted(judgments, replies, authors, a, b, gaps, said)
     return found.rows, found.tweets
 
 
@@ -72,8 +75,11 @@ def counted(
     a: str,
     b: str,
     gaps: Gaps | None = None,
+    said: Mapping[str, str] | None = None,
 ) -> Counted:
     """One row for every tweet that was asked about, or judged. authors: tweet -> author.
+
+    said: tweet -> its text, for the words that a reply takes from it.
 
     A reply that is missing, empty or unusable loses to one that is not, whatever the judge said; two of them
     tie, and so do two equal ones. The loser gets the lowest score that was given, the winner its own. An
@@ -97,17 +103,19 @@ def counted(
     score_of = _Scores(asked.scores, a, b)
     tweets = sorted(by_tweet)
     scores = [score_of(tweet, settled.get(tweet), owed if tweet in owing else 0.0) for tweet in tweets]
-    chars = [_chars(replies, tweet, a, b) for tweet in tweets]
+    texts = [_texts(replies, tweet, a, b) for tweet in tweets]
+    of_a, of_b = ([pair[side] for pair in texts] for side in (0, 1))
     rows = Outcomes(
         step=[fmean(by_tweet[tweet]) for tweet in tweets],
         score_a=[of_a for of_a, _ in scores],
         score_b=[of_b for _, of_b in scores],
-        chars_a=[of_a for of_a, _ in chars],
-        chars_b=[of_b for _, of_b in chars],
+        chars_a=[n_characters(text) for text in of_a],
+        chars_b=[n_characters(text) for text in of_b],
         cluster=[authors.get(tweet, "") for tweet in tweets],
         positions=positions(asked.steps),
         a=a,
         b=b,
+        habits=amounts(of_a, of_b, said and [said[tweet] for tweet in tweets]),
     )
     return Counted(rows, tweets, frozenset(owing), settled)
 
@@ -184,9 +192,9 @@ class _Scores:
         return fmean(own) if own else self.usual[system]
 
 
-def _chars(replies: Texts, tweet: str, a: str, b: str) -> tuple[int, int]:
-    """Characters. A reply that is not there is as long as the other: it lost, but not by its length."""
-    of_a, of_b = (len(replies.get((tweet, system), "").strip()) for system in (a, b))
+def _texts(replies: Texts, tweet: str, a: str, b: str) -> tuple[str, str]:
+    """The replies. One that is not there is written like the other: it lost, but not by its style."""
+    of_a, of_b = (replies.get((tweet, system), "").strip() for system in (a, b))
     return of_a or of_b, of_b or of_a
 
 

@@ -1,12 +1,18 @@
-"""Beyond the headline: several comparisons, more than two systems, equivalence, agreement of raters."""
+"""Beyond the headline: several comparisons, more than two systems, equivalence, perplexity, agreement of
+raters.
+"""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lib.base.errors import UserError
+from lib.evidence.intervals import MIN_CLUSTERS, N_RESAMPLES
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def holm(pvalues: Mapping[str, float]) -> dict[str, float]:
@@ -78,8 +84,9 @@ def equivalence(a: Sequence[float], b: Sequence[float], margin: float) -> dict[s
     """Is the mean of a - b inside -margin..margin? Two one-sided paired t tests, for forgetting; margin in
     the unit of a and b.
 
-    Returns n, mean_diff, ci90 (inside the margin exactly when p < 0.05), margin, p, equivalent. Raises
-    UserError below two pairs.
+    Returns n, mean_diff, ci90 (inside the margin exactly when p < 0.05), margin, p, equivalent, noninferior
+    (the upper one of the two tests alone: a is worse by less than the margin, or better). Raises UserError
+    below two pairs.
     """
     import numpy as np
     from scipy import stats
@@ -101,7 +108,32 @@ def equivalence(a: Sequence[float], b: Sequence[float], margin: float) -> dict[s
         "margin": margin,
         "p": p,
         "equivalent": p < 0.05,
+        "noninferior": ci90[1] < margin,
     }
+
+
+def perplexity_interval(losses: Sequence[Sequence[float]], seed: int = 17) -> tuple[float, float] | None:
+    """95% interval of the perplexity of replies: BCa bootstrap over replies, whole, for their tokens depend
+    on each other.
+
+    losses: (sum in nats, number of tokens) a reply. None below MIN_CLUSTERS replies, or without any spread.
+    """
+    import numpy as np
+    from scipy import stats
+
+    sums, sizes = np.asarray(losses, dtype=float).reshape(-1, 2).T
+    if len(sums) < MIN_CLUSTERS or np.ptp(sums / sizes) < 1e-12:
+        return None
+
+    def perplexity(total: np.ndarray, n: np.ndarray, axis: int = -1) -> np.ndarray:
+        return np.exp(total.sum(axis=axis) / n.sum(axis=axis))
+
+    options = {"n_resamples": N_RESAMPLES, "method": "BCa", "vectorized": True, "paired": True, "rng": seed}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a degenerate bootstrap answers nan
+        result = stats.bootstrap((sums, sizes), perplexity, **options).confidence_interval
+    low, high = map(float, result)
+    return (low, high) if np.isfinite([low, high]).all() else None
 
 
 def agreement(ratings: Sequence[Sequence[Any]]) -> dict[str, Any]:

@@ -8,13 +8,14 @@ clustered); Dubois et al. 2024, arXiv:2404.04475 (length control).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lib.base.errors import UserError
-from lib.evidence.bias import Positions, length_control, named_biases, position_bias
+from lib.evidence.bias import Positions, named_biases, position_bias
 from lib.evidence.effects import effect_sizes, permutation_test, score_tests, verdict_tests, wilcoxon
+from lib.evidence.equal_style import doublings, length_control, named_habits, style_control
 from lib.evidence.intervals import (
     N_RESAMPLES,
     Interval,
@@ -23,6 +24,7 @@ from lib.evidence.intervals import (
     net_win_interval,
 )
 from lib.evidence.power import MIN_TWEETS, TARGET_D, smallest_effects
+from lib.evidence.style import Amounts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +40,7 @@ class Outcomes:
     length, characters.
     cluster: author of the tweet; an empty string is an unknown author and stands alone.
     positions: None only for a judge that scores each reply alone and so has no position to prefer.
+    habits: of style, besides the length (lib.evidence.style.amounts).
     """
 
     step: Sequence[float]
@@ -49,6 +52,7 @@ class Outcomes:
     positions: Positions | None
     a: str = "tuned"
     b: str = "base"
+    habits: Mapping[str, Amounts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class Comparison:
     changes with the scale's origin. mannwhitney_p, wilcoxon_p, permutation_p, cohens_d (pooled SD), hedges_g,
     d_z, cliffs_delta, r: scores.
     step_wilcoxon_p: verdict steps. sign_test_p, cluster_p: net win.
-    length, position, mde: see length_control, position_bias, smallest_effects.
+    length, style, position, mde: see length_control, style_control, position_bias, smallest_effects.
     underpowered: fewer than 100 tweets, or the smallest Cohen's d that they show with power 0.8 is above 0.3
     (at the observed correlation, tweets of one author counted for what they are worth).
     """
@@ -95,6 +99,7 @@ class Comparison:
     decisive_win_rate: float | None
     decisive_ci95: Interval
     length: dict[str, Any]
+    style: dict[str, Any]
     position: dict[str, Any] | None
     biases: list[str]
     mde: dict[str, float | None]
@@ -116,7 +121,7 @@ def compare(outcomes: Outcomes, seed: int = 17, n_resamples: int = N_RESAMPLES) 
     """
     import numpy as np
 
-    step, score_a, score_b, longer, author = _checked(outcomes)
+    step, score_a, score_b, author = _checked(outcomes)
     sign, difference, n = np.sign(step), score_a - score_b, len(step)
     wins, losses = int((sign > 0).sum()), int((sign < 0).sum())
     ci95, ci_method = net_win_interval(sign, author, seed, n_resamples)
@@ -128,7 +133,9 @@ def compare(outcomes: Outcomes, seed: int = 17, n_resamples: int = N_RESAMPLES) 
     mde = smallest_effects(n_effective, effects["r"] or 0.0, 1 - (wins + losses) / n, sd) | {
         "n_effective": n_effective
     }
-    length = length_control(sign, longer, author)
+    chars_a, chars_b = outcomes.chars_a, outcomes.chars_b
+    length = length_control(sign, chars_a, chars_b, author)
+    style = style_control(sign, {"length": doublings(chars_a, chars_b), **outcomes.habits}, author)
     position = position_bias(outcomes.positions)
     return Comparison(
         a=outcomes.a,
@@ -153,8 +160,10 @@ def compare(outcomes: Outcomes, seed: int = 17, n_resamples: int = N_RESAMPLES) 
         **verdict_tests(sign, author),
         **effects,
         length=length,
+        style=style,
         position=position,
-        biases=named_biases(ci95, length, position),
+        biases=named_biases(ci95, length, position)
+        + named_habits(100 * (wins - losses) / n, style, outcomes.a, outcomes.b),
         mde=mde,
         underpowered=n < MIN_TWEETS or mde["d"] is None or mde["d"] > TARGET_D,
         notes=_missing(effects, mean_diff_ci95, mean_b) + length["notes"],
@@ -178,9 +187,7 @@ def _missing(effects: dict[str, float | None], mean_diff_ci95: Interval | None, 
 
 
 def _checked(outcomes: Outcomes) -> tuple[np.ndarray, ...]:
-    """step, score_a, score_b, length difference (characters) and author number, (n,) each; UserError if they
-    cannot be compared.
-    """
+    """step, score_a, score_b and author number, (n,) each; UserError if they cannot be compared."""
     import numpy as np
 
     columns = ("step", "score_a", "score_b", "chars_a", "chars_b")
@@ -206,4 +213,4 @@ def _checked(outcomes: Outcomes) -> tuple[np.ndarray, ...]:
         raise UserError("A verdict step lies outside -1..1. Use +1, +0.5, 0, -0.5, -1 or their mean.")
     names = [name or f"\0{row}" for row, name in enumerate(outcomes.cluster)]
     author = np.unique(names, return_inverse=True)[1]
-    return values["step"], values["score_a"], values["score_b"], values["chars_a"] - values["chars_b"], author
+    return values["step"], values["score_a"], values["score_b"], author

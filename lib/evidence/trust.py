@@ -1,28 +1,22 @@
 """The trust that a judge has earned: on real likes, or with people who did not know which reply was whose."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 MIN_VOTES = 50  # blind votes of people: fewer leave an interval of kappa that says nothing
 
 
-class Accuracy(Protocol):
-    """A share of real pairs on which the more liked reply was preferred."""
-
-    accuracy: float | None
-
-
-class OnLikes(Accuracy, Protocol):
-    """The judge's own accuracy, beside that of rules that need no judge."""
+class OnLikes(Protocol):
+    """The judge's accuracy on pairs of real replies: lib.evidence.calibration says when it is trusted."""
 
     status: str | None
     sentence: str | None
-    baselines: Mapping[str, Accuracy | None]
+    trusted: bool | None
 
 
 class WithPeople(Protocol):
-    """The judge's agreement with people, tweet by tweet, beyond chance."""
+    """The judge's agreement with people beyond chance. n: their votes. ci95: of kappa, clustered by tweet."""
 
     n: int
     kappa: float | None
@@ -54,7 +48,7 @@ def trust(calibration: OnLikes | None, people: WithPeople | None, stand_in: bool
         return Trust("unproven", said, f"use a judge that reads (EVAL=claude), or {votes}", stand_in=True)
     if people and people.n >= MIN_VOTES and people.ci95 and people.ci95[0] > 0:
         said = (
-            f"it agrees with people beyond chance on {people.n} tweets (kappa {people.kappa or 0:.2f}, "
+            f"it agrees with people beyond chance in {people.n} blind votes (kappa {people.kappa or 0:.2f}, "
             f"95% CI {people.ci95[0]:.2f} to {people.ci95[1]:.2f})"
         )
         return Trust("trusted", said)
@@ -62,19 +56,11 @@ def trust(calibration: OnLikes | None, people: WithPeople | None, stand_in: bool
     if calibration is None or calibration.status in (None, "not calibrated"):
         needs = f"collect more tweets with several replies, so that real likes can vouch for it, or {votes}"
         return Trust("unproven", found, needs)
-    if calibration.status != "better than chance":
-        return Trust("unproven", found, f"use another judge (EVAL=), or {votes}")
-    if better := _not_beaten(calibration):
-        said = f"{found}; not shown to beat {' and '.join(better)}"
-        return Trust("unproven", said, f"use another judge (EVAL=), or {votes}")
+    if calibration.trusted is None:  # of an earlier version, which did not ask
+        needs = "delete the evaluation's judgments.jsonl, then `make eval`: it counts the kept verdicts anew"
+        return Trust(
+            "unproven", f"{found}; whether it beats simple rules is not known", f"{needs}, or {votes}"
+        )
+    if not calibration.trusted:
+        return Trust("unproven", found, f"use another judge (EVAL=), collect more pairs, or {votes}")
     return Trust("trusted", found)
-
-
-def _not_beaten(calibration: OnLikes) -> list[str]:
-    """The rules that do as well on the same pairs, for nothing."""
-    own = calibration.accuracy or 0.0
-    return [
-        f'"{name.replace("_", " ")}"'
-        for name, found in calibration.baselines.items()
-        if found and found.accuracy is not None and found.accuracy >= own
-    ]

@@ -9,8 +9,8 @@ import json
 import re
 from typing import Any
 
+from lib.base.characters import visible
 from lib.base.files import content_hash
-from lib.data.characters import visible
 from lib.data.control_tokens import without_control_tokens
 from lib.judge.comparisons import Comparison, Verdict
 from lib.judge.prices import usage_of

@@ -14,12 +14,12 @@ from difflib import SequenceMatcher
 from lib.data.text import body, normalised
 
 Words = list[str]
-# Cyrillic and Greek letters that look like Latin ones (Unicode's confusables, the letters in use).
+# Letters that look like Latin ones: Cyrillic, Greek (of Unicode's confusables those in use), small capitals.
 LOOKALIKES = str.maketrans(
-    "авекмнорстухіјѕԁһӏԛԝёαβεηικνορτυχγω",
-    "abekmhopctyxijsdhlqweabenikvoptuxyw",
+    "авекмнорстухіјѕԁһӏԛԝёαβεηικνορτυχγω" + "ᴀʙᴄᴅᴇꜰғɢʜɪᴊᴋʟᴍɴᴏᴘǫʀꜱᴛᴜᴠᴡʏᴢıɑɡ",
+    "abekmhopctyxijsdhlqweabenikvoptuxyw" + "abcdeffghijklmnopqrstuvwyziag",
 )
-_DIGITS = str.maketrans("01345789", "oleastbg")
+DIGITS = str.maketrans("01345789", "oieastbg")
 _RUN = re.compile(r"(.)\1+")
 MIN_WORDS = 5  # shorter texts are alike by chance: they count only when they are equal
 RUN = 3  # words in a row that are taken over, not met
@@ -35,12 +35,13 @@ def folded(text: str) -> Words:
 
 
 def _spelled(word: str) -> str:
-    return word.translate(_DIGITS) if any(map(str.isalpha, word)) else word
+    """The word without digits for letters, and with one letter for l and i, which 1 and | stand for both."""
+    return word.translate(DIGITS).replace("l", "i") if any(map(str.isalpha, word)) else word
 
 
 def takes_over(source: Words, words: Words) -> bool:
     """True of words that are mostly those of the source: equal, half of them in its runs, or nearly all of
-    them shuffled.
+    either among the other's in whatever order.
     """
     if not source or not words:
         return False
@@ -52,7 +53,7 @@ def takes_over(source: Words, words: Words) -> bool:
     in_runs = sum(block.size for block in blocks if block.size >= RUN)
     shared = sum((Counter(source) & Counter(words)).values())
     return (in_runs >= MIN_WORDS and in_runs >= MOST * len(words)) or (
-        shared >= NEARLY_ALL * len(words) and shared > MIN_WORDS
+        shared >= NEARLY_ALL * min(len(words), len(source)) and shared > MIN_WORDS
     )
 
 

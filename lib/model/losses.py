@@ -38,14 +38,17 @@ def model_metrics(loaded: "Loaded", pairs: Sequence[Pair], prompt: str) -> dict[
     tuned.
     """
     texts = general_texts()
+    losses = {
+        name: reply_losses(loaded, pairs, prompt, tuned) for name, tuned in (("base", False), ("tuned", True))
+    }
     return {
         "engine": loaded.engine,
         "quantization": loaded.quantization,
         "perplexity": {
-            "base": perplexity(loaded, pairs, prompt, tuned=False),
-            "tuned": perplexity(loaded, pairs, prompt, tuned=True),
+            **{name: _perplexity(found) for name, found in losses.items()},
             "n_pairs": len(pairs),
         },
+        "reply_losses": losses,
         "forgetting": {
             "base": mean_losses(loaded, texts, tuned=False),
             "tuned": mean_losses(loaded, texts, tuned=True),
@@ -62,9 +65,19 @@ def perplexity(
 
     None for no pairs.
     """
+    return _perplexity(reply_losses(loaded, pairs, prompt, tuned, adapter))
+
+
+def reply_losses(
+    loaded: "Loaded", pairs: Sequence[Pair], prompt: str, tuned: bool, adapter: str = ADAPTER
+) -> list[tuple[float, int]]:
+    """(sum of the losses in nats, number of tokens) of every reply: the tokens that training fell on."""
     chat = chat_of(loaded.tokenizer)
-    rows = [_completion_row(chat, pair, prompt) for pair in pairs]
-    loss = per_token(token_losses(loaded, rows, tuned, adapter))
+    return token_losses(loaded, [completion_row(chat, pair, prompt) for pair in pairs], tuned, adapter)
+
+
+def _perplexity(losses: Sequence[tuple[float, int]]) -> float | None:
+    loss = per_token(losses)
     return None if loss is None else math.exp(min(loss, 700))
 
 
@@ -86,8 +99,8 @@ def general_texts() -> list[str]:
     ]
 
 
-def _completion_row(chat: Chat, pair: Pair, prompt: str) -> Row:
-    """The row that training would read."""
+def completion_row(chat: Chat, pair: Pair, prompt: str) -> Row:
+    """The row that training would read of pair, control tokens taken out."""
     row = chat.row(messages(prompt, chat.plain(pair.tweet)), chat.plain(pair.reply))
     return row["input_ids"], len(halves(row)[0])
 

@@ -4,14 +4,12 @@ Estimates, all of them.
 """
 
 from lib.base.settings import TrainConfig
+from lib.model.activations import Path, layer_bytes
 from lib.model.shapes import Shape
 
 FILLED = 0.9  # of a card's nominal memory: the rest is the driver's
 # 4 bits, and 0.127 bits of doubly quantised constants (Dettmers et al. 2023, arXiv:2305.14314)
 NF4_BYTES = 0.5159
-# Kept of every input and output of a projection for the backward pass, without checkpointing: 6.3 MB a token
-# for Qwen3-8B.
-ACTIVATION_BYTES = 6.3e6 / (36 * 75_776)
 CONTEXT_GB = 1.0  # CUDA context, workspace, fragmentation
 ANSWERING_GB = 2.0  # context, adapter and the answers under way
 
@@ -44,11 +42,15 @@ def vram_gb(
     targets: tuple[str, ...],
     nf4: bool,
     checkpointing: bool,
+    path: Path = "peft",
 ) -> float:
-    """Peak memory of one training step, GB (1e9 bytes), padded rows of tokens_per_row."""
+    """Peak memory of one training step, GB (1e9 bytes), padded rows of tokens_per_row.
+
+    path: peft fits wherever Unsloth does, which keeps less.
+    """
     adapter = lora_parameters(shape, rank, targets) * 16  # fp32 weight, gradient and two Adam moments
     tokens = micro_batch * tokens_per_row
-    one_layer = ACTIVATION_BYTES * sum(map(sum, shape.projections.values()))
+    one_layer = layer_bytes(shape, path)
     layer_inputs = shape.layers * shape.hidden * 2
     activations = tokens * (layer_inputs + one_layer if checkpointing else shape.layers * one_layer)
     logits = tokens * shape.vocab * 4 * 2  # fp32, and their gradient

@@ -1,13 +1,16 @@
 """Texts beside other texts: recited from training, near to the real reply."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 from lib.base.schema import Reply, TestPrompt
 from lib.data.text import normalised
+from lib.model.likeness import alike, folded
 
 COPIED_WORDS = 8  # so many consecutive words of a training reply are recited, not written
+MAX_ALIKE = 0.5  # of the replies: above it, and above the base model's, a model has one reply for all tweets
 
 Grams = list[tuple[str, ...]]
 
@@ -39,6 +42,27 @@ def distinct(texts: Sequence[str], n: int) -> float | None:
     """Different n-grams of words over all n-grams of all texts (Li et al. 2016, arXiv:1510.03055)."""
     found = [gram for text in texts for gram in grams(text.casefold().split(), n)]
     return share(len(set(found)), len(found))
+
+
+@dataclass(frozen=True)
+class Diversity:
+    """The variety of one model's replies to different tweets."""
+
+    distinct_2: float | None  # different word pairs over all word pairs; None: nothing was written
+    alike: float | None  # share of replies that repeat others, as the gate counts them; None: not measured
+
+    def collapsed(self, base: "Diversity") -> bool:
+        """True if the model has come to say the same thing whatever the tweet: compared with its base."""
+        repeats = self.alike is not None and self.alike > max(MAX_ALIKE, base.alike or 0.0)
+        poorer = None not in (self.distinct_2, base.distinct_2) and self.distinct_2 < base.distinct_2 / 2
+        return repeats or poorer
+
+
+def diversity(replies: Sequence[str]) -> Diversity:
+    """Of all replies; an empty one is like every other one."""
+    return Diversity(
+        distinct(replies, 2), share(sum(alike([folded(text) for text in replies])), len(replies))
+    )
 
 
 def overlap_with_human(replies: Sequence[Reply], prompts: Mapping[str, TestPrompt]) -> dict[str, Any] | None:

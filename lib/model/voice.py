@@ -7,9 +7,9 @@ about people's: the shares that people reach are in docs/methods.md.
 import re
 import unicodedata
 
-from lib.data.characters import EMOJI, visible
+from lib.base.characters import EMOJI, visible
 from lib.data.text import body, normalised, prose, unescaped
-from lib.model.likeness import LOOKALIKES
+from lib.model.likeness import DIGITS, LOOKALIKES
 
 _CANNOT = (
     r"(?:ca ?n ?t|cannot|can not|could ?n t|(?:wo ?n t|will not)(?: be able to)?|(?:am|m) (?:unable|not able"
@@ -71,8 +71,8 @@ _LATIN = re.compile(r"[A-Za-z\u00c0-\u024f]")
 _OF_LATIN = re.compile(  # languages written in Latin letters, those that a data set may be in
     "af|ca|cs|cy|da|de|en|es|et|fi|fr|hr|hu|id|it|lt|lv|nl|no|pl|pt|ro|sk|sl|so|sq|sv|sw|tl|tr|vi"
 )
-MIN_WORDS = 5  # of fewer nobody can tell the language
-SURE = 0.9
+MIN_WORDS = 4  # of fewer nobody can tell the language
+SURE = 0.99
 MAX_BROKEN = 0.1  # of the characters
 
 
@@ -89,7 +89,8 @@ def is_hostile(text: str) -> bool:
 def _plain(text: str) -> str:
     """Lower-case words between single spaces, look-alike letters and accents undone."""
     plain = unicodedata.normalize("NFKD", normalised(body(text)))
-    return "".join(c for c in plain if unicodedata.category(c) != "Mn").translate(LOOKALIKES)
+    plain = "".join(c for c in plain if unicodedata.category(c) != "Mn").translate(LOOKALIKES)
+    return " ".join(word if word.isdigit() else word.translate(DIGITS) for word in plain.split())
 
 
 def is_unreadable(text: str) -> bool:
@@ -101,6 +102,11 @@ def is_unreadable(text: str) -> bool:
     return n_broken > MAX_BROKEN * max(len(text), 1) or not (
         any(map(str.isalnum, seen)) or EMOJI.search(seen)
     )
+
+
+def is_unusable(text: str) -> bool:
+    """True of a reply that loses to any other one, whatever a judge says."""
+    return is_unreadable(text) or is_refusal(text)
 
 
 def is_cut_off(text: str, n_tokens: int, max_new_tokens: int | None) -> bool:

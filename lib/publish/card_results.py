@@ -19,6 +19,10 @@ def evaluation(report: Report | None) -> str:
         lines.append(STAND_IN)
     if verdict(report) == "underpowered":
         lines.append("Underpowered: too few tweets to tell. It is neither a success nor a failure.")
+    if verdict(report) == "unproven":
+        lines.append(
+            "Unproven: the judge prefers these replies, and neither likes nor people vouch for the judge."
+        )
     lines.append(table(("tuned against base, on held-out tweets", "value"), _numbers(report)))
     if report.gate.criteria:
         rows = [
@@ -48,8 +52,14 @@ def _numbers(report: Report) -> list[tuple[str, str]]:
             f"{'offline stand-in' if is_stand_in(report) else 'Claude'}, `{judge.model or 'unnamed'}`",
         ),
         ("judge's accuracy on real engagement", _calibration(judge.calibration)),
+        ("trust in the judge", _trust(report)),
         ("judge's position bias", _position(judge.position_bias)),
     ]
+
+
+def _trust(report: Report) -> str:
+    found = report.judge.trust
+    return f"{found.status}: {found.sentence}" if found else "not measured"
 
 
 def _position(bias: Position | None) -> str:

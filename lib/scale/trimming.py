@@ -20,7 +20,7 @@ def choose_best(work: Work, task: int) -> None:
 
 def _without_texts(pair: Pair) -> Pair:
     """All that a trim looks at, of a pair that is not to be kept in memory."""
-    names = ("tweet_id", "reply_id", "reply_author", "source", "quality")
+    names = ("tweet_id", "reply_id", "reply_author", "source", "quality", "validation")
     return Pair.model_construct(**{name: getattr(pair, name) for name in names})
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from lib.base.files import append_line
 from lib.base.settings import EarlyStoppingConfig
-from lib.train.checkpoints import eval_losses, keep_best, stopped_early
+from lib.train.checkpoints import keep_best, stopped_early, watched
 from lib.train.curves import alerts_of
 from lib.train.distributed import anywhere
 
@@ -128,13 +128,14 @@ class Samples:
 
 
 class EarlyStop:
-    """The end of a run whose validation loss has not improved `patience` times in a row, resumed or not."""
+    """The end of a run that has not improved in what it watches, `patience` times in a row."""
 
     def __init__(self, config: EarlyStoppingConfig) -> None:
         self.config = config
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if stopped_early(eval_losses(state.log_history), self.config.patience, self.config.threshold):
+        watched_losses = watched(state.log_history, self.config.watch)
+        if stopped_early(watched_losses, self.config.patience, self.config.threshold):
             control.should_training_stop = True
 
 
@@ -144,12 +145,12 @@ class KeepBest:
     `save_total_limit` would keep the best and the latest.
     """
 
-    def __init__(self, folder: Path, k: int) -> None:
-        self.folder, self.k = folder, k
+    def __init__(self, folder: Path, k: int, watch: str) -> None:
+        self.folder, self.k, self.watch = folder, k, watch
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.is_world_process_zero:
-            keep_best(self.folder, eval_losses(state.log_history), self.k, also=state.global_step)
+            keep_best(self.folder, watched(state.log_history, self.watch), self.k, also=state.global_step)
 
 
 class StopOnSignal:

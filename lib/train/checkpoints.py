@@ -1,6 +1,7 @@
 """Checkpoints of an unfinished run: which are whole, which are kept, where a killed run goes on."""
 
 import json
+import math
 import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 from lib.base.errors import UserError
 from lib.base.files import read_dicts, write_jsonl
 from lib.model.adapters import ADAPTER_FILE, tensor_shapes
+from lib.model.overlap import Diversity
 
 STATE_FILE = "trainer_state.json"  # the Trainer writes it last
 SENTINEL = "checkpoint-is-incomplete.txt"
@@ -72,8 +74,25 @@ def eval_losses(history: Sequence[Mapping[str, Any]]) -> dict[int, float]:
     }
 
 
+def watched(history: Sequence[Mapping[str, Any]], watch: str) -> dict[int, float]:
+    """Step -> what decides about it: the validation loss; infinite where the replies have collapsed, which
+    early_stopping.watch may ask to look at too.
+    """
+    losses = eval_losses(history)
+    if watch == "loss":
+        return losses
+    seen = {entry["step"]: of_entry(entry) for entry in history if "eval_loss" in entry}
+    base = seen.get(0, Diversity(None, None))
+    return {step: math.inf if seen[step].collapsed(base) else loss for step, loss in losses.items()}
+
+
+def of_entry(entry: Mapping[str, Any]) -> Diversity:
+    """The diversity that an evaluation's entry names."""
+    return Diversity(entry.get("eval_distinct_2"), entry.get("eval_alike"))
+
+
 def best_steps(losses: dict[int, float], k: int) -> list[int]:
-    """The k steps with the lowest validation loss, best first; the earlier of two equal ones."""
+    """The k steps with the lowest loss (watched), best first; the earlier of two equal ones."""
     return sorted(losses, key=lambda step: (losses[step], step))[:k]
 
 

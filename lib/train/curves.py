@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lib.base.course import training_advice
 from lib.base.plots import document, lines
 from lib.train.checkpoints import eval_losses
 
-ADVICE = "Try epochs: 1, lora.dropout: 0.15, or more data."
 LEARNED = "learned_tokens"  # of a step, in its entry
 History = Sequence[Mapping[str, Any]]  # the Trainer's log_history, or the lines of metrics.jsonl
 
@@ -31,6 +31,11 @@ def train_loss(history: History, step: int) -> float | None:
     return total / sum(weights) if steps else None
 
 
+def base_loss(history: History) -> list[tuple[int, float]]:
+    """[(0, validation loss of the base model)]; empty where it was not measured."""
+    return [(0, entry["eval_loss"]) for entry in history if "eval_loss" in entry and entry["step"] == 0]
+
+
 def perplexity(loss: float) -> float:
     """exp(loss), capped where a float would overflow."""
     return math.exp(min(loss, 700.0))
@@ -49,8 +54,16 @@ def curves(history: History, run: str) -> str:
 
 
 def alerts_of(history: History, max_gap: float) -> list[dict[str, Any]]:
-    """{step, alert} of the first gap that is too large, and of the first three rises of validation loss."""
+    """{step, alert} of the first gap that is too large, and of the first three rises of validation loss.
+
+    Each with the advice that the losses up to there give.
+    """
     losses = sorted(eval_losses(history).items())
+
+    def advice(failed: str, step: int) -> str:
+        until = [(at, loss) for at, loss in losses if at <= step]
+        return training_advice({failed}, [*base_loss(history), *until])
+
     gaps = [(step, train_eval_gap(history, step)) for step, _ in losses]
     wide = [(step, gap) for step, gap in gaps if gap is not None and gap > max_gap]
     rising = [
@@ -62,15 +75,16 @@ def alerts_of(history: History, max_gap: float) -> list[dict[str, Any]]:
     if wide:
         step, gap = wide[0]
         said = (
-            f"validation loss is {gap:.2f} above training loss (max_train_eval_gap {max_gap}): it learns by "
-            f"heart. {ADVICE}"
+            f"validation loss is {gap:.2f} above training loss (max_train_eval_gap {max_gap}): "
+            f"{advice('train_eval_gap', step)}"
         )
         found.append({"step": step, "alert": f"step {step}: {said}"})
     if rising:
         found.append(
             {
                 "step": rising[0],
-                "alert": f"step {rising[0]}: validation loss has risen three times in a row. {ADVICE}",
+                "alert": f"step {rising[0]}: validation loss has risen three times in a row: "
+                f"{advice('perplexity', rising[0])}",
             }
         )
     return sorted(found, key=lambda alert: alert["step"])

@@ -29,9 +29,18 @@ def fingerprint_of(config: TrainConfig) -> str:
     """Hash of all that decides the weights: settings, data, base model."""
     base = tiny_hash() if config.model == "tiny" else None
     start = [start_of(config).adapter_sha256] if config.init_adapter else []
-    return content_hash(
-        config.model_dump(mode="json", exclude=NOT_TRAINING), data_hashes(config), base, *start
-    )
+    return content_hash(_deciding(config.model_dump(mode="json")), data_hashes(config), base, *start)
+
+
+def _deciding(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that decide the weights.
+
+    A key that came later is left out at its default, which is what runs from before it were trained with.
+    """
+    early = settings.get("early_stopping")
+    if early and early.get("watch") == "loss":
+        settings = {**settings, "early_stopping": {key: early[key] for key in early if key != "watch"}}
+    return {key: value for key, value in settings.items() if key not in NOT_TRAINING}
 
 
 def start_of(config: TrainConfig) -> Manifest:
@@ -102,5 +111,5 @@ def changed_since(folder: Path, config: TrainConfig) -> str | None:
 
 def changed_keys(before: dict[str, Any], config: TrainConfig) -> list[str]:
     """`learning_rate (0.001 -> 0.002)` for each setting that matters and differs."""
-    now = config.model_dump(mode="json", exclude=NOT_TRAINING)
+    before, now = _deciding(before), _deciding(config.model_dump(mode="json"))
     return [f"{key} ({before.get(key)} -> {value})" for key, value in now.items() if before.get(key) != value]

@@ -3,10 +3,11 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from lib.base.course import training_advice
 from lib.base.files import read_dicts, read_jsonl, write_bytes, write_text
 from lib.model.adapters import ADAPTER_FILE, sha256_of
-from lib.train.checkpoints import best_steps, eval_losses, keep_best
-from lib.train.curves import alerts_of, curves, perplexity, train_eval_gap, train_loss
+from lib.train.checkpoints import best_steps, eval_losses, keep_best, watched
+from lib.train.curves import alerts_of, base_loss, curves, perplexity, train_eval_gap, train_loss
 from lib.train.distributed import n_processes
 from lib.train.fingerprint import data_hashes, fingerprint_of
 from lib.train.job import Job
@@ -19,8 +20,8 @@ from lib.train.validation import answered_validation, memorisation
 
 def finish(job: Job, history: list[dict[str, Any]], tracker: Tracker) -> Manifest:
     """Copy the best checkpoint's adapter out, draw the curves, write the manifest last."""
-    losses = eval_losses(history)
-    best = best_steps(losses, 1)[0]
+    ranks = watched(history, job.watch)
+    best = best_steps(ranks, 1)[0]
     checkpoint = job.checkpoints / f"checkpoint-{best}"
     for name in ("adapter_config.json", ADAPTER_FILE):
         write_bytes(job.folder / name, (checkpoint / name).read_bytes())
@@ -30,13 +31,15 @@ def finish(job: Job, history: list[dict[str, Any]], tracker: Tracker) -> Manifes
     manifest = _manifest(job, history, best, answered)
     tracker.finish(manifest, job.folder)
     manifest.write(job.folder / "manifest.json")
-    keep_best(job.checkpoints, losses, job.config.keep_best)
+    keep_best(job.checkpoints, ranks, job.config.keep_best)
     return manifest
 
 
 def _manifest(job: Job, history: list[dict[str, Any]], best: int, answered: dict[str, Any]) -> Manifest:
     config, losses = job.config, eval_losses(history)
-    at_start = [(0, entry["eval_loss"]) for entry in history if "eval_loss" in entry and entry["step"] == 0]
+    course = [*base_loss(history), *sorted(losses.items())]
+    gap = train_eval_gap(history, best)
+    wide = {"train_eval_gap"} if gap is not None and gap > config.max_train_eval_gap else set()
     seconds = read_dicts(job.folder / "metrics.jsonl", torn_tail=True)[-1]["seconds"]
     samples = job.folder / "samples.jsonl"
     return Manifest(
@@ -55,12 +58,13 @@ def _manifest(job: Job, history: list[dict[str, Any]], best: int, answered: dict
         best_step=best,
         train_loss=train_loss(history, best),
         eval_loss=losses[best],
-        eval_losses=[*at_start, *sorted(losses.items())],
-        train_eval_gap=train_eval_gap(history, best),
+        eval_losses=course,
+        train_eval_gap=gap,
         perplexity=perplexity(losses[best]) if config.method == "sft" else answered["perplexity"],
         memorisation=memorisation(job, answered),
         **({"method": "sft"} if config.method == "sft" else preference_fields(config, history, best)),
         alerts=[alert["alert"] for alert in alerts_of(history, config.max_train_eval_gap)],
+        advice=training_advice(wide, course),
         micro_batch=job.batch.size,
         gradient_checkpointing=job.batch.checkpointing,
         seconds=seconds,

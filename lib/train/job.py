@@ -40,5 +40,10 @@ class Job:
     batch: Batch
 
     @property
+    def watch(self) -> str:
+        """What the best checkpoint is chosen by: loss, or loss_and_diversity."""
+        return self.config.early_stopping.watch if self.config.early_stopping else "loss"
+
+    @property
     def checkpoints(self) -> Path:
         return self.folder / "checkpoints"

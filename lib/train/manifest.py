@@ -135,6 +135,7 @@ class Manifest(Versioned):
     reward_margin: BeforeAfter | None = None
     reward_accuracy: BeforeAfter | None = None
     alerts: list[str]
+    advice: str | None = None  # what the losses say about the training
     micro_batch: int | None
     gradient_checkpointing: bool | None
     seconds: float | None

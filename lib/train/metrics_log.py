@@ -17,7 +17,7 @@ from lib.train.distributed import of_all
 # dpo, kto
 REWARD_FIELDS = ("rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies", "kl")
 KEPT_FIELDS = ("loss", "learning_rate", "grad_norm", "entropy", "mean_token_accuracy", *REWARD_FIELDS)
-CERTAINTY = ("eval_entropy", "eval_mean_token_accuracy")
+OF_EVALUATION = ("eval_entropy", "eval_mean_token_accuracy", "eval_distinct_2", "eval_alike")
 
 
 class MetricsLog:
@@ -92,7 +92,7 @@ class MetricsLog:
         return {**fields, "memory_gb": memory_gb()}
 
     def _eval_fields(self, logs: Mapping[str, Any], state: Any) -> dict[str, Any]:
-        names = ("eval_loss", *CERTAINTY, *(f"eval_{name}" for name in REWARD_FIELDS))
+        names = ("eval_loss", *OF_EVALUATION, *(f"eval_{name}" for name in REWARD_FIELDS))
         fields = {name: _finite(logs[name]) for name in names if name in logs}
         if "eval_rewards/chosen" not in logs:  # the loss of preferences is no likelihood
             fields["perplexity"] = perplexity(logs["eval_loss"])
@@ -118,7 +118,7 @@ def tokens_of(inputs: Mapping[str, Any]) -> Any:
 
 
 def learned_of(inputs: Mapping[str, Any]) -> Any:
-    """Tokens of one micro-batch that the loss is a mean of; for preferences, which have no labels, its rows."""
+    """Tokens of one micro-batch that the loss is a mean of; for preferences, which have no labels: rows."""
     labels, ids = inputs.get("labels"), inputs.get("input_ids")
     if labels is not None:
         return (labels != IGNORED).sum()

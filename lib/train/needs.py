@@ -5,9 +5,11 @@ rows.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from statistics import fmean
 
 from lib.base.settings import TrainConfig
+from lib.model.activations import Path
 from lib.model.memory import FILLED, vram_gb
 from lib.model.shapes import Shape
 from lib.train.gpus import OFFERS, PRICES_DATE, SETUP_MINUTES, Gpu, minutes
@@ -41,19 +43,22 @@ def _micro_batches(config: TrainConfig) -> list[int]:
 
 
 def memory(config: TrainConfig, shape: Shape, tokens: Tokens) -> str:
-    """Peak GB per micro-batch x accumulation, with and without four bits and checkpointing."""
+    """Peak GB per micro-batch x accumulation, with and without four bits and checkpointing, on each path that
+    may train.
+    """
     row, targets = _longest_mean(tokens), tuple(config.lora.target_modules)
     sizes = _micro_batches(config)
     lines = [
-        "  " + " " * 26 + "".join(f"{f'{size} x {config.effective_batch // size}':>9}" for size in sizes)
+        "  " + " " * 33 + "".join(f"{f'{size} x {config.effective_batch // size}':>9}" for size in sizes)
     ]
-    for nf4 in (True, False):
-        for checkpointing in (False, True):
-            label = f"{'nf4' if nf4 else 'bf16'}, {'checkpointing' if checkpointing else 'no checkpointing'}"
-            values = [
-                vram_gb(shape, size, row, config.lora.rank, targets, nf4, checkpointing) for size in sizes
-            ]
-            lines.append(f"  {label:<26}" + "".join(f"{value:>9.1f}" for value in values))
+    paths: list[Path] = ["peft"] if config.backend == "peft" else ["peft", "unsloth"]
+    for path, nf4, checkpointing in product(paths, (True, False), (False, True)):
+        label = f"{'nf4' if nf4 else 'bf16'}, {'checkpointing' if checkpointing else 'no checkpointing'}"
+        label += "" if path == "peft" else ", Unsloth"
+        values = [
+            vram_gb(shape, size, row, config.lora.rank, targets, nf4, checkpointing, path) for size in sizes
+        ]
+        lines.append(f"  {label:<33}" + "".join(f"{value:>9.1f}" for value in values))
     return "\n".join(lines)
 
 

@@ -16,7 +16,7 @@ from lib.model.adapters import adapter_to_fp32, assert_only_adapter_trains
 from lib.model.base_model import commit_of, device_of, load_tokenizer, pinned
 from lib.model.loading import load_model_for_training, prepare_libraries, resolve_backend
 from lib.train.callbacks import Alerts, EarlyStop, KeepBest, Progress, Samples, StopOnSignal, as_callback
-from lib.train.checkpoints import cut_lines, eval_losses, newest, state_of, step_of, stopped_early
+from lib.train.checkpoints import cut_lines, newest, state_of, step_of, stopped_early, watched
 from lib.train.distributed import first_decides, first_then_all, is_first, smallest, then_wait, together
 from lib.train.fingerprint import fingerprint_of, refuse_another_run
 from lib.train.finishing import finish
@@ -144,7 +144,7 @@ def _run(job: Job, tracker: Tracker) -> list[dict[str, Any]] | None:
 def _is_over(job: Job, history: list[dict[str, Any]], step: int) -> bool:
     early = job.config.early_stopping
     return step >= job.plan.steps or bool(
-        early and stopped_early(eval_losses(history), early.patience, early.threshold)
+        early and stopped_early(watched(history, early.watch), early.patience, early.threshold)
     )
 
 
@@ -198,7 +198,7 @@ def _handlers(job: Job, model: Any, signals: StopOnSignal, tracker: Tracker) -> 
         Alerts(config.max_train_eval_gap),
         *early,
         *same,
-        KeepBest(job.checkpoints, config.keep_best),
+        KeepBest(job.checkpoints, config.keep_best, job.watch),
         signals,
         LastAnswers(job, model, _is_over),
     ]

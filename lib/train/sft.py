@@ -75,14 +75,21 @@ def sft_trainer(job: Job, eval_on_start: bool) -> tuple[type, Any]:
         SFTConfig(
             **shared_arguments(job, eval_on_start),
             packing=False,
-            loss_type="chunked_nll",  # no logits of the prompt's tokens, which are not learned
             # the rows are tokenised: a pool of processes would take longer to start than to look through them
             dataset_num_proc=1,
             train_sampling_strategy="random",
-            # Rows end to end instead of padded. Unsloth chooses by itself; on a CPU padding costs little.
-            **({} if job.backend == "unsloth" else {"padding_free": job.device.startswith("cuda")}),
+            **({} if job.backend == "unsloth" else plain_arguments(job.device)),
         ),
     )
+
+
+def plain_arguments(device: str) -> dict[str, Any]:
+    """What Unsloth chooses by itself, and better: its own fused loss peaks 2 to 4 GB lower than TRL's."""
+    return {
+        "loss_type": "chunked_nll",  # no logits of the prompt's tokens, which are not learned
+        # rows end to end instead of padded; on a CPU padding costs little
+        "padding_free": device.startswith("cuda"),
+    }
 
 
 def shared_arguments(job: Job, eval_on_start: bool) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from lib.train.metrics_log import counting
 from lib.train.random_model import device, random_model, random_rows
 from lib.train.schedule import schedule
 from lib.train.sft import sft_trainer
+from lib.train.validation_loss import by_token
 
 EFFECTIVE_BATCH = 16
 WARM_UP = 3  # steps: compiled kernels, memory pools
@@ -27,7 +28,10 @@ WARM_UP = 3  # steps: compiled kernels, memory pools
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to train. ours: every setting as lib.train.sft has it; otherwise the backend's own, if any."""
+    """One way to train. ours: every setting as lib.train.sft has it; otherwise the backend's own, if any.
+
+    loss_type: another than that.
+    """
 
     letter: str
     name: str
@@ -35,6 +39,7 @@ class Arm:
     nf4: bool
     batch: Batch
     ours: bool = True
+    loss_type: str | None = None
 
 
 USUAL, OURS = Batch(4, 4, checkpointing=True), Batch(16, 1, checkpointing=False)
@@ -45,9 +50,11 @@ ARMS = (
     Arm("d", "Unsloth, our settings (16 x 1, no checkpointing)", "unsloth", True, OURS),
     Arm("e", "bf16 base, plain TRL + PEFT, our settings", "peft", False, OURS),
 )
-MEMORY_ARMS = (  # the same 16 rows a step in four parts, for small cards
+MEMORY_ARMS = (  # the same 16 rows a step in four parts, for small cards; other losses
     Arm("d4", "Unsloth, our settings, 4 x 4", "unsloth", True, Batch(4, 4, checkpointing=False)),
     Arm("b4", "plain TRL + PEFT, our settings, 4 x 4", "peft", True, Batch(4, 4, checkpointing=False)),
+    Arm("dc", "Unsloth, our settings, TRL's chunked loss", "unsloth", True, OURS, loss_type="chunked_nll"),
+    Arm("bn", "plain TRL + PEFT, our settings, loss over all logits", "peft", True, OURS, loss_type="nll"),
 )
 
 
@@ -156,7 +163,7 @@ def _trainer(
         backend_reason=arm.name,
         device=device(),
         tokenizer=tokenizer,
-        splits={},
+        splits={"val": []},  # random rows: nothing to answer
         rows=parts,
         plan=schedule(config, len(parts["train"])),
         batch=arm.batch,
@@ -166,6 +173,8 @@ def _trainer(
         arguments = _defaults(arm, folder)
     elif not arm.ours:
         arguments.padding_free = False
+    if arm.loss_type:
+        arguments.loss_type = arm.loss_type
     if n_steps:
         arguments.max_steps, arguments.eval_strategy, arguments.save_strategy = n_steps, "no", "no"
     data = {name: Dataset.from_list(part) for name, part in job.rows.items()}
@@ -176,6 +185,8 @@ def _trainer(
         train_dataset=data["train"],
         eval_dataset=data["val"],
     )
+    if arm.ours:
+        trainer.evaluation_loop = by_token(trainer, job)
     trainer.create_model_card = lambda **_: None
     trainer.remove_callback(PrinterCallback)
     if arm.backend == "peft":

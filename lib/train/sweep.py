@@ -163,14 +163,15 @@ def _result(one: Planned, known: dict[str, Any]) -> dict[str, Any]:
         return {**result, "usd": round(max(result["usd"], begun_usd), 4)}
     manifest = read_manifest(one.folder / "manifest.json")
     numbers = {"eval_loss", "train_loss", "train_eval_gap", "best_step", "steps", "seconds", "alerts"}
-    replies = [reply["tuned"] for reply in read_json(one.folder / "validation.json")["replies"]]
+    answers = read_json(one.folder / "validation.json")["replies"]
+    replies, of_base = ([answer[arm] for answer in answers] for arm in ("tuned", "base"))
     return {
         **result,
         "state": "finished",
         "reason": "",
         "usd": round(max(result["usd"], manifest.usd), 4),
         **manifest.model_dump(include=numbers),
-        "quality": quality(replies, manifest.memorisation.tuned),
+        "quality": quality(replies, of_base, manifest.memorisation.tuned),
     }
 
 
@@ -181,7 +182,7 @@ def _summary(
     return {
         "sweep": name,
         "base": config.base,
-        "ranked_by": "eval_loss",
+        "ranked_by": "eval_loss, collapsed last",
         "best": best[0]["run"] if best[0]["state"] == "finished" else None,
         "usd": round(sum(one["usd"] for one in variants), 4),
         "max_usd": limit_usd,

@@ -1,5 +1,6 @@
 """A finished run's answers to validation tweets, base and tuned: learned by heart, and written how?"""
 
+import itertools
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -8,21 +9,25 @@ from lib.base.files import read_json, write_json
 from lib.model.adapters import ADAPTER_FILE, fill_adapter
 from lib.model.base_model import precision_of
 from lib.model.chat import chat_of, messages
+from lib.model.generate import clean_reply
 from lib.model.loading import Loaded, answering, load_model_for_training
 from lib.model.overlap import COPIED_WORDS, copied_share, learned_runs
 from lib.model.sampling import end_ids, left_padded
-from lib.train.checkpoints import best_steps, eval_losses
+from lib.train.checkpoints import best_steps, watched
 from lib.train.job import Job
 from lib.train.manifest import Memorisation
 
 SAMPLE_TOKENS = 60
+N_DIVERSE = (
+    16  # validation tweets answered at every evaluation, in one batch: are the replies still different?
+)
 N_TWEETS = 50  # validation tweets that a finished run answers, as base and as tuned
 TWEETS_PER_BATCH = 25
 MAX_SECONDS = 120  # of answering, base and tuned together: a CPU must not spend longer on it than on training
 
 
 def greedy_replies(model: Any, job: Job, tweets: Sequence[str]) -> list[str]:
-    """One greedy reply per tweet, all in one batch."""
+    """One greedy reply per tweet, all in one batch; of what a model writes after its turn nothing counts."""
     chat = chat_of(job.tokenizer)
     rows = [chat.prompt(messages(job.config.prompt, tweet)) for tweet in tweets]
     ids, mask = left_padded(rows, job.tokenizer, model.device)
@@ -35,7 +40,12 @@ def greedy_replies(model: Any, job: Job, tweets: Sequence[str]) -> list[str]:
             use_cache=True,
             eos_token_id=sorted(end_ids(model, chat)),
         )
-    return job.tokenizer.batch_decode(output[:, ids.shape[1] :], skip_special_tokens=True)
+    ends = end_ids(model, chat)
+    written = [
+        list(itertools.takewhile(lambda token: token not in ends, row))
+        for row in output[:, ids.shape[1] :].tolist()
+    ]
+    return [clean_reply(job.tokenizer.decode(row), chat)[0] for row in written]
 
 
 def validation_tweets(job: Job) -> dict[str, str]:
@@ -51,7 +61,7 @@ class LastAnswers:
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.is_world_process_zero and self.is_over(self.job, state.log_history, state.global_step):
-            best = best_steps(eval_losses(state.log_history), 1)[0]
+            best = best_steps(watched(state.log_history, self.job.watch), 1)[0]
             answer_validation(self.job, best, self.model)
 
 

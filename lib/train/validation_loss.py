@@ -1,12 +1,13 @@
 """The validation loss: sums and counts of every row, put together at the end.
 
-The trainers' own is a mean of the batches' means, which changes with the size of a batch (4.47 to 4.37 for one
-adapter). This one does not, nor with padding, backend or number of processes; perplexity is measured by the
-same function (lib.model.losses).
+The trainers' own is a mean of the batches' means, which changes with the size of a batch (4.47 to 4.37 for
+one adapter). This one does not, nor with padding, backend or number of processes; perplexity is measured by
+the same function (lib.model.losses).
 """
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
@@ -14,9 +15,11 @@ from lib.model.adapters import REFERENCE
 from lib.model.chat import halves
 from lib.model.loading import answering
 from lib.model.losses import Row, RowLoss, batches, per_token, row_losses
+from lib.model.overlap import diversity
 from lib.train.distributed import n_processes, of_all, rank
 from lib.train.job import Job
 from lib.train.preference_rows import with_mismatched
+from lib.train.validation import N_DIVERSE, greedy_replies, validation_tweets
 
 Metrics = dict[str, float]
 
@@ -32,11 +35,21 @@ def by_token(trainer: Any, job: Job) -> Callable[..., Any]:
         model = trainer.model
         with answering(model, job.batch.checkpointing):
             found = measure(model, rows, trainer.args)
+        found |= _diversity(model, job)
         model.eval()  # as the trainer's own loop leaves it: TRL logs by the mode of the model
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
         return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=len(rows))
 
     return evaluation_loop
+
+
+def _diversity(model: Any, job: Job) -> Metrics:
+    """distinct_2 and alike of the replies to the first validation tweets; each process answers some."""
+    tweets = list(validation_tweets(job).values())[:N_DIVERSE]
+    own = tweets[rank() :: n_processes()]
+    replies = of_all(greedy_replies(model, job, own) if own else [])
+    found = asdict(diversity([reply for part in replies for reply in part]))  # None, None without a tweet
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _measured(model: Any, rows: Sequence[Row]) -> list[RowLoss]:

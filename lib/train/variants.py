@@ -1,6 +1,7 @@
 """Variants of a sweep: ordinary runs, each with a config file that extends one and changes a few settings."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -12,7 +13,7 @@ from lib.base.config import MAX_CHARS
 from lib.base.errors import UserError
 from lib.base.settings import Name, Strict, Usd
 from lib.base.text_files import read_text
-from lib.model.overlap import distinct
+from lib.model.overlap import diversity
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Epochs = Annotated[float, Field(gt=0)]
@@ -133,33 +134,40 @@ def refuse_foreign(path: Path, sweep: str) -> None:
         )
 
 
-def quality(replies: Sequence[str], copied: float | None) -> dict[str, Any]:
+def quality(replies: Sequence[str], of_base: Sequence[str], copied: float | None) -> dict[str, Any]:
     """Cheap signs of how a run writes, from its answers to validation tweets.
 
-    copied: share that repeats 8 words of a training reply.
+    of_base: the base model's answers. copied: share that repeats 8 words of a training reply.
     """
-    written = [reply for reply in replies if reply.strip()]
+    written, found = [reply for reply in replies if reply.strip()], diversity(replies)
     return {
         "n": len(replies),
         "empty": (len(replies) - len(written)) / len(replies) if replies else None,
-        "distinct_2": distinct(written, 2),
+        **asdict(found),
+        "collapsed": found.collapsed(diversity(of_base)),
         "median_words": median(len(reply.split()) for reply in written) if written else None,
         "copies_of_training": copied,
     }
 
 
 def ranked(variants: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Finished variants by validation loss, the best first; then those that did not finish."""
-    return sorted(
-        variants, key=lambda one: (one["state"] != "finished", one.get("eval_loss") or 0.0, one["run"])
-    )
+    """Finished variants by validation loss, the best first; then those that say the same to every tweet; then
+    those that did not finish.
+    """
+
+    def key(one: dict[str, Any]) -> tuple[Any, ...]:
+        collapsed = one.get("quality", {}).get("collapsed", False)
+        return one["state"] != "finished", collapsed, one.get("eval_loss") or 0.0, one["run"]
+
+    return sorted(variants, key=key)
 
 
 def note(variants: Sequence[dict[str, Any]]) -> str:
     """A warning: the ranking's uses, and what it is no use for."""
     best = ranked(variants)[0]
     return (
-        "Ranked by validation loss, one seed each: small differences are noise, and the best one's own "
+        "Ranked by validation loss, those that say the same to every tweet last, one seed each: small "
+        "differences are noise, and the best one's own "
         "validation loss is flattered by having been picked. Test tweets played no part: its test results "
         f"are clean, for the one run you take (make eval RUN={best['run']})."
     )
@@ -170,7 +178,7 @@ def table(variants: Sequence[dict[str, Any]]) -> str:
     width = max(len(one["run"]) for one in variants)
     lines = [
         f"  {'':<{width}}{'eval loss':>11}{'gap':>8}{'minutes':>9}{'$':>8}"
-        f"{'distinct-2':>12}{'words':>7}{'empty':>7}{'copies':>8}"
+        f"{'distinct-2':>12}{'alike':>7}{'words':>7}{'empty':>7}{'copies':>8}"
     ]
     for one in ranked(variants):
         if one["state"] != "finished":
@@ -179,7 +187,8 @@ def table(variants: Sequence[dict[str, Any]]) -> str:
         signs, shown = one["quality"], one["run"].ljust(width)
         shown += f"{one['eval_loss']:>11.3f}{_cell(one['train_eval_gap'], '+.2f'):>8}"
         shown += f"{one['seconds'] / 60:>9.1f}{one['usd']:>8.2f}{_cell(signs['distinct_2'], '.2f'):>12}"
-        shown += f"{_cell(signs['median_words'], '.0f'):>7}{_cell(signs['empty'], '.0%'):>7}"
+        shown += f"{_cell(signs['alike'], '.0%'):>7}{_cell(signs['median_words'], '.0f'):>7}"
+        shown += f"{_cell(signs['empty'], '.0%'):>7}"
         lines.append(f"  {shown}{_cell(signs['copies_of_training'], '.0%'):>8}")
     return "\n".join(lines)
 

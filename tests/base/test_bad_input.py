@@ -8,11 +8,11 @@ import json
 
 import pytest
 
+from lib.base.characters import n_characters
 from lib.base.console import printable
 from lib.base.errors import UserError
 from lib.base.files import read_jsonl, to_json, write_jsonl
 from lib.base.schema import Pair
-from lib.data.characters import n_characters
 from lib.data.fields import to_count
 from lib.data.pairs import join
 from lib.data.raw import raw_files, read_raw

@@ -51,7 +51,7 @@ def test_every_paid_step_is_counted_once(project):
 
 def test_the_table_ends_with_the_total(project):
     lines = table(costs(project, training_usd(project))).splitlines()
-    assert lines[0].split() == ["step", "set", "or", "run", "units", "usd"]
+    assert lines[0].split() == ["step", "set", "or", "run", "units", "estimate", "usd"]
     assert lines[-1].split() == ["total", "2.2850"]
     assert len({len(line) for line in lines}) == 1
 
@@ -66,10 +66,42 @@ def test_an_estimate_stands_beside_what_it_became(project):
         "pod",
         "qwen3-8b",
         "2",
-        "0.4000",
+        "≤",
+        "9.4000",  # of one machine an estimate is known, of the other only what it could cost at most
         "1.2500",
     ]
     assert lines[-1].split() == ["total", "2.7850"]
+
+
+def test_apify_judges_crowds_machines_and_the_field_stand_in_one_account(project):
+    buy(project / "adapters/tiny/eval/claude/human/ledger.jsonl", "h", "crowd", 140.0, estimate_usd=142.8)
+    buy(project / "adapters/tiny/field/ledger.jsonl", "i", "collect", 0.08, step="counts")
+    ledger = Ledger(project / "adapters/tiny/eval/other/human/ledger.jsonl")
+    ledger.append("intent", "j", "crowd", note={"worst_usd": 50.0, "estimate_usd": 50.0})
+    lines = table(costs(project, training_usd(project))).splitlines()
+    by_step = {tuple(line.split("  ")[0:1]): line for line in lines}
+    assert {name for (name,) in by_step} >= {
+        "collect search",
+        "judge",
+        "pod",
+        "crowd",
+        "collect counts",
+        "train",
+    }
+    assert by_step[("collect counts",)].split() == [
+        "collect",
+        "counts",
+        "tiny/field",
+        "1",
+        "≤",
+        "9.0000",
+        "0.0800",
+    ]
+    assert [line.split() for line in lines if line.startswith("crowd")] == [
+        ["crowd", "tiny/claude/human", "1", "142.8000", "140.0000"],
+        ["crowd", "tiny/other/human", "0", "–", "0.0000"],
+    ]
+    assert lines[-1] == "not booked yet: 1 of crowd (tiny/other/human), up to $50.0000"
 
 
 def test_a_run_whose_machines_never_started_costs_what_its_own_training_cost(project):

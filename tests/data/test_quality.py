@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from lib.data.quality import quality, topics_of, trim, with_quality
+from lib.base.schema import Validation
+from lib.data.quality import capped, quality, topics_of, trim, with_quality
 from tests.items import joined_of, pairs_of, reply_item, tweet_item
 
 
@@ -109,3 +110,13 @@ def test_a_topic_is_the_search_beside_the_raw_file(tmp_path):
     (tmp_path / "one.meta.json").write_text('{"query": "soup lang:en"}')
     (tmp_path / "two.meta.json").write_text("{}")
     assert topics_of(tmp_path) == {"one.jsonl": "soup lang:en"}
+
+
+def test_what_has_a_bad_sign_gives_way_first_under_a_cap_and_a_trim():
+    pairs = crowded()[:6]
+    seen = Validation(valid=True, reasons=["filler"], validated_at=pairs[0].collected_at)
+    told = seen.model_copy(update={"reasons": ["instruction_like"]})
+    pairs[0] = pairs[0].model_copy(update={"validation": seen, "quality": 0.9})
+    pairs[1] = pairs[1].model_copy(update={"validation": told})
+    assert {pair.id for pair in trim(pairs, 5, {})[0]} == {"1", "2", "3", "4", "5"}
+    assert {pair.id for pair in capped(pairs, None, 5)[0]} == {"1", "2", "3", "4", "5"}

@@ -65,6 +65,7 @@ def test_any_sign_of_a_reply_without_a_parent_is_no_tweet(sign):
         {"inReplyToUrl": f"https://twitter.com/baker/status/{TWEET_ID}?s=20"},
         {"reply_to_tweet_id": TWEET_ID},
         {"replyToId": TWEET_ID},
+        {"respondingTo": {"tweetUrl": f"https://x.com/baker/status/{TWEET_ID}"}},
         {"reply_to_status_id": TWEET_ID},
         {"replying_to_tweet": f"https://x.com/baker/status/{TWEET_ID}"},
         {"replyingTo": f"https://mobile.twitter.com/baker/statuses/{TWEET_ID}"},

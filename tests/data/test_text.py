@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.data.characters import n_characters, visible
+from lib.base.characters import n_characters, visible
 from lib.data.control_tokens import control_tokens
 from lib.data.text import (
     body,

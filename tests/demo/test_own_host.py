@@ -15,6 +15,8 @@ from demo.own_host import OTHER_SITE, WRONG_NAME, OwnHost, only_this_machine
 from demo.page import build_app, launch
 from lib.base.files import read_dicts
 from lib.base.settings import SamplingConfig
+from lib.evaluate.crowd_log import Crowd
+from lib.evaluate.crowd_study import planned
 from lib.evaluate.people_page import Item
 from tests.data.test_review import a_review, pairs
 
@@ -64,6 +66,7 @@ def looked_up():
 def pages(tmp_path_factory, looked_up):
     """name -> (blocks, folder): every page of the project, served as its command serves it."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    from demo import crowd_app
     from demo.human_app import Answers, build
     from demo.review_app import _Page
 
@@ -75,6 +78,9 @@ def pages(tmp_path_factory, looked_up):
         ),
         "review": _Page(a_review(folder, pairs(3)), "main", threading.Event()).build(),
         "human": build(Answers(items, folder / "answers.jsonl")).queue(max_size=64),
+        "crowd": crowd_app.build(
+            Crowd(planned("r", "e", items, 1, 1, 12.0, "company"), items, folder / "log")
+        ),
     }
     for blocks in started.values():
         launch(blocks, None)
@@ -83,7 +89,7 @@ def pages(tmp_path_factory, looked_up):
         blocks.close(verbose=False)
 
 
-@pytest.mark.parametrize("name", ["demo", "review", "human"])
+@pytest.mark.parametrize("name", ["demo", "review", "human", "crowd"])
 def test_no_route_and_no_method_answers_a_stranger(pages, name):
     port = pages[name][0].server_port
     with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
@@ -103,7 +109,7 @@ def test_no_route_and_no_method_answers_a_stranger(pages, name):
             assert "access-control-allow-origin" not in said.headers
 
 
-@pytest.mark.parametrize("name", ["demo", "review", "human"])
+@pytest.mark.parametrize("name", ["demo", "review", "human", "crowd"])
 def test_every_page_answers_its_own_names_and_its_own_requests(pages, name):
     port = pages[name][0].server_port
     with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
@@ -146,7 +152,7 @@ SOCKET_KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Version
 SOCKET = f"Connection: Upgrade\nUpgrade: websocket\n{SOCKET_KEY}"
 
 
-@pytest.mark.parametrize("name", ["demo", "review", "human"])
+@pytest.mark.parametrize("name", ["demo", "review", "human", "crowd"])
 @pytest.mark.parametrize(
     "request_text",
     [

@@ -22,7 +22,7 @@ HOSTILE = "<script>alert(1)</script> <img src=x onerror=alert(1)> [b](javascript
 
 WARM = """Mine died in the rain too, oil on the chain saved it
 You could ask the shop around the corner, they fixed my kettle
-Page ninety and still no murderer, give me strength
+Page ninety and there is still no murderer, give me strength
 Frost again?
 Knees first, then pride. I stopped at mile nine
 Not the low E

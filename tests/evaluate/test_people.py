@@ -24,10 +24,12 @@ from lib.evaluate.findings import Files, gather
 from lib.evaluate.page import page as report_page
 from lib.evaluate.people_answers import import_files, import_votes
 from lib.evaluate.people_page import cell, make_items, read_key, write_files
+from lib.evaluate.people_records import People
 from lib.evaluate.people_report import human_report
 from lib.evidence.outcomes import outcomes
 from lib.evidence.secondary import agreement
 from lib.evidence.stats import compare
+from lib.evidence.trust import trust
 from lib.judge.comparisons import Comparison, Verdict, judgment_of
 from tests.eval_data import prompt, write_configs, write_data
 
@@ -335,17 +337,39 @@ def test_people_get_the_statistics_of_every_other_judge(evaluation, tmp_path):
     # Scott's pi: 4 of 24 labels are base, so chance alone agrees on 26 of 36.
     assert report["agreement"]["raters"]["kappa"] == pytest.approx((8 / 12 - 26 / 36) / (10 / 36))
     votes = report["agreement"]["judge"]["votes"]
-    assert (votes["n_votes"], votes["n_tweets"]) == (2 * N, N)
+    assert (votes["n"], votes["n_tweets"]) == (2 * N, N)
     tuned_won = {f"{5000 + number}" for number in range(6)}
     base_won = {f"{5000 + number}" for number in range(9, 12)}
     of_bob = [items[name].tweet_id in (base_won if n < 4 else tuned_won) for n, name in enumerate(items)]
     assert votes["share"] == pytest.approx((6 + sum(of_bob)) / 24)
-    assert votes["kappa_ci95"][0] < votes["kappa"] < votes["kappa_ci95"][1]
+    assert votes["ci95"][0] < votes["kappa"] < votes["ci95"][1]
     assert report["agreement"]["judge"]["n"] == N
     assert report["agreement"]["judge"]["kappa"] is not None
     assert report["raters"]["ann"]["n"] == N
     assert "People prefer tuned" in report["sentence"]
     assert "too few tweets to be sure" in report["sentence"]
+
+
+def test_fifty_blind_votes_that_agree_beyond_chance_vouch_for_a_judge(evaluation, tmp_path):
+    items = {item.id: item for item in make_items(evaluation)}
+    judge_says(evaluation, [1] * 6 + [-1] * 6)
+    liked = {item.id: "tuned" if int(item.tweet_id) < 5006 else "base" for item in items.values()}
+
+    def trusted(n_raters, says):
+        paths = [
+            write_answers(
+                tmp_path / f"{n}.csv", f"r{n}", {i: choice_for(item, says(n, i)) for i, item in items.items()}
+            )
+            for n in range(n_raters)
+        ]
+        report = human_report(evaluation, items, import_files(paths, items, []).judgments)
+        votes = People.model_validate(report).agreement.judge.votes
+        return votes.n, trust(None, votes).is_earned
+
+    assert trusted(5, lambda n, item: liked[item]) == (60, True)
+    assert trusted(4, lambda n, item: liked[item]) == (48, False)  # too few
+    assert trusted(5, lambda n, item: "tuned") == (60, False)  # whatever the judge says
+    assert trusted(5, lambda n, item: "base" if int(item[1:9], 16) % 2 else "tuned") == (60, False)
 
 
 def test_answers_about_replies_that_have_changed_are_counted_apart(evaluation, tmp_path):
@@ -452,11 +476,11 @@ def test_the_report_of_the_evaluation_shows_what_people_said(evaluation, tmp_pat
         [write_answers(tmp_path / "a.csv", "<b>ann", dict.fromkeys(items, "A"))], items, []
     ).judgments
     files = Files.read(evaluation)
-    report, steps = gather(files, {})
+    report, steps = gather(files, {}, {})
     assert report.people is None
     assert "<h2>People</h2>" not in report_page(files, report, steps)
     write_json(evaluation.folder / "human" / "report.json", human_report(evaluation, items, judgments))
-    report, steps = gather(files, {})
+    report, steps = gather(files, {}, {})
     shown = report_page(files, report, steps)
     assert report.people.n_answers == N
     assert report.people.sentence in html.unescape(shown)
@@ -467,7 +491,7 @@ def test_the_report_of_the_evaluation_shows_what_people_said(evaluation, tmp_pat
         evaluation.folder / "replies.jsonl",
         [reply(n, system, "new") for n in range(N) for system in ("base", "tuned")],
     )
-    assert gather(Files.read(evaluation), {})[0].people.outdated
+    assert gather(Files.read(evaluation), {}, {})[0].people.outdated
 
 
 # --- in a browser --------------------------------------------------------------------------------------

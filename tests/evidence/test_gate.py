@@ -239,6 +239,7 @@ def test_a_pass_meets_every_criterion():
         "improvement",
         "ci95",
         "length_controlled",
+        "style",
         "position",
         "unjudged",
         "judge_trust",
@@ -386,7 +387,7 @@ def test_the_next_step_follows_from_the_verdict():
 
 def test_the_sentence_names_the_criteria_that_are_not_met_and_the_bias():
     result = simulate(lambda rng: biased_judge(rng, lambda _, longer: np.sign(longer), extra=60), 1)[0]
-    assert "not met: Length;" in result["sentence"]
+    assert "not met: Length, Style;" in result["sentence"]
     assert "length: the longer reply won 100% of decisive tweets" in result["sentence"]
     assert "next: make the systems write at similar length" in result["sentence"]
 

@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
 
 from lib.base.schema import Judgment
+from lib.evidence.effects import permutation_test
 from lib.evidence.outcomes import Gaps, combine, counted, outcomes
 
 
@@ -148,3 +150,40 @@ def test_one_order_alone_counts_as_it_is_and_is_reported():
 
 def test_half_a_win_and_a_tie_are_a_quarter():
     assert combine({"ab": 0.5, "ba": 0.0}) == 0.25
+
+
+# 200 tweets on which a clear win turns into a loss once 30 % of the candidate's replies are counted
+
+
+def world(rng, n=200, net=0.33, ties=0.25, lost=0.3):
+    """Judgments of what was answered, and all replies: a judged net win of this much, the rest empty."""
+    wins = (1 - ties + net) / 2
+    step = rng.choice([0.5, 0.0, -0.5], n, p=[wins, ties, 1 - ties - wins])
+    gone = rng.random(n) < lost
+    score = np.clip(np.round(6 + 2 * step + rng.normal(0, 1.2, n)), 1, 10)
+    rival = np.clip(np.round(6 - 2 * step + rng.normal(0, 1.2, n)), 1, 10)
+    replies = {(str(i), "base"): "x" * 40 for i in range(n)}
+    replies |= {(str(i), "tuned"): "" if gone[i] else "y" * int(rng.integers(20, 60)) for i in range(n)}
+    judgments = [
+        judged(str(i), order, step[i], scores=(score[i], rival[i]))
+        for i in np.flatnonzero(~gone)
+        for order in ("ab", "ba")
+    ]
+    return judgments, replies
+
+
+def test_empty_replies_on_3_of_10_tweets_turn_a_win_of_33_points_into_a_loss_of_7():
+    rng = np.random.default_rng(12)
+    ignored, counted_in = [], []
+    for _ in range(100):
+        judgments, replies = world(rng)
+        authors = {tweet: f"author{int(tweet) % 180}" for tweet, _ in replies}
+        gaps = Gaps(asked=frozenset(authors))
+        for found, kept in ((ignored, None), (counted_in, gaps)):
+            rows, _ = outcomes(judgments, replies, authors, "tuned", "base", kept)
+            step = np.sign(rows.step)
+            found.append((100 * step.mean(), permutation_test(step, np.arange(len(step)), n_resamples=199)))
+    assert np.mean([net for net, _ in ignored]) == pytest.approx(33, abs=2)
+    assert sum(net > 15 and p < 0.05 for net, p in ignored) > 90
+    assert np.mean([net for net, _ in counted_in]) == pytest.approx(-7, abs=2)
+    assert sum(net >= 15 for net, _ in counted_in) == 0

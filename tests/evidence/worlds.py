@@ -13,14 +13,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 
 from lib.base.schema import Judgment, Reply, TestPrompt
-from lib.evidence.gate import evaluate_gate
+from lib.base.settings import GateConfig
+from lib.evidence.criteria import OF_REPLIES, Shares
+from lib.evidence.gate import Facts, evaluate_gate
 from lib.evidence.outcomes import outcomes
 from lib.evidence.stats import Comparison, compare
+from lib.evidence.trust import Trust
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "raw" / "items.jsonl"
 N_RESAMPLES = 599  # of the bootstrap: 9,999 say the same and take ten times as long
@@ -156,23 +158,18 @@ def world(
 
 def comparison(found: World, n_resamples: int = N_RESAMPLES) -> Comparison:
     """Tuned against base."""
-    rows, _ = outcomes(found.judgments, found.texts, found.authors, "tuned", "base")
+    rows, _ = outcomes(found.judgments, found.texts, found.authors, "tuned", "base", said=found.tweets)
     return compare(rows, n_resamples=n_resamples)
 
 
-GATE = SimpleNamespace(
-    max_p_value=0.05,
-    min_cohens_d=0.3,
-    improvement="net_win",
-    min_improvement=15,
-    max_perplexity=20,
-    max_train_eval_gap=0.3,
-)
+GATE = GateConfig()  # the defaults of an eval config
+TRUSTED = Trust("trusted", "better than chance on 300 pairs")
+SOUND = Shares(200, **dict.fromkeys(OF_REPLIES, 0.0))
 
 
 def gate(found: World) -> dict:
-    """The gate's answer where the model itself is sound."""
-    return evaluate_gate(comparison(found), 9.0, 0.1, GATE)
+    """The gate's answer where the model, the looks of the replies and the judge's record are beyond doubt."""
+    return evaluate_gate(comparison(found), Facts(9.0, 0.1, {"tuned": SOUND}, TRUSTED), GATE)
 
 
 def failed(answer: Mapping) -> list[str]:
@@ -234,7 +231,8 @@ def _written(
             taken = np.flatnonzero(rng.random(len(words)) < system.overlap)
             for place, from_tweet in zip(taken, rng.integers(len(of_tweet), size=len(taken)), strict=True):
                 words[place] = of_tweet[from_tweet]
-            gain[i] += judge.likes.get("overlap", 0.0) * len(taken) / len(words)
+            shared = sum(word in of_tweet for word in words) / len(words)
+            gain[i] += judge.likes.get("overlap", 0.0) * shared
             texts[i] = " ".join(words)
         for habit, made in HABITS.items():
             has = rng.random(n) < (USUAL | dict(system.habits)).get(habit, 0.0)

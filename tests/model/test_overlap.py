@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from lib.base.files import read_json
 from lib.base.schema import Reply, TestPrompt
 from lib.model.flaws import flaws_of
-from lib.model.overlap import copied_share, copies, learned_runs
+from lib.model.overlap import copied_share, copies, diversity, learned_runs
 from lib.model.sanity import sanity
 from lib.train.manifest import Memorisation
 from lib.train.validation import memorisation, memorisation_line
@@ -112,3 +112,16 @@ def test_no_batch_is_begun_when_the_time_is_up(tiny_run, monkeypatch):
     assert answer_validation(job, best, load_model_for_training(config)[0])["replies"] == []
     monkeypatch.setattr("lib.train.validation.MAX_SECONDS", 1000)
     assert len(answer_validation(job, best, load_model_for_training(config)[0])["replies"]) == 3
+
+
+MIXED = ["The tea is cold now", "My bike has a flat tyre", "Who ate the last biscuit", "A dog ran off"]
+
+
+def test_a_model_that_says_one_thing_to_every_tweet_has_collapsed_and_its_base_has_not():
+    base = diversity(MIXED)
+    assert (base.alike, base.distinct_2, base.collapsed(base)) == (0, 1, False)
+    assert diversity(["So true, my friend"] * 4).collapsed(base)
+    assert diversity([""] * 4).collapsed(base)  # nothing, to every tweet
+    assert not diversity([*MIXED[:3], MIXED[0]]).collapsed(base)
+    silent = diversity([""] * 4)
+    assert not silent.collapsed(silent)  # as its base was: nothing has become worse

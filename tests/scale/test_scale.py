@@ -19,6 +19,7 @@ from lib.data.sources import Row
 from lib.scale.reading import conversation_of, usable
 from lib.scale.samples import write_set
 from lib.scale.shards import Router, Work
+from tests.items import stage
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / ".venv" / "scale"
@@ -162,6 +163,16 @@ def test_both_ways_split_alike_and_every_file_is_sealed_and_no_work_is_left(buil
 
 
 @needs_datatrove
+def test_both_ways_get_the_same_report(built):
+    funnels = []
+    for folder in built:
+        assert stage(folder, "data_report", "configs/data-bench.yaml").returncode == 0
+        page = (folder / "data/bench/report.html").read_text()
+        funnels.append(re.findall(r"kept [\d,]+ of [\d,]+", page))
+    assert len(funnels[0]) == len(funnels[1]) >= 2 and funnels[0][0] == funnels[1][0]
+
+
+@needs_datatrove
 def test_no_text_of_a_preference_to_learn_from_is_measured_with(built):
     preferences = rows(built[1], "processed/preferences.jsonl")
     learned = {row[side] for row in preferences for side in ("chosen", "rejected")}
@@ -211,10 +222,10 @@ def test_two_files_of_one_name_are_refused_before_any_work(tmp_path):
 @needs_datatrove
 @pytest.mark.slow
 def test_killed_in_the_middle_the_same_command_goes_on_and_nothing_survives_the_kill(built, tmp_path):
-    stage = "replies-buckets"
+    step = "replies-buckets"
     raw_items(tmp_path)
     process = scale(tmp_path, "--workers", "2")
-    done = tmp_path / "data/bench/interim/scale/logs" / stage / "completions"
+    done = tmp_path / "data/bench/interim/scale/logs" / step / "completions"
     wait_for(lambda: done.is_dir() and any(done.iterdir()), process)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
@@ -223,7 +234,7 @@ def test_killed_in_the_middle_the_same_command_goes_on_and_nothing_survives_the_
     progress = again.communicate(timeout=400)[1]
     assert again.returncode == 0, progress[-3000:]
     assert "rows: 0 of 1 tasks to do" in progress
-    n_left, n_tasks = re.search(rf"(?m)^{stage}: (\d+) of (\d+) tasks to do", progress).groups()
+    n_left, n_tasks = re.search(rf"(?m)^{step}: (\d+) of (\d+) tasks to do", progress).groups()
     assert int(n_left) < int(n_tasks)
     assert contents(tmp_path) == contents(built[1])
 

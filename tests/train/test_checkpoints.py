@@ -24,6 +24,7 @@ from lib.train.checkpoints import (
     keep_best,
     newest,
     stopped_early,
+    watched,
     whole_checkpoints,
 )
 from lib.train.manifest import read_manifest
@@ -196,6 +197,29 @@ def test_the_best_checkpoints_are_kept_and_the_newest(tmp_path):
 )
 def test_early_stopping_counts_failures_since_the_best(losses, patience, threshold, stops):
     assert stopped_early(dict(enumerate(losses, 1)), patience, threshold) is stops
+
+
+def evaluation(step, loss, distinct_2, alike):
+    return {"step": step, "eval_loss": loss, "eval_distinct_2": distinct_2, "eval_alike": alike}
+
+
+ONE_REPLY_FOR_ALL = [
+    evaluation(0, 4.0, 0.8, 0.0),
+    evaluation(4, 3.0, 0.7, 0.1),
+    evaluation(8, 2.9, 0.3, 0.1),  # half the base model's word pairs are gone
+    evaluation(12, 2.8, 0.6, 0.8),  # and here four of five replies are one
+]
+
+
+def test_a_run_that_comes_to_say_one_thing_is_stopped_before_its_best_loss_where_that_is_watched():
+    by_loss, by_both = (watched(ONE_REPLY_FOR_ALL, watch) for watch in ("loss", "loss_and_diversity"))
+    assert (best_steps(by_loss, 1), stopped_early(by_loss, 2, 0.0)) == ([12], False)
+    assert (best_steps(by_both, 1), stopped_early(by_both, 2, 0.0)) == ([4], True)
+
+
+def test_what_an_older_run_did_not_measure_does_not_count_as_collapsed():
+    older = [{"step": entry["step"], "eval_loss": entry["eval_loss"]} for entry in ONE_REPLY_FOR_ALL]
+    assert watched(older, "loss_and_diversity") == watched(older, "loss")
 
 
 def test_lines_after_the_checkpoint_are_cut_and_a_torn_one_too(tmp_path):

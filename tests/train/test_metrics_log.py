@@ -2,8 +2,6 @@
 
 from types import SimpleNamespace
 
-import pytest
-
 from lib.base.files import read_dicts
 from lib.train.curves import train_eval_gap, train_loss
 from lib.train.metrics_log import MetricsLog, counting, tokens_of

@@ -200,7 +200,7 @@ def test_the_arithmetic_gives_the_known_sizes_of_qwen3_8b():
     assert lora_parameters(QWEN3_8B, 16, LINEAR) == 43_646_976
     assert QWEN3_8B.linear_params + QWEN3_8B.embedding_params == pytest.approx(8.19e9, rel=1e-3)
     needed = vram_gb(QWEN3_8B, 16, 100, 16, LINEAR, nf4=False, checkpointing=False)
-    assert needed == pytest.approx(29, abs=2)
+    assert needed == pytest.approx(35.6, abs=1)  # 1,600 tokens keep ten megabytes each
     assert vram_gb(QWEN3_8B, 4, 100, 16, LINEAR, nf4=True, checkpointing=True) < 10
 
 

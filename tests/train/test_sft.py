@@ -16,7 +16,8 @@ AUTO = TrainConfig(data="x")
         (None, 16, False),
         (48, 16, False),
         (22, 8, False),  # an RTX 4090
-        (12, 4, False),
+        (14, 4, False),
+        (12, 16, True),
         (9, 4, True),  # below four rows a pass, recomputing costs less
         (5, 1, True),  # nothing fits: the least that can be tried
     ],

@@ -14,7 +14,7 @@ from lib.base.files import read_json, write_json
 from lib.base.settings import TrainConfig
 from lib.train.fingerprint import fingerprint_of
 from lib.train.sweep import sweep
-from lib.train.variants import SweepConfig, changes_of, config_text, label, quality, table
+from lib.train.variants import SweepConfig, changes_of, config_text, label, quality, ranked, table
 
 ROOT = Path(__file__).parents[2]
 TWO = {"base": "tiny", "grid": {"learning_rate": [1e-3, 5e-3]}}
@@ -111,6 +111,15 @@ def test_variants_are_ranked_by_validation_loss_with_how_they_write_beside_it(ti
     assert [line.split()[0] for line in lines[1:]] == ["sweep-lr-lr0.005", "sweep-lr-lr0.001"]
 
 
+def test_a_variant_that_says_one_thing_to_every_tweet_is_ranked_behind_those_that_do_not():
+    def variant(run, loss, collapsed):
+        return {"run": run, "state": "finished", "eval_loss": loss, "quality": {"collapsed": collapsed}}
+
+    open_one = {"run": "d", "state": "open"}
+    made = [open_one, variant("a", 2.0, True), variant("b", 2.5, False), variant("c", 2.4, False)]
+    assert [one["run"] for one in ranked(made)] == ["c", "b", "a", "d"]
+
+
 def test_finished_variants_are_not_trained_again_after_a_kill(tiny_run):
     def killed(run):
         if run == "sweep-lr-lr0.005":
@@ -190,10 +199,12 @@ def test_nothing_is_trained_where_a_variant_could_not_stop_early(tiny_run):
 
 
 def test_quality_counts_empty_replies_and_measures_the_others():
-    assert quality(["a b c", "", "a b d"], 0.5) == {
+    assert quality(["a b c", "", "a b d"], ["one two", "three four"], 0.5) == {
         "n": 3,
         "empty": pytest.approx(1 / 3),
         "distinct_2": pytest.approx(3 / 4),
+        "alike": 0,
+        "collapsed": False,
         "median_words": 3,
         "copies_of_training": 0.5,
     }

@@ -27,7 +27,9 @@ def thirty(tiny_run):
     """A finished run, and thirty validation pairs of very different length."""
     pairs = read_jsonl(VAL, Pair)
     made = [
-        pairs[n % 9].model_copy(update={"reply_id": f"30{n}", "reply": " ".join(["so it goes"] * (1 + n % 7))})
+        pairs[n % 9].model_copy(
+            update={"reply_id": f"30{n}", "reply": " ".join(["so it goes"] * (1 + n % 7))}
+        )
         for n in range(30)
     ]
     write_jsonl(VAL, made)
@@ -62,7 +64,10 @@ def at_every_size(monkeypatch, trainer, longest):
     for size in SIZES:
         monkeypatch.setattr(module, "batches", lambda rows, size=size: batches(rows, size * longest))
         found.append(trainer.evaluate())
-    return [{name: value for name, value in one.items() if name in found[0] and "_per_" not in name} for one in found]
+    return [
+        {name: value for name, value in one.items() if name in found[0] and "_per_" not in name}
+        for one in found
+    ]
 
 
 def equal(values, tolerance=1e-5):
@@ -70,7 +75,9 @@ def equal(values, tolerance=1e-5):
 
 
 @pytest.mark.parametrize("padding_free", [False, True])
-def test_the_validation_loss_is_the_same_at_any_batch_size_and_as_perplexity(thirty, monkeypatch, padding_free):
+def test_the_validation_loss_is_the_same_at_any_batch_size_and_as_perplexity(
+    thirty, monkeypatch, padding_free
+):
     from lib.model.loading import load_for_inference
     from lib.model.losses import perplexity
 
@@ -98,7 +105,13 @@ def its_own(trainer, size, padding_free):
 @pytest.mark.parametrize("method", ["dpo", "kto"])
 def test_preference_losses_and_margins_are_the_same_at_any_batch_size(tiny_run, monkeypatch, method):
     write_jsonl(PREFERENCES, preferences())
-    tuning = {"method": method, "init_adapter": "tiny", "min_preferences": 20, "epochs": 2, "evals_per_run": 4}
+    tuning = {
+        "method": method,
+        "init_adapter": "tiny",
+        "min_preferences": 20,
+        "epochs": 2,
+        "evals_per_run": 4,
+    }
     trainer, job = trainer_of(config(**tuning))
     found = at_every_size(monkeypatch, trainer, 80)
     names = {"eval_loss", "eval_rewards/chosen", "eval_rewards/rejected", "eval_rewards/margins"}

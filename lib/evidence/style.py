@@ -1,0 +1,141 @@
+"""Habits of style: what a judge may like for its own sake, counted in every reply as a reader counts it.
+
+`COUNTED` are looked at always. `marks` finds further ones: whatever stands in most replies of one system and
+in few of the other's ("haha", a hashtag, words in capitals) could be what the judge goes by.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from lib.base.characters import EMOJI, visible
+
+Amounts = tuple[list[float], list[float]]  # of one habit: in each reply of a, in each reply of b
+
+# habit -> its name in a sentence. Of the graded ones a reply has more or less, the others it has or has not.
+# The length is counted where the outcomes are.
+GRADED = {
+    "length": "length",
+    "overlap": "words of the tweet",
+    "novelty": "wording that no other reply has",
+}
+COUNTED = {
+    **GRADED,
+    "emoji": "emoji",
+    "questions": "questions",
+    "exclamations": "exclamation marks",
+    "flattery": "flattery",
+    "second_person": "“you”",
+}
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_FLATTERY = re.compile(
+    r"\b(?:(?:absolutely |really )?(?:love|loving|adore) (?:this|it|that|your|how you)"
+    r"|(?:great|good|excellent|fantastic|awesome|amazing|brilliant|beautiful|wonderful|incredible)"
+    r" (?:point|post|tweet|take|question|thread|insight|idea|work|job|stuff|reminder|perspective|advice)s?"
+    r"|(?:so|very|well|perfectly|beautifully) (?:true|said|put|well said|right)"
+    r"|(?:couldn['’]?t|could not) (?:agree|have said it) (?:more|better)|thank(?:s| you) for (?:sharing|this)"
+    r"|you(?:['’]re| are) (?:so |absolutely |totally )?(?:right|amazing|brilliant|awesome|a genius|the best)"
+    r"|nailed it|spot on"
+    r"|this is (?:gold|amazing|brilliant|so good|so true|great|awesome|incredible|beautiful))",
+    re.IGNORECASE,
+)
+_SECOND_PERSON = re.compile(r"\b(?:you|your|yours|yourself|u|ur|ya|y['’]?all)\b", re.IGNORECASE)
+_CAPITALS = re.compile(r"\b[^\W\d_a-z]{2,}\b")
+MARKED = 0.5  # a mark is in this much larger a share of one system's replies than of the other's
+MAX_MARKS = 4
+
+
+def amounts(
+    texts_a: Sequence[str], texts_b: Sequence[str], tweets: Sequence[str] | None = None
+) -> dict[str, Amounts]:
+    """habit -> its amount in every reply of a and of b, in the order given: COUNTED, then the marks.
+
+    tweets: what was replied to; without them nothing is said of the words taken from them.
+    """
+    of_a, of_b = _counted(texts_a, tweets), _counted(texts_b, tweets)
+    found = {habit: (in_a, of_b[habit]) for habit, in_a in of_a.items()}
+    return found | marks(texts_a, texts_b, [have for habit, have in found.items() if habit not in GRADED])
+
+
+def label(habit: str) -> str:
+    """The habit's name in a sentence; a mark is its own."""
+    return COUNTED.get(habit, f"“{habit}”")
+
+
+def _counted(texts: Sequence[str], tweets: Sequence[str] | None) -> dict[str, list[float]]:
+    shown = [visible(text) for text in texts]
+    words = [_words(text) for text in shown]
+    found = {
+        "novelty": _novelty(words),
+        "emoji": [float(len(EMOJI.findall(text))) for text in shown],
+        "questions": [float(len(re.findall(r"[?？]+", text))) for text in shown],
+        "exclamations": [float(len(re.findall(r"[!！]+", text))) for text in shown],
+        "flattery": [float(len(_FLATTERY.findall(text))) for text in shown],
+        "second_person": [float(len(_SECOND_PERSON.findall(text))) for text in shown],
+    }
+    if tweets is not None:
+        said = [set(_words(visible(tweet))) for tweet in tweets]
+        found["overlap"] = [
+            _share(word in of_tweet for word in own) for own, of_tweet in zip(words, said, strict=True)
+        ]
+    return found
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.casefold())
+
+
+def _share(are: Iterable[bool]) -> float:
+    values = list(are)
+    return sum(values) / len(values) if values else 0.0
+
+
+def _novelty(words: Sequence[Sequence[str]]) -> list[float]:
+    """Share of a reply's word pairs that no other reply of its system has: what stock phrases lack."""
+    pairs = [set(zip(["", *own], [*own, ""], strict=True)) for own in words]
+    in_replies = Counter(pair for own in pairs for pair in own)
+    return [_share(in_replies[pair] == 1 for pair in own) for own in pairs]
+
+
+def marks(
+    texts_a: Sequence[str], texts_b: Sequence[str], known: Sequence[Amounts] = ()
+) -> dict[str, Amounts]:
+    """The marks that tell the systems apart, the clearest first: sign or word -> 1 where a reply has it.
+
+    At most MAX_MARKS. One that comes and goes with a known habit, or with a mark before it, is left out.
+    """
+    signs_a, signs_b = [_signs(text) for text in texts_a], [_signs(text) for text in texts_b]
+    count_a, count_b = (Counter(sign for own in signs for sign in own) for signs in (signs_a, signs_b))
+    n = max(len(texts_a), 1)
+    apart = {sign: abs(count_a[sign] - count_b[sign]) / n for sign in count_a | count_b}
+    seen = {_moves(have) for have in known}
+    found: dict[str, Amounts] = {}
+    for sign in sorted(apart, key=lambda sign: (-apart[sign], sign)):
+        if apart[sign] < MARKED or len(found) == MAX_MARKS:
+            break
+        have = [float(sign in own) for own in signs_a], [float(sign in own) for own in signs_b]
+        if (moves := _moves(have)) not in seen:
+            seen.add(moves)
+            found[sign] = have
+    return found
+
+
+def _moves(have: Amounts) -> tuple[int, ...]:
+    """Which of the two replies has it, tweet by tweet."""
+    return tuple((in_a > 0) - (in_b > 0) for in_a, in_b in zip(*have, strict=True))
+
+
+def _signs(text: str) -> set[str]:
+    """Words and signs of a text, and how it is written; emoji, ? and ! are habits of their own."""
+    plain = EMOJI.sub("", visible(text))
+    signs = {character for character in plain if not character.isalnum() and character not in " ?!？！\n"}
+    written = {
+        "words in capitals": bool(_CAPITALS.search(plain)),
+        "a capital at the start": plain[:1].isupper(),
+        "digits": any(map(str.isdigit, plain)),
+        "line breaks": "\n" in plain,
+        "a full stop at the end": plain.rstrip().endswith("."),
+    }
+    return signs | set(_words(plain)) | {name for name, has in written.items() if has}
