@@ -50,7 +50,9 @@ def xformers_of(torch: str) -> str:
     """The line that requirements-runpod.txt has for this torch, as `make setup-runpod` takes it."""
     text = (ROOT / "requirements-runpod.txt").read_text()
     found = re.findall(rf"^# torch {re.escape(torch)}: (xformers==\S+)$", text, re.MULTILINE)
-    return found[0] if len(found) == 1 else sys.exit(f"error: requirements-runpod.txt: no xformers for {torch}")
+    return (
+        found[0] if len(found) == 1 else sys.exit(f"error: requirements-runpod.txt: no xformers for {torch}")
+    )
 
 
 def resolved(torch: str, python: str) -> dict[str, str]:
