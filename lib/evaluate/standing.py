@@ -29,7 +29,11 @@ def next_line(train: Path, data: str | None = None, evaluation: str | None = Non
 def _to_train(run: str, data: str, given: str, done: str) -> str:
     if done != "plan" and not any(True for pattern in MADE for _ in Path().glob(pattern)):
         return "make quickstart"
-    if sentence := lacking(data):
+    try:
+        sentence = lacking(data)
+    except UserError:  # a file of the set is damaged: the command that mends it says so
+        return f"make data DATA={data}"
+    if sentence:
         return command_in(sentence)
     return f"make {'train' if done == 'plan' else 'plan'} RUN={run}{given}"
 

@@ -1,10 +1,12 @@
 """The end of a run: the best checkpoint's adapter, the curves, and the manifest, which is written last."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from lib.base.course import training_advice
 from lib.base.files import read_dicts, read_jsonl, write_bytes, write_text
+from lib.base.seals import seal_file
 from lib.model.adapters import ADAPTER_FILE, sha256_of
 from lib.train.checkpoints import best_steps, eval_losses, keep_best, watched
 from lib.train.curves import alerts_of, base_loss, curves, perplexity, train_eval_gap, train_loss
@@ -26,10 +28,12 @@ def finish(job: Job, history: list[dict[str, Any]], tracker: Tracker) -> Manifes
     checkpoint = job.checkpoints / f"checkpoint-{best}"
     for name in ("adapter_config.json", ADAPTER_FILE):
         write_bytes(job.folder / name, (checkpoint / name).read_bytes())
-    job.tokenizer.save_pretrained(job.folder)
+    written = [Path(path).name for path in job.tokenizer.save_pretrained(job.folder)]
     write_text(job.folder / "curves.svg", curves(history, job.run))
     answered = answered_validation(job, best)
-    manifest = _manifest(job, history, best, answered)
+    written += ["adapter_config.json", "metrics.jsonl", "validation.json"]
+    sealed = {name: seal_file(job.folder / name) for name in written if (job.folder / name).is_file()}
+    manifest = _manifest(job, history, best, answered).model_copy(update={"files": sealed})
     tracker.finish(manifest, job.folder)
     manifest.write(job.folder / "manifest.json")
     keep_best(job.checkpoints, ranks, job.config.keep_best)

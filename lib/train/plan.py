@@ -68,8 +68,8 @@ def page(
         else f"  (estimated: the tokenizer of {config.model} is not on this machine)"
     )
     parts = [
-        f"plan for {run}: {config.model}, {config.quantization}, LoRA rank {config.lora.rank}, "
-        f"{config.method}",
+        f"plan for {run}: {config.model}, {'4-bit' if config.quantization == 'nf4' else 'unquantised'}, "
+        f"LoRA rank {config.lora.rank}, {config.method}",
         "rows and tokens" + counted + "\n" + _lengths(config, tokens),
         "schedule\n" + _schedule(config, len(tokens["train"])),
         "checks\n" + "\n".join(map(_checked, found)),

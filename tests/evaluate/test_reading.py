@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lib.evaluate.measures import Equivalence
-from lib.evaluate.reading import counted, forgetting, last_line, three_sentences, verdict_of
+from lib.evaluate.reading import forgetting, last_line, tally, three_sentences, verdict_of
 from lib.evaluate.report import Criterion, Report, read_report
 from tests.evaluate.test_style_page import STYLE
 
@@ -165,4 +165,4 @@ def test_an_improvement_never_reads_as_damage(diff, ci90, equivalent, said):
 
 
 def test_the_judge_s_answers_are_counted_as_the_reader_s_are():
-    assert counted([0.5, 1.0, -0.5, 0.0]) == "tuned 2, base 1, neither 1"
+    assert tally([0.5, 1.0, -0.5, 0.0]) == "tuned 2, base 1, neither 1"

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from lib.base.files import write_json, write_jsonl
+from lib.base.seals import write_sealed
 from lib.evaluate.standing import next_line
 from tests.eval_data import pair
 
@@ -68,6 +69,13 @@ def test_names_that_the_command_line_gave_are_kept_and_those_of_the_config_are_n
     assert next_line(CONFIG, evaluation="other") == "next: make eval RUN=r EVAL=other"
     assert next_line(CONFIG, "y", "other") == "next: make eval RUN=r DATA=y EVAL=other"
     assert next_line(CONFIG, "x", "e") == "next: make publish RUN=r REPO=<you>/<name>"
+
+
+def test_a_damaged_data_set_leads_to_the_command_that_says_how_it_is_mended():
+    clean = Path("data/x/interim/clean.jsonl")
+    write_sealed(clean, [pair(1), pair(2)])
+    clean.write_text("")
+    assert next_line(CONFIG) == "next: make data DATA=x"
 
 
 def test_a_finished_run_needs_no_data_and_a_damaged_report_is_written_again():
