@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from lib.base.console import counted
 from lib.evaluate.measures import Compared, Equivalence
 from lib.evaluate.report import Bounds, Judge, Report
+from lib.evaluate.style_page import explained_by
 from lib.evidence.criteria import OF_REPLIES
 
 VERDICTS = {
@@ -19,6 +20,7 @@ DECISIONS = {
     "collect": "Collect more",
     "no_evidence": "No evidence yet",
 }
+QUICKSTART = "the quickstart's tiny model shows that every step works, and cannot write good replies"
 TINY = "tiny"  # the model of the quickstart
 
 
@@ -32,15 +34,18 @@ def three_sentences(report: Report, model: str) -> list[tuple[str, str]]:
     """(question, answer) three times."""
     advice = decision_of(report)
     if _is_expected(report, model):
-        advice = (
-            "Nothing: the quickstart's tiny model shows that every step works, and cannot write good "
-            f"replies. With a real model the advice would be: {advice}"
-        )
+        advice = f"Nothing: {QUICKSTART}. With a real model the advice would be: {advice}"
     return [
         ("What happened", what_happened(report)),
         ("Can it be believed?", believable(report)),
         ("What to do next", advice[0].upper() + advice[1:] + "."),
     ]
+
+
+def last_line(report: Report, model: str) -> str:
+    """The decision as the console's last word on the evaluation."""
+    expected = f" (nothing to do now: {QUICKSTART})" if _is_expected(report, model) else ""
+    return f"decision: {decision_of(report)}{expected}"
 
 
 def decision_of(report: Report) -> str:
@@ -104,6 +109,8 @@ def believable(report: Report) -> str:
         doubts.append("the judge prefers the reply that it is shown first")
     if "length_controlled" in failed:
         doubts.append("at equal length the trained model is not shown to win")
+    if "style" in failed:
+        doubts.append("at equal style it is not shown to win" + explained_by(report.headline))
     if "unjudged" in failed:
         doubts.append("the judge owes too many answers")
     if flawed := [row.label for row in report.gate.criteria if row.name in failed & set(OF_REPLIES)]:
@@ -123,10 +130,9 @@ def believable(report: Report) -> str:
         else "of two real replies this judge picks the one that was liked more in "
         f"{accuracy or 0:.0%} of cases"
     )
-    return (
-        "Yes, as far as one judge goes: chance, the order and the length of the replies do not explain it, "
-        f"and {why}."
-    )
+    styled = report.headline and report.headline.style
+    habits = "the order, the length and the style" if styled else "the order and the length"
+    return f"Yes, as far as one judge goes: chance, {habits} of the replies do not explain it, and {why}."
 
 
 def _doubt_of_judge(judge: Judge) -> str | None:

@@ -47,6 +47,6 @@ def _of_finished(run: str, evaluation: str, given: str, done: str) -> str:
         return f"make eval RUN={run}{given}"
     if verdict == "pass" and not (folder / "publish.json").is_file():
         return f"make publish RUN={run} REPO=<you>/<name>"
-    if done != "demo":
+    if done != "demo" and verdict != "unproven":  # that asks for people
         return f"make demo RUN={run}"
     return f"make human-eval RUN={run}{given}"

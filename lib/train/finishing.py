@@ -14,6 +14,7 @@ from lib.train.distributed import n_processes
 from lib.train.fingerprint import data_hashes, fingerprint_of
 from lib.train.job import Job
 from lib.train.manifest import Manifest, Sample
+from lib.train.metrics_log import evaluation_share
 from lib.train.preference_tuning import preference_fields
 from lib.train.provenance import environment
 from lib.train.tracking import Tracker
@@ -44,7 +45,8 @@ def _manifest(job: Job, history: list[dict[str, Any]], best: int, answered: dict
     course = [*base_loss(history), *sorted(losses.items())]
     gap = train_eval_gap(history, best)
     wide = {"train_eval_gap"} if gap is not None and gap > config.max_train_eval_gap else set()
-    seconds = read_dicts(job.folder / "metrics.jsonl", torn_tail=True)[-1]["seconds"]
+    lines = read_dicts(job.folder / "metrics.jsonl", torn_tail=True)
+    seconds = lines[-1]["seconds"]
     samples = job.folder / "samples.jsonl"
     return Manifest(
         run=job.run,
@@ -72,6 +74,7 @@ def _manifest(job: Job, history: list[dict[str, Any]], best: int, answered: dict
         micro_batch=job.batch.size,
         gradient_checkpointing=job.batch.checkpointing,
         seconds=seconds,
+        evaluation_share=evaluation_share(lines),
         minutes=round(seconds / 60, 2),
         processes=n_processes(),
         usd=round(seconds / 3600 * config.usd_per_hour * n_processes(), 4),

@@ -140,6 +140,7 @@ class Manifest(Versioned):
     micro_batch: int | None
     gradient_checkpointing: bool | None
     seconds: float | None
+    evaluation_share: float | None = None  # of these
     minutes: float | None
     processes: int | None
     usd: float | None

@@ -59,6 +59,11 @@ def test_a_verdict_that_is_no_pass_publishes_nothing_and_the_demo_does_not_name_
     assert next_line(CONFIG, done="demo") == "next: make human-eval RUN=r"
 
 
+def test_a_win_that_is_unproven_asks_for_people():
+    judged("unproven")
+    assert next_line(CONFIG) == "next: make human-eval RUN=r"
+
+
 def test_names_that_the_command_line_gave_are_kept_and_those_of_the_config_are_not_repeated():
     judged("pass")
     assert next_line(CONFIG, evaluation="other") == "next: make eval RUN=r EVAL=other"
