@@ -13,6 +13,7 @@ from lib.evaluate.findings import Files
 from lib.evaluate.reading import counted, forgetting, three_sentences, verdict_of
 from lib.evaluate.report import Report
 from lib.evaluate.second_judge import shown
+from lib.evaluate.style_page import style_section
 
 N_BLIND = 20
 N_EXTREME = 3
@@ -62,6 +63,7 @@ def page(files: Files, report: Report, steps: Mapping[str, float]) -> str:
         funnel=_funnel(files.evaluation.processed / "manifest.json"),
         train=files.train_manifest,
         samples=_samples(files),
+        style=style_section(report.headline),
         other_judges=Markup(shown(report, files)),
         command=f"make eval RUN={report.run}",
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from lib.evaluate.measures import Compared, Equivalence
 from lib.evaluate.report import Bounds, Judge, Report
+from lib.evaluate.style_page import explained_by
 from lib.evidence.criteria import OF_REPLIES
 
 VERDICTS = {
@@ -106,6 +107,8 @@ def believable(report: Report) -> str:
         doubts.append("the judge prefers the reply that it is shown first")
     if "length_controlled" in failed:
         doubts.append("at equal length the trained model is not shown to win")
+    if "style" in failed:
+        doubts.append("at equal style it is not shown to win" + explained_by(report.headline))
     if "unjudged" in failed:
         doubts.append("the judge owes too many answers")
     if flawed := [row.label for row in report.gate.criteria if row.name in failed & set(OF_REPLIES)]:
@@ -125,10 +128,9 @@ def believable(report: Report) -> str:
         else "of two real replies this judge picks the one that was liked more in "
         f"{accuracy or 0:.0%} of cases"
     )
-    return (
-        "Yes, as far as one judge goes: chance, the order and the length of the replies do not explain it, "
-        f"and {why}."
-    )
+    styled = report.headline and report.headline.style
+    habits = "the order, the length and the style" if styled else "the order and the length"
+    return f"Yes, as far as one judge goes: chance, {habits} of the replies do not explain it, and {why}."
 
 
 def _doubt_of_judge(judge: Judge) -> str | None:

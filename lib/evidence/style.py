@@ -136,6 +136,5 @@ def _signs(text: str) -> set[str]:
         "a capital at the start": plain[:1].isupper(),
         "digits": any(map(str.isdigit, plain)),
         "line breaks": "\n" in plain,
-        "a full stop at the end": plain.rstrip().endswith("."),
     }
     return signs | set(_words(plain)) | {name for name, has in written.items() if has}

@@ -7,7 +7,8 @@ import pytest
 
 from lib.evaluate.measures import Equivalence
 from lib.evaluate.reading import counted, forgetting, last_line, three_sentences, verdict_of
-from lib.evaluate.report import Report, read_report
+from lib.evaluate.report import Criterion, Report, read_report
+from tests.evaluate.test_style_page import STYLE
 
 OLDER = Path(__file__).parent / "older" / "report.json"  # of a quickstart: 39 wins, 8 losses, a stand-in
 
@@ -49,6 +50,16 @@ def test_what_happened_follows_from_the_interval_and_counts_tweets(ci95, said):
 
 def test_ties_are_said_where_there_are_some():
     assert answers(report(headline={"ties": 3}))[0].endswith(", and called it a tie 3 times.")
+
+
+def test_a_win_that_style_may_have_made_is_doubted_and_the_habits_are_named():
+    found = report(headline={"style": STYLE.model_dump()})
+    style = Criterion.model_validate({"name": "style", "pass": False})
+    gate = found.gate.model_copy(update={"criteria": [*found.gate.criteria, style]})
+    said = answers(found.model_copy(update={"gate": gate}))[1]
+    assert "at equal style it is not shown to win (emoji: +9 points, “#”: any part of it)" in said
+    assert "the order, the length and the style of the replies do not explain it" in answers(found)[1]
+    assert "the order and the length of the replies do not explain it" in answers(report())[1]
 
 
 def test_a_stand_in_is_never_believed():

@@ -115,7 +115,7 @@ def regression(columns):
     design, n = np.column_stack([np.ones(len(SIGN)), *columns]), len(SIGN)
     variance = SIGN.var()
     for _ in range(3):
-        rows = np.eye(design.shape[1])[1:] * np.sqrt(variance) / PRIOR
+        rows = np.eye(design.shape[1])[1:] * np.sqrt(variance) / PRIOR["length"]
         x, y = np.vstack([design, rows]), np.concatenate([SIGN, np.zeros(len(rows))])
         fit = sm.OLS(y, x).fit()
         residual = SIGN - design @ fit.params
