@@ -58,8 +58,8 @@ def summary(folder: Path, outcome: Outcome) -> str:
     return "\n".join(
         [
             f"collect: about {outcome.pairs:,} of {outcome.target_pairs:,} pairs; {why[outcome.stopped]}",
-            f"  searches  {outcome.searches:>7,}   found {outcome.tweets:,} tweets pass the filter,"
-            f" replies to {outcome.reply_runs:,}",
+            f"  searches  {outcome.searches:>7,}",
+            f"  tweets    {outcome.tweets:>7,}   pass the filter; replies asked of {outcome.reply_runs:,}",
             f"  items     {real:>7,}   and {outcome.filler:,} rows of filler",
             f"  cost      ${outcome.usd:.4f} of ${outcome.max_usd:.2f}",
             f"wrote {folder / 'raw'}",

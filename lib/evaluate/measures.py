@@ -45,6 +45,30 @@ class Position(Record):
     harmless: bool | None = None
 
 
+class Habit(Record):
+    """One habit of style: how often each system has it, and what it adds to the net win, in points."""
+
+    habit: str
+    label: str
+    a: float
+    b: float
+    points: float
+    ci95: Interval
+    overlap: float
+    apart: bool
+    named: bool
+
+
+class Style(Record):
+    """The net win at equal style, points: lib.evidence.equal_style.style_control says what each number is."""
+
+    net_win: float
+    ci95: Interval
+    low: float
+    coding: str
+    habits: list[Habit] = []
+
+
 class Compared(Record):
     """One system against another: the fields of lib.evidence.stats.Comparison."""
 
@@ -78,6 +102,7 @@ class Compared(Record):
     decisive_win_rate: float | None = None
     decisive_ci95: Interval | None = None
     length: Length | None = None
+    style: Style | None = None
     position: Position | None = None
     biases: list[str] = []
     mde: dict[str, float | None] = {}

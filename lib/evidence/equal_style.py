@@ -20,7 +20,10 @@ from lib.evidence.style import GRADED, Amounts, label
 if TYPE_CHECKING:
     import numpy as np
 
-PRIOR = 0.3  # SD, net win per unit of a habit; "write more" moved judges by 0.28 (Dubois et al. 2024)
+# SD, net win per unit of a habit. Length is the one that is known: "write more" moved judges by 0.28
+# (Dubois et al. 2024, arXiv:2404.04475).
+PRIOR = {"length": 0.25}
+PRIOR_OF_OTHERS = 0.4
 CODINGS = ("amount", "clearly more", "more")
 SOFT = 0.35  # of the root mean square: from here on a difference counts as clearly more
 LEVEL, STRICT = 0.98, 0.999  # STRICT where a habit is seen to help: such a judge gets no free percent
@@ -59,13 +62,12 @@ def fits(sign: np.ndarray, habits: Mapping[str, Amounts], author: np.ndarray) ->
     """Coding -> its regression. sign: (n,) of +1, 0, -1. author: (n,) int from 0."""
     import numpy as np
 
-    pairs = {
-        habit: (np.asarray(in_a, float), np.asarray(in_b, float)) for habit, (in_a, in_b) in habits.items()
-    }
+    prior = np.array([PRIOR.get(habit, PRIOR_OF_OTHERS) for habit in habits])
+    pairs = [
+        (habit, np.asarray(in_a, float), np.asarray(in_b, float)) for habit, (in_a, in_b) in habits.items()
+    ]
     return {
-        coding: _fit(
-            sign, np.column_stack([_entered(habit, *pair, coding) for habit, pair in pairs.items()]), author
-        )
+        coding: _fit(sign, np.column_stack([_entered(*pair, coding) for pair in pairs]), prior, author)
         for coding in CODINGS
     }
 
@@ -83,7 +85,7 @@ def _entered(habit: str, in_a: np.ndarray, in_b: np.ndarray, coding: str) -> np.
     return difference if coding == "amount" else np.tanh(difference / SOFT)
 
 
-def _fit(sign: np.ndarray, design: np.ndarray, author: np.ndarray) -> Fit:
+def _fit(sign: np.ndarray, design: np.ndarray, prior: np.ndarray, author: np.ndarray) -> Fit:
     """Least squares with a normal prior on the habits and none on the intercept; errors clustered by author.
 
     The error of an estimate has two parts: chance, and what the prior leaves open. Of chance the larger of
@@ -93,12 +95,11 @@ def _fit(sign: np.ndarray, design: np.ndarray, author: np.ndarray) -> Fit:
 
     n, n_authors = len(sign), int(author.max()) + 1
     x = np.column_stack([np.ones(n), design])
-    free = np.diag([0.0] + [1.0] * design.shape[1])
+    known = np.diag([0.0, *1 / prior**2])  # of the intercept nothing is
     least = max(LEAST_VARIANCE, 2 / n)
     variance = max(float(sign.var()), least)
     for _ in range(3):  # the weight of the prior depends on the variance, and the variance on the fit
-        prior = variance / PRIOR**2 * free
-        inverse = np.linalg.pinv(x.T @ x + prior)
+        inverse = np.linalg.pinv(x.T @ x + variance * known)
         worth = inverse @ (x.T @ sign)
         residual = sign - x @ worth
         spare = max(n - float(np.trace(inverse @ x.T @ x)), 1.0)
@@ -107,7 +108,7 @@ def _fit(sign: np.ndarray, design: np.ndarray, author: np.ndarray) -> Fit:
     np.add.at(scores, author, x * residual[:, None])
     by_author = scores.T @ scores * (n / spare) * (n_authors / max(n_authors - 1, 1))
     errors = [
-        np.sqrt(np.diag(inverse @ (chance + variance * prior) @ inverse))
+        np.sqrt(np.diag(inverse @ (chance + variance**2 * known) @ inverse))
         for chance in (variance * x.T @ x, by_author)
     ]
     error, mean = np.maximum(*errors), x.mean(axis=0)
@@ -147,10 +148,10 @@ def style_control(sign: np.ndarray, habits: Mapping[str, Amounts], author: np.nd
     low = 100 * fit.low
     if any(row["apart"] for row in rows):
         low = min(low, 0.0)
-    if net > 0 and low <= 0:  # what may explain most of the win is named, however uncertain that is
+    if net > 0 and low <= 0:  # what may be the half of the win is named, however uncertain that is
         most = max(row["ci95"][1] for row in rows)
         for row in rows:
-            row["named"] |= row["apart"] or row["ci95"][1] == most
+            row["named"] |= row["apart"] or row["ci95"][1] >= min(most, net / 2)
     return {
         "net_win": 100 * fit.at_equal,
         "ci95": tuple(100 * end for end in fit.interval(0.95)),

@@ -43,8 +43,8 @@ _FLATTERY = re.compile(
 )
 _SECOND_PERSON = re.compile(r"\b(?:you|your|yours|yourself|u|ur|ya|y['’]?all)\b", re.IGNORECASE)
 _CAPITALS = re.compile(r"\b[^\W\d_a-z]{2,}\b")
-MARKED = 0.5  # a mark is in this much larger a share of one system's replies than of the other's
-MAX_MARKS = 4
+MARKED = 0.4  # a mark is in this much larger a share of one system's replies than of the other's
+MAX_MARKS = 6
 
 
 def amounts(
@@ -136,6 +136,5 @@ def _signs(text: str) -> set[str]:
         "a capital at the start": plain[:1].isupper(),
         "digits": any(map(str.isdigit, plain)),
         "line breaks": "\n" in plain,
-        "a full stop at the end": plain.rstrip().endswith("."),
     }
     return signs | set(_words(plain)) | {name for name, has in written.items() if has}

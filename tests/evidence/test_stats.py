@@ -21,7 +21,7 @@ from lib.base.errors import UserError
 from lib.evidence.bias import Positions
 from lib.evidence.equal_style import PRIOR
 from lib.evidence.intervals import wilson
-from lib.evidence.secondary import agreement, bradley_terry, equivalence, holm
+from lib.evidence.secondary import agreement, bradley_terry, equivalence, holm, perplexity_interval
 from lib.evidence.stats import Outcomes, compare
 
 
@@ -115,7 +115,7 @@ def regression(columns):
     design, n = np.column_stack([np.ones(len(SIGN)), *columns]), len(SIGN)
     variance = SIGN.var()
     for _ in range(3):
-        rows = np.eye(design.shape[1])[1:] * np.sqrt(variance) / PRIOR
+        rows = np.eye(design.shape[1])[1:] * np.sqrt(variance) / PRIOR["length"]
         x, y = np.vstack([design, rows]), np.concatenate([SIGN, np.zeros(len(rows))])
         fit = sm.OLS(y, x).fit()
         residual = SIGN - design @ fit.params
@@ -537,6 +537,31 @@ def test_equivalence_without_any_spread_compares_the_difference_with_the_margin(
 def test_equivalence_refuses_too_few_pairs_numbers_that_are_none_and_no_margin(a, b, margin):
     with pytest.raises(UserError, match="Equivalence needs"):
         equivalence(a, b, margin)
+
+
+@pytest.mark.parametrize(
+    ("shift", "spread", "noninferior"),
+    [(-1.9, 0.05, True), (0.0, 0.05, True), (0.2, 0.05, False), (0.05, 0.9, False)],
+)
+def test_getting_better_is_no_damage_and_too_few_texts_are_no_proof(shift, spread, noninferior):
+    rng = np.random.default_rng(5)
+    before = rng.normal(3, 0.5, 30)
+    found = equivalence(before + rng.normal(shift, spread, 30), before, margin=0.1)
+    assert found["noninferior"] is noninferior
+
+
+def test_the_interval_of_perplexity_holds_it_and_covers_the_truth():
+    rng = np.random.default_rng(3)
+    covered = 0
+    for _ in range(60):
+        sizes = rng.integers(5, 40, 100)
+        own = rng.normal(2.3, 0.4, 100)
+        low, high = perplexity_interval(np.column_stack([own * sizes, sizes]))
+        assert low < np.exp((own * sizes).sum() / sizes.sum()) < high
+        covered += low < np.exp(2.3) < high
+    assert covered >= 52
+    assert perplexity_interval([(10.0, 5)] * 9) is None
+    assert perplexity_interval([(10.0, 5)] * 50) is None
 
 
 def test_agreement_of_two_raters_is_cohens_kappa():

@@ -1,0 +1,75 @@
+"""The habits of style as a reader counts them, and the marks that tell two systems apart."""
+
+import pytest
+
+from lib.evidence.style import MAX_MARKS, amounts, label, marks
+
+
+def counted(text, habit, tweet="nothing of it"):
+    return amounts([text], ["base"], [tweet])[habit][0][0]
+
+
+@pytest.mark.parametrize(
+    ("text", "habit", "n"),
+    [
+        ("so good 👩‍👩‍👧‍👦👍🏽", "emoji", 2),
+        ("flags 🇩🇪🇫🇷 and 1️⃣", "emoji", 3),
+        ("no emoji here: :) ->", "emoji", 0),
+        ("really??? are you sure?", "questions", 2),
+        ("本当？", "questions", 1),
+        ("stop!!! now!", "exclamations", 2),
+        ("Great point, love this", "flattery", 2),
+        ("I can’t love this weather report any less", "flattery", 1),
+        ("You know your stuff, u do", "second_person", 3),
+        ("youth and thousands", "second_person", 0),
+    ],
+)
+def test_a_habit_is_counted_as_a_reader_counts_it(text, habit, n):
+    assert counted(text, habit) == n
+
+
+def test_overlap_is_the_share_of_a_replys_words_that_stand_in_the_tweet():
+    assert counted("The RATES will rise", "overlap", "rates rise, says the bank") == 0.75
+    assert "overlap" not in amounts(["a"], ["b"])
+
+
+def test_stock_phrases_have_no_wording_of_their_own():
+    novelty = amounts(["so true", "So true!", "a thought of my own"], ["x", "y", "z"])["novelty"][0]
+    assert novelty == [0, 0, 1]
+
+
+def test_an_empty_reply_has_nothing_of_anything():
+    found = amounts(["", "well said"], ["fine", ""], ["tweet", "tweet"])
+    assert [found[habit][0][0] for habit in ("emoji", "questions", "overlap")] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("made", "mark"),
+    [
+        (lambda text: f"{text} #facts", "#"),
+        (lambda text: f"haha {text}", "haha"),
+        (lambda text: f"{text}…", "…"),
+        (lambda text: f"one\n{text}", "line breaks"),
+        (lambda text: f"{text} {text[-8:-5].upper()}", "words in capitals"),
+        (lambda text: f"{text} {ord(text[-6])}", "digits"),
+        (lambda text: text.capitalize(), "a capital at the start"),
+        (lambda text: f"@ann {text}", "@"),
+        (lambda text: f"{text}.", "."),
+    ],
+)
+def test_whatever_most_replies_of_one_system_have_and_few_of_the_others_is_a_mark(made, mark):
+    plain = [f"thought {letter * 3} here" for letter in "abcdefghij"]
+    found = marks([made(text) for text in plain], plain)
+    assert found[mark] == ([1.0] * 10, [0.0] * 10)
+    assert label(mark) == f"“{mark}”"
+
+
+def test_what_both_systems_have_is_no_mark_and_marks_are_few():
+    same = [f"a thought #{n}" for n in range(10)]
+    assert marks(same, same[::-1]) == {}
+    assert len(marks(["#a @b $c %d ^e (f", "# @ $ % ^ ("] * 5, ["plain words"] * 10)) <= MAX_MARKS
+
+
+def test_a_mark_that_comes_and_goes_with_a_habit_is_left_to_the_habit():
+    flattering = amounts(["love this dog"] * 10, ["that dog"] * 10)
+    assert "love" not in flattering and "this" not in flattering
