@@ -79,7 +79,7 @@ def counted(
 ) -> Counted:
     """One row for every tweet that was asked about, or judged. authors: tweet -> author.
 
-    said: tweet -> its text, for the words that a reply takes from it.
+    said: tweet -> its text, for the words that a reply takes from it; forgotten ones are not there.
 
     A reply that is missing, empty or unusable loses to one that is not, whatever the judge said; two of them
     tie, and so do two equal ones. The loser gets the lowest score that was given, the winner its own. An
@@ -115,7 +115,7 @@ def counted(
         positions=positions(asked.steps),
         a=a,
         b=b,
-        habits=amounts(of_a, of_b, said and [said[tweet] for tweet in tweets]),
+        habits=amounts(of_a, of_b, said and [said.get(tweet, "") for tweet in tweets]),
     )
     return Counted(rows, tweets, frozenset(owing), settled)
 

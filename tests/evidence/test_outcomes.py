@@ -49,6 +49,12 @@ def test_both_orders_and_repeats_of_a_tweet_become_one_row():
     )
 
 
+def test_a_tweet_that_was_forgotten_since_it_was_judged_still_counts():
+    judgments, said = [judged("1", "ab", 1), judged("2", "ab", -1)], {"1": "a tweet that is left"}
+    _, tweets = outcomes(judgments, REPLIES, {"1": "ann"}, "tuned", "base", said=said)
+    assert tweets == ["1", "2"]
+
+
 def test_orders_that_contradict_each_other_are_a_tie_and_a_flip():
     found, _ = rows(judged("1", "ab", 1), judged("1", "ba", -0.5))
     assert found.step == [0]
