@@ -160,7 +160,7 @@ STATES = {
         "plan": (0, "next: make plan RUN=<name>"),
         "eval-plan": (0, TO_DEMO),
         **dict.fromkeys(("train", *RENTS), (2, REFUSED)),
-        "sweep SWEEP=s": (0, "next: make eval RUN=sweep-s-.*"),
+        "sweep SWEEP=s": (2, "wrote adapters/sweep-s.json"),  # its variant was trained with another rate
         "data": (0, "next: make plan RUN=r"),
         "collect": (0, "next: make data DATA=x"),
         "review": (0, "next: make data DATA=x"),
