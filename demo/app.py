@@ -79,8 +79,8 @@ def serve(
 ) -> None:
     """Launch, print the address, wait for Ctrl-C. Raises UserError if the port is taken."""
     url = launch(app.queue(max_size=16), port, host, report=report, auth=auth)
-    print(f"open {url}   (Ctrl-C ends it)", flush=True)
     try:
+        print(f"open {url}   (Ctrl-C ends it)", flush=True)
         threading.Event().wait()
     except KeyboardInterrupt:
         print("\ndemo: ended")

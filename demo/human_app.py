@@ -179,8 +179,8 @@ def serve(items: Sequence[Item], path: Path, port: int | None, share: bool) -> N
     look = {"css_paths": Path(__file__).with_name("human.css"), "js": KEYS_JS}
     auth = ("rater", password) if password else None
     url = launch(blocks.queue(max_size=64), port, share=share, auth=auth, **look)
-    print(f"human-eval: open {url} in a browser. Ctrl-C ends it and imports the answers.", flush=True)
     try:
+        print(f"human-eval: open {url} in a browser. Ctrl-C ends it and imports the answers.", flush=True)
         threading.Event().wait()
     except KeyboardInterrupt:
         print()

@@ -198,8 +198,8 @@ def serve(review: Review, set_name: str, port: int | None) -> None:
     left = threading.Event()
     blocks = _Page(review, set_name, left).build()
     url = launch(blocks, port, css_paths=Path(__file__).with_name("review.css"), js=KEYS_JS)
-    print(f"review: open {url} in a browser. Ctrl-C, or q on the page, ends it.", flush=True)
     try:
+        print(f"review: open {url} in a browser. Ctrl-C, or q on the page, ends it.", flush=True)
         left.wait()
         left.clear()
         left.wait(0.5)  # the answer to q is still on its way
