@@ -95,7 +95,7 @@ STATES = {
         **anywhere("quickstart"),
         "plan": (0, "next: make data DATA=x"),
         **dict.fromkeys(("train", *RENTS, "sweep SWEEP=s", "eval-plan"), (2, NOTHING)),
-        "review": (2, "error: .*there is nothing to review yet. Run `make data DATA=x` first."),
+        "review": (2, "error: data/x holds nothing to review yet: run `make data DATA=x` first."),
         **dict.fromkeys(OF_A_RUN, (2, NO_RUN)),
         "plan RUN=rr": (2, ".*error: configs/train-rr.yaml does not exist. Did you mean r.*"),
         "quickstart": (0, "next: make demo RUN=tiny"),

@@ -27,9 +27,7 @@ def sitting(path: Path, ask: Ask) -> str:
     folder = Path("data") / name
     clean = folder / "interim" / "clean.jsonl"
     if not clean.is_file():
-        raise UserError(
-            f"{clean} does not exist: there is nothing to review yet. Run `make data DATA={name}` first."
-        )
+        raise UserError(f"{folder} holds nothing to review yet: run `make data DATA={name}` first.")
     with lock(folder / "review" / "lock"):
         pairs, decisions = read_jsonl(checked(clean), Pair), folder / "review" / "decisions.jsonl"
         review = Review(pairs, config.filter, decisions)
