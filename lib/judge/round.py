@@ -18,9 +18,10 @@ from lib.base.errors import UserError
 from lib.judge.books import MAX_LOST, Books
 from lib.judge.comparisons import Comparison
 from lib.judge.estimate import OUTPUT_TOKENS, Sizes, question
-from lib.judge.failures import IN_A_ROW, Rejections
+from lib.judge.failures import Rejections
 from lib.judge.live import Live
 from lib.judge.outcomes import GIVEN_UP, Outcomes
+from lib.judge.probe import probe
 from lib.judge.rubric import prompt
 from lib.judge.service import Service
 
@@ -126,7 +127,7 @@ class Round:
             self.say(f"{self.config.model} on {self.client.title}: {len(keys):,} requests, for free")
         else:
             confirm(printable(self._question(keys, batch)))
-        in_budget = self._probe(keys) and (self._in_batches() if batch else self._live(self._left()))
+        in_budget = self._probe() and (self._in_batches() if batch else self._live(self._left()))
         self.rejections.close()
         if not in_budget:
             self._say_stopped()
@@ -181,24 +182,18 @@ class Round:
             key=lambda key: lost[key],
         )
 
-    def _probe(self, keys: Sequence[str]) -> bool:
-        """One request alone, before the first of its kind are sent by the dozen. False: it does not fit under
-        the budget.
+    def _probe(self) -> bool:
+        """The first of its kind, alone. False: it does not fit under the budget."""
 
-        A batch says only at its end that the API does not take requests of this shape. What is refused may be
-        a tweet's own fault: then another tweet is tried.
-        """
-        firsts: dict[str, str] = {}
-        for key in keys:
-            firsts.setdefault(self.questions[key].tweet, key)
-        for key in list(firsts.values())[:IN_A_ROW]:
-            if self._has_answer() or key not in self.open():
-                break
-            if not self._live([key]):
-                return False
-            if not self.rejections.waiting():
-                break
-        return True
+        def ask(key: str) -> bool:
+            in_budget = self._live([key])
+            self.read()
+            return in_budget
+
+        self.read()
+        tweets = {key: comparison.tweet for key, comparison in self.questions.items()}
+        is_open = set(self._left()).__contains__
+        return probe(tweets, is_open, ask, self.outcomes, self.rejections, self.books.answers)
 
     def _has_answer(self) -> bool:
         return any(key in self.books.answers for key in self.questions)

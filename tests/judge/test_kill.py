@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,7 @@ class World:
         return process.exitcode
 
     def killed_by(self, fault: Fault) -> int | None:
-        self.stub.faults = [fault]
+        self.stub.faults = [replace(fault)]  # a fault is used up
         process = self.start()
         self.stub.victim = process.pid
         return self.end(process)

@@ -232,6 +232,32 @@ def test_failures_are_kept_apart_and_never_asked_again(stub, judge):
     assert stub.n_requests() == n_requests and judge.account()["usd"] == pytest.approx(5 * USD)
 
 
+@pytest.mark.parametrize("n_threads", [1, 8])
+def test_a_judge_that_gives_no_verdict_is_stopped_after_five_answers(stub, judge, n_threads, monkeypatch):
+    monkeypatch.setattr("lib.judge.live.WORKERS", n_threads)
+    stub.make = Make(turn=lambda text: {"content": "I prefer A."})
+    with pytest.raises(UserError, match=r"None of the first 5 answers holds a verdict \(invalid json 5\)"):
+        judge(questions(100))
+    assert len(stub.paid) == 5 and judge.account()["usd"] == pytest.approx(5 * USD)
+    with pytest.raises(UserError, match="None of the first 5 answers"):
+        judge(questions(100))
+    assert len(stub.paid) == 5  # and not five more each time
+    stub.make = Make()
+    judge(questions(100), max_tokens=5000)  # another question: it may be answered
+    assert len(judge.judgments) == 100
+
+
+def test_a_judge_that_is_cut_short_says_what_to_raise_and_a_tweet_that_is_does_not_stop_the_others(
+    stub, judge
+):
+    stub.faults = [Fault("create", "truncated", times=10_000)]
+    with pytest.raises(UserError, match=r"truncated 5.*Raise judge\.max_tokens"):
+        judge(questions(30))
+    stub.faults = [Fault("create", "truncated", times=10_000, holds="post 0")]
+    judge(questions(30), max_tokens=5000)
+    assert len(judge.judgments) == 29
+
+
 # --- money ---------------------------------------------------------------------------------------------
 
 
