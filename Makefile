@@ -65,7 +65,7 @@ help: ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | \
 	  awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
 	@echo
-	@$(if $(wildcard $(STAMP)),$(NEXT),echo "next: make quickstart")
+	@$(if $(wildcard $(STAMP)),$(NEXT) || true,echo "next: make quickstart")
 
 # --- set-up ------------------------------------------------------------------------------------------
 
@@ -276,9 +276,11 @@ TRAIN = $(if $(filter-out 1,$(GPUS)),$(PYTHON) -m scripts.plan --config $(TRAIN_
   --config $(TRAIN_CONFIG) $(DATA_ARG)
 train: $(READY) | $(STAMP) ## fine-tune RUN here, or ON=runpod, ON=hf: on a rented GPU and back (asks first)
 	@$(TRAIN)
+	@$(NEXT)
 else
 train: $(READY) | $(STAMP)
 	@$(PYTHON) -m scripts.rent --config $(TRAIN_CONFIG) --eval $(EVAL) --on $(ON) $(DATA_ARG)
+	@$(NEXT)
 endif
 
 rented: $(STAMP) ## every rented machine that may still be billed (END=1 ends them)
@@ -319,10 +321,11 @@ eval: $(E)/report.json | $(STAMP) ## replies, judgments, report (Claude as the j
 ifeq ($(ON),here)
 replies: $(E)/replies.jsonl | $(STAMP) ## what the systems answer to the held-out tweets, here or rented (ON=)
 	@echo "replies: $(E)/replies.jsonl"
-	@echo "next: make eval RUN=$(RUN) EVAL=$(EVAL)"
+	@echo "next: make eval RUN=$(RUN)$(if $(EVAL_ARG), EVAL=$(EVAL))"
 else
 replies: $(STAMP)
 	@$(PYTHON) -m scripts.rent --config $(TRAIN_CONFIG) --eval $(EVAL) --on $(ON) --replies $(DATA_ARG)
+	@$(NEXT)
 endif
 
 $(E)/replies.jsonl: $(TRAINED) $(EVAL_CONFIG) $(if $(OTHER_DATA),again) | $(STAMP)
@@ -394,4 +397,4 @@ serve: $(STAMP) ## answer with RUN through ENGINE=llamacpp, ollama, mlx or vllm 
 	  $(if $(MODEL),--model "$(MODEL)") $(if $(PORT),--port $(PORT))
 
 demo: $(STAMP) ## base and tuned replies side by side, in the browser, on this machine only
-	@$(PYTHON) -m demo.app --config $(TRAIN_CONFIG) $(EVAL_ARG) $(if $(PORT),--port $(PORT))
+	@$(PYTHON) -m demo.app --config $(TRAIN_CONFIG) $(DATA_ARG) $(EVAL_ARG) $(if $(PORT),--port $(PORT))

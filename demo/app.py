@@ -8,6 +8,7 @@ the votes, `scripts.human_eval --import` reads it.
 """
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from demo.events import GeneratePair
 from demo.own_host import only_this_machine
 from demo.page import build_app, launch
 from demo.votes import Votes
-from lib.base.config import config_name, load_config
+from lib.base.config import config_name, given, load_config
 from lib.base.console import load_env, parser, run
 from lib.base.errors import UserError
 from lib.base.files import read_jsonl
@@ -37,14 +38,13 @@ def main() -> None:
     # Before gradio and huggingface_hub are imported: they read these once.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
     today, name = load_config(args.config, TrainConfig), config_name(args.config)
-    evaluation = args.config.with_name(f"eval-{args.eval or today.eval}.yaml")
-    sampling = load_config(evaluation, EvalConfig).sampling
     folder = Path("adapters") / name
     if not (folder / "adapter_model.safetensors").is_file():
-        raise UserError(f"{folder} has no trained adapter: run `make train RUN={name}`.")
+        raise UserError(f"{folder} holds no finished run. Run `make train RUN={name}` first.")
     if line := changed_since(folder, today):
         print(f"demo: {line}", flush=True)
-    config = as_trained(folder, today)
+    config = given(as_trained(folder, today), data=args.data, eval=args.eval)
+    sampling = load_config(args.config.with_name(f"eval-{config.eval}.yaml"), EvalConfig).sampling
     refuse_small_machine(name, config, to_train=False)
     auth = _auth(args.host)
     votes = Votes(folder / "votes.jsonl", name, sha256_of(folder / "adapter_model.safetensors"))
@@ -60,7 +60,7 @@ def main() -> None:
         has_report=report is not None,
     )
     serve(app, args.host, args.port, auth, report)
-    print(next_line(args.config, evaluation=args.eval, done="demo"), flush=True)
+    print(next_line(args.config, args.data, args.eval, done="demo"), flush=True)
 
 
 def held_out(path: Path) -> list[str]:
@@ -80,13 +80,19 @@ def serve(
     """Launch, print the address, wait for Ctrl-C. Raises UserError if the port is taken."""
     url = launch(app.queue(max_size=16), port, host, report=report, auth=auth)
     print(f"open {url}   (Ctrl-C ends it)", flush=True)
-    app.block_thread()
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        print("\ndemo: ended")
+    finally:
+        app.close(verbose=False)
 
 
 def _arguments() -> Any:
     arguments = parser(__doc__)
     arguments.add_argument("--config", type=Path, required=True)
-    arguments.add_argument("--eval", help="whose sampling is used; default: that of the run's config")
+    arguments.add_argument("--data", help="whose held-out tweets are offered; default: the run's")
+    arguments.add_argument("--eval", help="whose sampling and report are used; default: the run's")
     arguments.add_argument("--port", type=int, help="default: the first free one from 7860 on")
     arguments.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     return arguments.parse_args()

@@ -44,9 +44,10 @@ def _collected(config: DataConfig, folder: Path, max_usd: float, again: bool) ->
         write_json(folder / "raw" / "manifest.json", manifest)  # make reads it as "collected"
         return said
     if not again and (outcome := collecting.finished(folder, config, max_usd)):
-        return f"{summary(folder, outcome)}\nNothing to do: the config has not changed since."
+        return f"{summary(outcome)}\nNothing to do: the config has not changed since."
     provider, request = _source(config)
-    return summary(folder, collecting.collect(folder, config, provider, request, max_usd, TALK, again))
+    outcome = collecting.collect(folder, config, provider, request, max_usd, TALK, again)
+    return f"{summary(outcome)}\nwrote {folder / 'raw'}"
 
 
 def _source(config: DataConfig) -> tuple[Provider, collecting.MakeRequest]:

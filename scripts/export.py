@@ -15,6 +15,7 @@ from lib.base.settings import EvalConfig, TrainConfig
 from lib.export.exporting import DTYPES, export, export_folder
 from lib.export.howto import how_to_use
 from lib.export.lora import read_lora
+from lib.train.fingerprint import changed_since
 
 
 def parse_args() -> argparse.Namespace:
@@ -31,6 +32,8 @@ def main() -> None:
     sampling = load_config(args.config.with_name(f"eval-{config.eval}.yaml"), EvalConfig).sampling
     load_env()
     lora = read_lora(Path("adapters") / name, config)
+    if line := changed_since(lora.run, config):
+        print(f"export: {line}")
     exported, is_new = export(lora, args.format, args.dtype, sampling, confirm)
     folder = export_folder(lora.run, args.format)
     if not is_new:
@@ -38,7 +41,7 @@ def main() -> None:
     else:
         print(f"export: {lora.config.model} + {name}, rank {lora.rank}, as {args.format} in {exported.dtype}")
         for file, facts in exported.files.items():
-            print(f"  {file:<28} {facts.bytes / 1e6:>10.1f} MB")
+            print(f"  {file:<28} {facts.bytes / 1e3:>12,.1f} kB")
         print(f"wrote {folder}/manifest.json")
     print(how_to_use(exported, folder))
 

@@ -10,7 +10,7 @@ YES=1 answers the question.
 
 from pathlib import Path
 
-from lib.base.console import confirm, parser, printable, run
+from lib.base.console import confirm, counted, parser, printable, run
 from lib.base.files import lock
 from lib.data.forget import Outcome, forget, preview, target_of
 from lib.evaluate.standing import next_line
@@ -28,9 +28,7 @@ def main() -> None:
         print(listing(target.name, expected), flush=True)
         confirm(f"Forget {target.name} for good?", "Nothing was removed.")
         outcome = forget(Path(), target)
-    gone = (
-        f"is gone from {n_files(outcome)} files" if outcome.removed or outcome.deleted else "is on the list"
-    )
+    gone = f"is gone from {n_files(outcome)}" if outcome.removed or outcome.deleted else "is on the list"
     print(f"forget: {target.name} {gone} and will never be collected again")
     if seen_by := ", ".join(outcome.trained_on_it):
         print(
@@ -47,11 +45,11 @@ def listing(name: str, expected: Outcome) -> str:
     """The preview: lines, rows or fields per file, pages that go as a whole, adapters that have seen it."""
     if not expected.removed and not expected.deleted:
         return f"forget: {name} is in no file here; it would go on the list of what is never collected."
-    lines = [f"forget: {name} would go from {n_files(expected)} files"]
-    lines += [f"  {count:>6,} rows or fields  {printable(file)}" for file, count in expected.removed.items()]
+    lines = [f"forget: {name} would go from {n_files(expected)} (so many rows or fields of each)"]
+    lines += [f"  {count:>6,}  {printable(file)}" for file, count in expected.removed.items()]
     for file in expected.deleted:
-        what = "file         " if "/raw/" in file else "page, made again"
-        lines.append(f"  the whole {what}  {printable(file)}")
+        again = "" if "/raw/" in file else " (a page; it is made again)"
+        lines.append(f"     all  {printable(file)}{again}")
     if expected.trained_on_it:
         lines.append(
             f"  {', '.join(expected.trained_on_it)}: trained on data that held it, and cannot unlearn it"
@@ -60,7 +58,7 @@ def listing(name: str, expected: Outcome) -> str:
 
 
 def n_files(outcome: Outcome) -> str:
-    return f"{len(outcome.removed) + len(outcome.deleted):,}"
+    return counted(len(outcome.removed) + len(outcome.deleted), "file")
 
 
 if __name__ == "__main__":

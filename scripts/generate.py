@@ -42,7 +42,7 @@ def main() -> None:
     for system, n in manifest.n.items():
         notes = [f"{manifest.n_empty[system]} empty"] if manifest.n_empty[system] else []
         notes += (
-            [f"{manifest.leaks[system]} think blocks or control tokens taken out"]
+            [f"think blocks or control tokens taken out: {manifest.leaks[system]}"]
             if manifest.leaks[system]
             else []
         )

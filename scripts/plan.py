@@ -64,7 +64,7 @@ def after(train: Path, data: str | None, folder: Path, config: TrainConfig) -> s
     try:
         refuse_another_run(folder, config)
     except UserError as error:
-        return f"note: {error}\nnext: make runs"
+        return f"note: {error}\nnext: make plan RUN=<name>"
     return next_line(train, data, done="plan")
 
 

@@ -27,7 +27,7 @@ def main() -> None:
     load_env()
     today, folder = load_config(args.config, TrainConfig), Path("adapters") / config_name(args.config)
     if not (folder / ADAPTER_FILE).is_file():
-        raise UserError(f"{folder} has no trained adapter: run `make train RUN={folder.name}`.")
+        raise UserError(f"{folder} holds no finished run. Run `make train RUN={folder.name}` first.")
     if line := changed_since(folder, today):
         print(f"publish: {line}")
     config = given(as_trained(folder, today), data=args.data, eval=args.eval)

@@ -62,7 +62,6 @@ def main() -> None:
         print(f"{what}: {folder / made} is up to date. Nothing was rented.")
     else:
         print(f"{what}: {len(files)} files came home\nwrote {folder / made}")
-    print(f"next: make eval RUN={name}")
 
 
 def job_of(args: argparse.Namespace, config: TrainConfig) -> tuple[str, list[str], Callable[[], bool]]:

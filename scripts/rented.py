@@ -6,7 +6,7 @@ python -m scripts.rented --end
 
 from pathlib import Path
 
-from lib.base.console import load_env, parser, printable, run
+from lib.base.console import counted, load_env, parser, printable, run
 from lib.base.errors import UserError
 from lib.evaluate.standing import next_line
 from lib.remote.rented import end_all, engines, look, settle_all
@@ -34,7 +34,8 @@ def main() -> None:
     if args.end:
         found = look(Path(), known)
     n = len(found.machines)
-    print(f"rented: {n} machines may still be billed; asked {' and '.join(found.asked) or 'no provider'}")
+    asked = f"asked {' and '.join(found.asked) or 'no provider: no key is set'}"
+    print(f"rented: {counted(n, 'machine') if n else 'no machine'} may still be billed ({asked})")
     if problems := [*problems, *found.problems]:
         raise UserError("\n".join(problems))
     if n:

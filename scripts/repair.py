@@ -10,7 +10,6 @@ import os
 from pathlib import Path
 
 from lib.base.console import parser, printable, run
-from lib.base.errors import UserError
 from lib.base.files import lock
 from lib.base.repair_ledger import repair_run, repair_set
 from lib.judge.repair_judge import repair_judge
@@ -32,14 +31,11 @@ def main() -> None:
         with lock(args.eval / "judge.lock"):
             repair_judge(args.eval, said.append)
     there = [str(folder) for folder in (args.data, args.run, args.eval) if folder.is_dir()]
-    if not there:
-        raise UserError(
-            f"There is neither {args.data} nor {args.run}. Name what is to be mended: make repair DATA=... "
-            "or RUN=... EVAL=..."
-        )
     for line in said:
         print(printable(f"repair: {line}"))
-    if not said:
+    if not there:
+        print(f"repair: nothing to mend: there is neither {args.data} nor {args.run}")
+    elif not said:
         print(f"repair: nothing to mend in {', '.join(there)}")
 
 

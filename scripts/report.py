@@ -13,7 +13,7 @@ from lib.data.scorers import detect_languages, score_toxicity
 from lib.evaluate.evaluation import Evaluation
 from lib.evaluate.findings import Files, gather
 from lib.evaluate.page import page
-from lib.evaluate.reading import decision_of, three_sentences, verdict_of
+from lib.evaluate.reading import last_line, three_sentences, verdict_of
 from lib.evaluate.second_judge import sentences, tell_the_others
 from lib.model.flaws import flaws_of, people_beside
 from lib.model.sanity import sanity
@@ -59,7 +59,7 @@ def main() -> None:
         print(printable(f"  {sentence}"))
     if told:
         print(f"  noted in the report of {', '.join(told)} as well")
-    print(printable(f"decision: {decision_of(report)}"))
+    print(printable(last_line(report, evaluation.config.model)))
     made(folder / "report.html")
 
 

@@ -15,11 +15,13 @@ from typing import Any
 from lib.base.config import config_name, load_config
 from lib.base.console import confirm, load_env, parser, run
 from lib.base.settings import EvalConfig, TrainConfig
+from lib.evaluate.standing import next_line
 from lib.export.engines import INSTALL, PORTS, is_here
 from lib.export.lora import read_lora
 from lib.export.proof import prove, torch_reference
 from lib.export.servers import answers, command_line, refuse_taken, running, step
 from lib.export.serving import eval_config, plan
+from lib.train.fingerprint import changed_since
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,13 +40,15 @@ def main() -> int:
     load_env()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers end with this process
     lora = read_lora(Path("adapters") / name, config)
+    if line := changed_since(lora.run, config):
+        print(f"serve: {line}")
     serving = plan(lora, args.engine, args.model, args.port, sampling, confirm)
     for command in (*serving.servers, *serving.steps):
         print(command_line(command))
-    snippet = eval_config(serving.arms, config.eval)
+    snippet = eval_config(serving.arms, config.eval, name)
     if not is_here(args.engine):
         print(f"\nnot started: {args.engine} is not installed here. Install it: {INSTALL[args.engine]}\n")
-        print(snippet)
+        print(f"{snippet}\n\nnext: make serve ENGINE={args.engine} RUN={name}      once it is installed")
         return 0
     if serving.download:
         confirm(f"The first time, {args.engine} downloads {serving.download}. Go on?")
@@ -57,6 +61,7 @@ def main() -> int:
         print(prove(serving.arms, sampling, torch_reference(lora)))
         print(f"\n{snippet}", flush=True)
         wait(processes)
+    print(next_line(args.config))
     return 0
 
 

@@ -34,7 +34,7 @@ def main() -> int:
     folder = Path("adapters") / name
     refuse_unready(config.data)
     if up_to_date(folder, config):
-        say(f"train: {folder} is up to date: same config, data and base model\nnext: make eval RUN={name}")
+        say(f"train: {folder} is up to date: same config, data and base model")
         return 0
     load_env()
     refuse_small_machine(name, config, to_train=True)
@@ -72,7 +72,7 @@ def report(manifest: Manifest, folder: Path) -> str:
         *(f"  alert            {alert}" for alert in manifest.alerts),
         f"  advice           {manifest.advice}",
     ]
-    return "\n".join([*lines, f"wrote {folder}/manifest.json", f"next: make eval RUN={folder.name}"])
+    return "\n".join([*lines, f"wrote {folder}/manifest.json"])
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lib.base.config import load_config
 from lib.base.errors import UserError
 from lib.base.files import read_dicts, read_json, write_bytes, write_json
 from lib.base.seals import OUTDATED_S, checked, seal_of
@@ -19,8 +20,10 @@ from lib.data.forget import forget, target_of
 from lib.data.raw import raw_files
 from lib.evaluate.compare import side
 from lib.evaluate.evaluation import Evaluation
-from lib.evaluate.people_page import make_items
-from lib.evaluate.runs import Run
+from lib.evaluate.people_page import make_items, write_files
+from lib.evaluate.runs import Run, read_runs
+from lib.export.lora import read_lora
+from lib.train.fingerprint import up_to_date
 from lib.train.manifest import read_manifest
 from lib.train.rows import read_splits
 from tests.damage import DAMAGES, MENDED, harm
@@ -375,6 +378,22 @@ def test_people_and_comparisons_read_no_damaged_replies(evaluation):
         side(run, "quick", Path())
 
 
+@pytest.mark.parametrize("damage", ["cut in a line", "a digit changed", "gone"])
+def test_what_people_said_is_not_believed_once_it_is_damaged(evaluation, damage):
+    items = make_items(Evaluation("mine", TrainConfig(data="small"), EvalConfig(), FOLDER))
+    write_files(Evaluation("mine", TrainConfig(data="small"), EvalConfig(), FOLDER), items)
+    Path("ann.csv").write_text("\n".join(["rater,item,choice", *(f"ann,{item.id},A" for item in items)]))
+    asked = ("human_eval", *ARGS, "--import", "ann.csv")
+    assert stage(evaluation, *asked).returncode == 0
+    assert stage(evaluation, "report", *ARGS).returncode == 0
+    path = FOLDER / "human/report.json"
+    if not harm(path, damage) or damage == "gone":  # then nobody was asked
+        return
+    refused(stage(evaluation, "report", *ARGS), path, "`make human-eval RUN=mine IMPORT=...`")
+    assert stage(evaluation, *asked).returncode == 0
+    assert stage(evaluation, "report", *ARGS).returncode == 0
+
+
 def test_replies_that_were_changed_with_their_log_are_not_believed(evaluation, served):
     for path in (FOLDER / "replies.jsonl", FOLDER / "work/replies.jsonl"):
         path.write_bytes(path.read_bytes().replace(b"tuned-model says", b"tuned-model sings", 1))
@@ -491,3 +510,31 @@ def test_claudes_answers_that_were_changed_as_well_are_refused_with_what_asking_
     answers = FOLDER / "work/answers.jsonl"
     answers.write_bytes(answers.read_bytes().replace(b"A>B", b"B>A"))
     refused(stage(paid, "judge", *ARGS), answers, "Copy one of them back, for free", "paid for once more")
+
+
+# --- a run ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("damage", ["cut in a line", "empty", "gone"])
+@pytest.mark.parametrize(
+    "name", ["adapter_config.json", "tokenizer.json", "tokenizer_config.json", "validation.json"]
+)
+def test_a_damaged_file_beside_the_adapter_is_refused_wherever_the_adapter_is_used(tiny_run, name, damage):
+    run, config = Path("adapters/tiny"), load_config(Path("configs/train-tiny.yaml"), TrainConfig)
+    assert up_to_date(run, config)
+    harm(run / name, damage)
+    said = rf"{run / name} .*Copy it again from where it was trained, for free.*`make plan RUN=tiny`"
+    for use in (up_to_date, read_lora):
+        with pytest.raises(UserError, match=said):
+            use(run, config)
+
+
+def test_a_damaged_log_of_a_run_is_not_drawn_and_stops_nothing_else(tiny_run):
+    log, other = Path("adapters/tiny/metrics.jsonl"), Path("adapters/other/manifest.json")
+    write_json(other, {"config": {"data": "sample"}})
+    harm(log, "a line removed")
+    assert up_to_date(log.parent, load_config(Path("configs/train-tiny.yaml"), TrainConfig))
+    with pytest.raises(UserError, match="delete it: only the curves are lost"):
+        read_runs(["tiny", "other"], Path())
+    log.unlink()
+    assert read_runs(["tiny", "other"], Path())[0].history == []

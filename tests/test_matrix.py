@@ -1,15 +1,15 @@
 """Every target in the five states of a project, with valid tokens and YES=1: who buys, trains, says what.
 
 The states follow each other in one project: nothing; data that nobody has reviewed; data that are ready; a
-trained run; the same run after a review, a `forget` and newer configs. The providers are loopback servers.
-Not run here: what installs, tests or measures (setup, setup-runpod, quickstart, test, lint, bench), and
-sweep, which trains by itself, where there is something to train on.
+trained run; the same run after a review, a `forget` and newer configs. The providers are loopback servers;
+those that rent machines out know the account, which has no credit.
 """
 
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +18,8 @@ import pytest
 
 from tests.stubs.anthropic_server import AnthropicStub
 from tests.stubs.apify_server import TOKEN, ApifyStub
-from tests.stubs.hub_server import hub_server
+from tests.stubs.hf_jobs_server import jobs_server
+from tests.stubs.runpod_server import KEY, Fault, runpod_server
 from tests.stubs.tweets_world import reply, tweet
 from tests.training_data import ANSWERS, CONFIG, DEEDS, PLACES, THINGS
 
@@ -38,87 +39,136 @@ sampling: {max_new_tokens: 12}
 max_prompts: 3
 judge: {kind: claude, orders: one, batch: never, max_usd: 5}
 """
-SWEEP = "{base: r, grid: {epochs: [1, 2]}}"
+OFFLINE = EVAL.replace("{kind: claude, orders: one, batch: never, max_usd: 5}", "{kind: offline}")
+SWEEP = "{base: r, grid: {epochs: [1]}}"
+
+# Not run: they install, measure or test for minutes, and read no state of a project. Each with the modules
+# and programs that it starts, of which none can buy or train a run.
+NOT_RUN = {
+    "test": r"pytest",
+    "test-long": r"pytest",
+    "lint": r"ruff",
+    "bench": r"scripts\.bench_\w+|pip",
+    "bench-train": r"scripts\.bench_train",
+    "bench-real": r"scripts\.bench_\w+|pip",
+}
+# Who may ask which provider, and who may train. `doctor` asks each service one free question.
+ASKS = {
+    "apify": {"data", "collect", "doctor"},
+    "claude": {"eval", "doctor"},
+    "runpod": {"train ON=runpod", "rented", "doctor"},
+    "hub": {"train ON=hf", "publish REPO=a/b", "rented", "doctor"},
+}
+TRAINS = {"train", "sweep SWEEP=s", "quickstart"}
+
 # Of a bare project: it must stay as it was.
 NOTHING = r"error: data/x holds nothing to train on yet: run `make data DATA=x` first\."
-NO_RUN = r"error: .*[Rr]un `make train RUN=r`( first)?\."
+NO_RUN = r"error: adapters/r holds no finished run\. Run `make train RUN=r` first\."
 WAITING = r"error: \d+ of \d+ pairs of data/x are unreviewed: run `make review DATA=x` first\."
 TO_TRAIN = "next: make train RUN=r"
-OF_A_RUN = ("eval", "replies", "human-eval", "field", "publish REPO=a/b", "demo")
-ANYWHERE = {
-    "help": " +demo .*",
-    "runs": "next: make .*|wrote (adapters|data)/index.html",
-    "compare": "next: make .*",
-    "costs": "next: make .*|total .*",
+TO_DEMO = "next: make demo RUN=r"
+USES = ("human-eval", "field", "publish REPO=a/b", "demo", "export", "serve ENGINE=ollama")
+OF_A_RUN = ("eval", "replies", *USES)
+RENTS = ("train ON=runpod", "train ON=hf")
+NO_CREDIT = {
+    "train ON=runpod": (2, "error: RunPod: .* Add credit at .*"),
+    "train ON=hf": (2, "error: Hugging Face: no credit left for Jobs. Add some at .*"),
 }
+TO_IMPORT = 'next: make human-eval RUN=r IMPORT="answers.json", or WEB=1 to answer here'
+DIFFERS = r"learning_rate \(0\.005 -> 0\.004\)"
+REFUSED = rf"error: adapters/r was trained with {DIFFERS} different from now\. .*"
+
+
+def anywhere(following):
+    """Targets that work in every state, and the command that they name."""
+    said = (0, f"next: make {following}")
+    able = ("help", "setup", "runs", "costs", "compare", "repair", "rented", "doctor")
+    return dict.fromkeys((*able, "forget HANDLE=nobody"), said) | {
+        "forget": (2, "error: Name one thing to forget.*"),
+        "setup-runpod": (2, "error: this image's python3 is older than 3.11.*"),
+    }
+
 
 # state -> target -> (exit code of make, last line). In this order.
 STATES = {
     "nothing": {
-        **{target: (0, line) for target, line in ANYWHERE.items()},
+        **anywhere("quickstart"),
         "plan": (0, "next: make data DATA=x"),
-        "train": (2, NOTHING),
-        "sweep SWEEP=s": (2, NOTHING),
-        "eval-plan": (2, NOTHING),
-        "review": (2, "error: .*there is nothing to review yet. Run `make data DATA=x` first."),
+        **dict.fromkeys(("train", *RENTS, "sweep SWEEP=s", "eval-plan"), (2, NOTHING)),
+        "review": (2, "error: data/x holds nothing to review yet: run `make data DATA=x` first."),
         **dict.fromkeys(OF_A_RUN, (2, NO_RUN)),
         "plan RUN=rr": (2, ".*error: configs/train-rr.yaml does not exist. Did you mean r.*"),
-        "forget": (2, "error: Name one thing to forget.*"),
-        "forget HANDLE=nobody": (0, "next: .*"),
+        "quickstart": (0, "next: make demo RUN=tiny"),
+        "collect": (0, "next: make data DATA=x"),
+        "data": (0, "next: make review DATA=x"),
     },
     "unreviewed": {
-        **{target: (0, line) for target, line in ANYWHERE.items()},
+        **anywhere("review DATA=x"),
         "data": (0, "next: make review DATA=x"),
         "collect": (0, "next: make data DATA=x"),
         "plan": (0, "next: make review DATA=x"),
-        "train": (2, WAITING),
-        "sweep SWEEP=s": (2, WAITING),
-        "eval-plan": (2, WAITING),
+        **dict.fromkeys(("train", *RENTS, "sweep SWEEP=s", "eval-plan"), (2, WAITING)),
         "review": (2, "error: The review needs a terminal.*"),
+        "review WEB=1": (0, "next: make review DATA=x"),
         **dict.fromkeys(OF_A_RUN, (2, NO_RUN)),
+        "quickstart": (0, "next: make demo RUN=tiny"),
     },
     "ready": {
-        **{target: (0, line) for target, line in ANYWHERE.items()},
+        **anywhere("plan RUN=r"),
         "data": (0, "next: make plan RUN=r"),
+        "collect": (0, "next: make data DATA=x"),
         "plan": (0, TO_TRAIN),
-        "eval-plan": (0, "next: .*"),
+        "eval-plan": (0, "next: make plan RUN=r"),
         "review": (0, "next: make data DATA=x"),
         **dict.fromkeys(OF_A_RUN, (2, NO_RUN)),
+        "quickstart": (0, "next: make demo RUN=tiny"),
+        **NO_CREDIT,
+        "sweep SWEEP=s": (0, "next: make eval RUN=sweep-s-.*"),
+        "train": (0, "next: make eval RUN=r"),
     },
     "trained": {
         "data": (0, "next: make plan RUN=r"),
-        "plan": (0, TO_TRAIN),
-        "train": (0, "next: make eval RUN=r"),
+        "collect": (0, "next: make data DATA=x"),
+        "review": (0, "next: make data DATA=x"),
+        "plan": (0, "next: make eval RUN=r"),
+        **dict.fromkeys(("train", *RENTS), (0, "next: make eval RUN=r")),
+        "sweep SWEEP=s": (0, "next: make eval RUN=sweep-s-.*"),
         "human-eval": (2, "error: .*holds no replies yet: run `make replies RUN=r` first."),
-        "eval-plan": (0, "next: .*"),
-        "replies": (0, "next: make eval RUN=r EVAL=e"),
-        "eval": (0, "next: make demo RUN=r.*"),
-        "human-eval LIMIT=2": (0, "next: make human-eval RUN=r .*"),
+        "eval-plan": (0, "next: make eval RUN=r"),
+        "replies": (0, "next: make eval RUN=r"),
+        "eval": (0, TO_DEMO),
+        "human-eval LIMIT=2": (0, TO_IMPORT),
         "field": (0, "next: make field RUN=r POSTS=200"),
         "field POSTS=20": (0, "next: make field RUN=r"),
-        "publish REPO=a/b": (0, "wrote adapters/r/publish.json"),
-        "demo": (0, "open http.*"),
-        **{target: (0, line) for target, line in ANYWHERE.items()},
+        "publish REPO=a/b": (0, TO_DEMO),
+        "demo": (0, "next: make human-eval RUN=r"),
+        "export": (0, "next: make serve ENGINE=llamacpp RUN=r"),
+        "serve ENGINE=ollama": (0, "next: make .*"),
+        "quickstart": (0, "next: make demo RUN=tiny"),
+        **anywhere("demo RUN=r"),
     },
     "changed": {
-        "eval": (0, "next: make demo RUN=r.*"),  # writes the page again that `forget` took away
-        "replies": (0, "next: make eval RUN=r EVAL=e"),
-        "human-eval": (0, "next: make human-eval RUN=r .*"),
+        "eval": (0, TO_DEMO),  # writes the page again that `forget` took away
+        "replies": (0, "next: make eval RUN=r"),
+        "human-eval": (0, TO_IMPORT),
         "field": (0, "next: make field RUN=r"),
-        "publish REPO=a/b": (0, "wrote adapters/r/publish.json"),
-        "demo": (0, "open http.*"),
-        "plan": (0, TO_TRAIN),
-        "eval-plan": (0, "next: .*"),
-        "train": (
-            2,
-            "error: adapters/r was trained with learning_rate .* different from now. .*",
-        ),
+        "human-eval WEB=1": (0, "next: make human-eval RUN=r WEB=1"),
+        "publish REPO=a/b": (0, TO_DEMO),
+        "demo": (0, "next: make human-eval RUN=r"),
+        "export": (0, "next: make serve ENGINE=llamacpp RUN=r"),
+        "serve ENGINE=ollama": (0, "next: make .*"),
+        "plan": (0, "next: make plan RUN=<name>"),
+        "eval-plan": (0, TO_DEMO),
+        **dict.fromkeys(("train", *RENTS), (2, REFUSED)),
+        "sweep SWEEP=s": (0, "next: make eval RUN=sweep-s-.*"),
+        "data": (0, "next: make plan RUN=r"),
+        "collect": (0, "next: make data DATA=x"),
         "review": (0, "next: make data DATA=x"),
-        **{target: (0, line) for target, line in ANYWHERE.items()},
+        "quickstart": (0, "next: make demo RUN=tiny"),
+        **anywhere("demo RUN=r"),
     },
 }
-BUYS_DATA, BUYS_JUDGMENTS = ("data", "collect"), ("eval",)
-SAYS_WHAT_CHANGED = ("eval", "human-eval", "field", "publish", "demo")
+SAYS_WHAT_CHANGED = ("eval", *USES)
 
 
 def world(run_input):
@@ -156,8 +206,8 @@ def world(run_input):
 class Project:
     """One project that goes from state to state, and the servers that it may ask."""
 
-    def __init__(self, folder, apify, claude, hub):
-        self.folder, self.apify, self.claude, self.hub = folder, apify, claude, hub
+    def __init__(self, folder, apify, claude, hub, runpod):
+        self.folder, self.apify, self.claude, self.hub, self.runpod = folder, apify, claude, hub, runpod
         self.reached = "nothing"
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
@@ -170,7 +220,10 @@ class Project:
             "HF_TOKEN": hub.token,
             "HF_ENDPOINT": hub.url,
             "HF_HUB_DISABLE_XET": "1",
+            "RUNPOD_API_KEY": KEY,
+            "RUNPOD_API_BASE_URL": runpod.url,
             "OMP_NUM_THREADS": "1",
+            "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
         }
 
     def make(self, target):
@@ -188,18 +241,28 @@ class Project:
             start_new_session=True,
         ) as child:
             said = []
+            served = False
             for line in child.stdout:
                 said.append(line.rstrip("\n"))
-                if line.startswith("open http"):  # the demo serves until it is stopped
-                    os.killpg(child.pid, 9)
-                    child.wait()
-                    return 0, "\n".join(said), said[-1]
+                if re.search(r"open http|^serving;", line):  # until Ctrl-C, which reaches all of them
+                    served = True
+                    os.killpg(child.pid, signal.SIGINT)
         own = [line for line in said if line.strip() and not re.match(r"make(\[\d+\])?: \*\*\* \[", line)]
-        return child.returncode, "\n".join(said), own[-1] if own else ""
+        return 0 if served else child.returncode, "\n".join(said), own[-1] if own else ""
+
+    def requests(self):
+        """Provider -> how much it was asked so far."""
+        return {
+            "apify": sum(self.apify.calls.values()),
+            "claude": self.claude.n_requests(),
+            "runpod": len(self.runpod.requests),
+            "hub": len(self.hub.requests),
+        }
 
     def paid(self):
-        """Counts that only a purchase raises: runs of the data provider, requests to the judge."""
-        return sum(self.apify.starts().values()), self.claude.n_requests()
+        """Counts that only a purchase raises: runs of the data provider, answers of the judge, machines."""
+        machines = len(self.runpod.pods) + len(self.hub.jobs)
+        return sum(self.apify.starts().values()), len(self.claude.paid), machines
 
     def trained(self):
         return {path: path.read_bytes() for path in self.folder.glob("adapters/*/adapter_model.safetensors")}
@@ -254,49 +317,89 @@ class Project:
 
 
 @pytest.fixture(scope="module")
-def project(_built, tmp_path_factory):
+def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("matrix")
-    for name in ("Makefile", "scripts", "lib", "demo", "requirements.txt"):
-        (folder / name).symlink_to(ROOT / name)
+    for name in ("Makefile", "scripts", "lib", "demo", *map(str, ROOT.glob("requirements*.txt"))):
+        (folder / Path(name).name).symlink_to(ROOT / name)
     shutil.copy(ROOT / "LICENSE", folder)
-    shutil.copytree(_built / "data/sample/raw", folder / "data/sample/raw")
-    (folder / "data/cache").symlink_to((_built / "data/cache").resolve())
+    shutil.copytree(ROOT / "data/sample/raw", folder / "data/sample/raw")
     (folder / "configs").mkdir()
     train = CONFIG.replace("data: sample", "data: x").replace("eval: offline", "eval: e")
+    train = train.replace("patience: 3", "patience: 1")  # or a sweep over short trainings is refused
     texts = {"data-x": DATA, "train-r": train, "eval-e": EVAL, "sweep-s": SWEEP}
+    # The quickstart, but for a shorter training and fewer replies.
+    texts |= {"train-tiny": CONFIG.replace("epochs: 3", "epochs: 1"), "eval-offline": OFFLINE}
+    texts["data-sample"] = (ROOT / "configs/data-sample.yaml").read_text()
     for name, text in texts.items():
         (folder / f"configs/{name}.yaml").write_text(text)
     (folder / ".venv").mkdir()
     (folder / ".venv/setup.stamp").touch()
-    with ApifyStub(world) as apify, AnthropicStub() as claude, hub_server() as hub:
-        yield Project(folder, apify, claude, hub)
+    (folder / "bin").mkdir()
+    (folder / "bin/python3").write_text("#!/bin/sh\nexit 1\n")  # for setup-runpod: no pod's
+    (folder / "bin/python3").chmod(0o755)
+    with (
+        ApifyStub(world) as apify,
+        AnthropicStub() as claude,
+        jobs_server(tmp_path_factory.mktemp("jobs")) as hub,
+        runpod_server(tmp_path_factory.mktemp("pods")) as runpod,
+    ):
+        runpod.faults = [Fault("POST /pods", 402, times=99)]
+        for _ in range(9):
+            hub.fail_once("POST /api/jobs/ann$", 402)
+        yield Project(folder, apify, claude, hub, runpod)
 
 
-@pytest.mark.timeout(400)
+def phony():
+    """The targets of the Makefile, as it says itself; the two that only rules name."""
+    lines = (ROOT / "Makefile").read_text().replace("\\\n", " ").splitlines()
+    named = [line.removeprefix(".PHONY:").split() for line in lines if line.startswith(".PHONY:")]
+    return set().union(*named) - {"quickstart-files", "again"}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_no_target_of_the_makefile_is_left_out(state):
+    assert {target.split()[0] for target in STATES[state]} == phony() - NOT_RUN.keys()
+
+
+@pytest.mark.parametrize("target", NOT_RUN)
+def test_a_target_that_is_not_run_here_starts_nothing_that_buys_or_trains(target, project):
+    _, said, _ = project.make(f"-n {target}")
+    started = re.findall(r"-m ([\w.]+)", said.replace("-m tests.browser", ""))
+    started = [name for name in started if name not in ("slow", "not")]  # pytest's own -m
+    assert started
+    assert [name for name in started if not re.fullmatch(NOT_RUN[target], name)] == []
+
+
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("state", STATES)
 def test_every_target_says_what_it_should_and_only_those_that_may_buy_or_train(state, project):
     project.reach(state)
     wrong = []
     for target, (code, line) in STATES[state].items():
-        name, paid, trained, files = target.split()[0], project.paid(), project.trained(), project.files()
+        asked, paid, trained, files = (
+            project.requests(),
+            project.paid(),
+            project.trained(),
+            project.files(),
+        )
         found, said, last = project.make(target)
         if found != code or not re.fullmatch(line, last):
             wrong.append(f"{target}: exit {found}, not {code}; last line, not {line!r}:\n{said}")
         if "Traceback" in said:
-            wrong.append(f"{target}: a traceback")
-        now = project.paid()
-        if (now[0] > paid[0] and name not in BUYS_DATA) or (now[1] > paid[1] and name not in BUYS_JUDGMENTS):
-            wrong.append(f"{target}: bought something, {paid} -> {now}")
-        if project.trained() != trained:
+            wrong.append(f"{target}: a traceback:\n{said}")
+        for provider, n in project.requests().items():
+            if n != asked[provider] and target not in ASKS[provider]:
+                wrong.append(f"{target}: asked {provider}")
+        bought = [now - before for now, before in zip(project.paid(), paid, strict=True)]
+        if bought[2] or (bought[0] and state != "nothing") or (bought[1] and target != "eval"):
+            wrong.append(f"{target}: bought something: {bought} runs, verdicts, machines")
+        if project.trained() != trained and (target not in TRAINS or code):
             wrong.append(f"{target}: trained")
         if code and (new := project.files() - files):
             wrong.append(f"{target}: refused, and left {sorted(map(str, new))}")
-        if state == "changed" and name in SAYS_WHAT_CHANGED and "changed since then: " not in said:
+        if state == "changed" and target in SAYS_WHAT_CHANGED and "changed since then: " not in said:
             wrong.append(f"{target}: does not say what has changed since the training:\n{said}")
-        if (
-            last.startswith("next: make demo")
-            and not (project.folder / "adapters/r/eval/e/report.html").is_file()
-        ):
+        if last == TO_DEMO and not (project.folder / "adapters/r/eval/e/report.html").is_file():
             wrong.append(f"{target}: names a report that is not there")
     assert not wrong, "\n\n".join(wrong)
 
@@ -304,5 +407,5 @@ def test_every_target_says_what_it_should_and_only_those_that_may_buy_or_train(s
 def test_money_is_spent_once_although_every_command_ran_again(project):
     project.reach("changed")
     before = project.paid()
-    assert project.done("eval").startswith("next: make demo RUN=r")
+    assert project.done("eval") == TO_DEMO
     assert project.paid() == before

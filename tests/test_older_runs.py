@@ -67,7 +67,7 @@ def test_its_training_is_planned_from_the_same_rows(older):
 
 def test_training_it_again_finds_nothing_to_do(older):
     before = contents(RUN)
-    said = "train: adapters/tiny is up to date: same config, data and base model\nnext: make eval RUN=tiny\n"
+    said = "train: adapters/tiny is up to date: same config, data and base model\n"
     assert says("train", *TRAIN) == said
     assert contents(RUN) == before
 

@@ -158,6 +158,11 @@ def summary(stage: str, n_kept: int, reasons: Iterable[str], unit: str = "pairs"
     return "\n".join([f"{stage}: kept {n_kept:,} of {n_in:,} {unit}{share}", *rows])
 
 
+def counted(n: int, noun: str) -> str:
+    """`1 tweet`, `2 tweets`."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def made(page: Path) -> None:
     """Say where a page was written; OPEN=1 shows it in the browser as well."""
     print(f"wrote {page}", flush=True)

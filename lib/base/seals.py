@@ -183,7 +183,7 @@ def reseal(path: Path, content: bytes) -> None:
 
 
 def place_of(path: Path) -> Place:
-    """The place of a file of data/<set>/ or adapters/<run>/eval/<eval>/: its seal, and how it is mended.
+    """The place of a file of data/<set>/, adapters/<run>/ or its eval/<eval>/: its seal, how it is mended.
 
     In another folder a file is taken for one of raw/: it has a seal if a .meta.json beside it says n_items.
     """
@@ -191,6 +191,12 @@ def place_of(path: Path) -> Place:
     name = folder.parent.name
     if folder.name in ("interim", "processed"):
         return _of_data(path, name)
+    if folder.name == "human":
+        run = folder.parents[2].name
+        again = f"`make human-eval RUN={run} IMPORT=...` with the answers writes it again, for free."
+        return Place(folder / "manifest.json", path, again)
+    if name == "adapters" and folder.name != "raw":
+        return _of_run(path)
     return _of_eval(path) if path.name in OF_EVAL and folder.name != "raw" else _of_raw(path, name)
 
 
@@ -203,6 +209,16 @@ def _of_data(path: Path, name: str) -> Place:
         return Place(folder / "manifest.json", folder / "manifest.json", again)
     target = seal_in(folder / "manifest.json", path.name).get("target", "pairs.jsonl")
     return Place(folder / "manifest.json", folder / str(target), again)
+
+
+def _of_run(path: Path) -> Place:
+    """No command trains again because of it, so the file itself stands for what is built anew."""
+    run = path.parent
+    without = f"delete {run} and train again: `make plan RUN={run.name}` says what that costs."
+    if path.name == "metrics.jsonl":
+        without = "delete it: only the curves are lost."
+    advice = f"Copy it again from where it was trained, for free. Without a copy, {without}"
+    return Place(run / "manifest.json", path, advice)
 
 
 def _of_eval(path: Path) -> Place:

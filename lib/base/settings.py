@@ -153,6 +153,9 @@ class TrainConfig(Strict):
     micro_batch: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     gradient_checkpointing: Literal["auto"] | bool = "auto"
     evals_per_run: int = Field(10, ge=1)
+    evals_after: float = Field(
+        0.0, ge=0, lt=1, description="share of the steps before which only the base model is evaluated"
+    )
     early_stopping: EarlyStoppingConfig | None = EarlyStoppingConfig()
     keep_best: int = Field(3, ge=1)
     max_train_eval_gap: float = Field(0.3, gt=0)

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 from lib.base.errors import UserError
 from lib.base.settings import DataConfig
@@ -45,8 +44,8 @@ def budget(config: DataConfig, max_usd: str | None) -> float:
     return min(config.collect.max_usd, lowered)
 
 
-def summary(folder: Path, outcome: Outcome) -> str:
-    """The counts, what stopped the job, what it cost, and where it lies."""
+def summary(outcome: Outcome) -> str:
+    """The counts, what stopped the job, and what it cost."""
     why = {
         "target": "the target is reached",
         "exhausted": (
@@ -58,11 +57,10 @@ def summary(folder: Path, outcome: Outcome) -> str:
     return "\n".join(
         [
             f"collect: about {outcome.pairs:,} of {outcome.target_pairs:,} pairs; {why[outcome.stopped]}",
-            f"  searches  {outcome.searches:>7,}   found {outcome.tweets:,} tweets pass the filter,"
-            f" replies to {outcome.reply_runs:,}",
+            f"  searches  {outcome.searches:>7,}",
+            f"  tweets    {outcome.tweets:>7,}   pass the filter; replies asked of {outcome.reply_runs:,}",
             f"  items     {real:>7,}   and {outcome.filler:,} rows of filler",
             f"  cost      ${outcome.usd:.4f} of ${outcome.max_usd:.2f}",
-            f"wrote {folder / 'raw'}",
         ]
     )
 

@@ -7,6 +7,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
+from lib.base.console import counted
 from lib.base.errors import UserError
 from lib.base.settings import FilterConfig
 from lib.data.checks import ENGAGEMENT, STRUCTURE, TEXT, first_problem, tweet_problem
@@ -48,7 +49,7 @@ def own_files(raw: Path, outside: Sequence[str]) -> str:
         with file.path.open("rb") as handle:
             rows.append(f"  {file.path}  {sum(1 for line in handle if line.strip()):,} lines")
     rows += [f"  {sentence}" for sentence in ignored]
-    return "\n".join([f"collect: {len(files)} files of your own, nothing to collect", *rows])
+    return "\n".join([f"collect: {counted(len(files), 'file')} of your own, nothing to collect", *rows])
 
 
 def is_post(item: Any) -> bool:

@@ -188,6 +188,8 @@ def _adapters_that_saw(root: Path, target: Target) -> list[str]:
     for path in sorted((root / "adapters").glob("*/manifest.json")):
         manifest = read_json(path)
         data = manifest.get("config", {}).get("data")
-        if data in sets or target.in_value(manifest):
+        texts = path.with_name("trained_texts.jsonl")  # also what a review has taken out of the set since
+        seen = read_dicts(texts) if texts.is_file() else []
+        if data in sets or any(target.in_value(value) for value in (manifest, *seen)):
             runs.append(path.parent.name)
     return runs

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lib.base.config import config_name, load_config
-from lib.base.console import summary
+from lib.base.console import counted, summary
 from lib.base.errors import UserError
 from lib.base.files import lock, read_jsonl
 from lib.base.schema import Pair
@@ -27,9 +27,7 @@ def sitting(path: Path, ask: Ask) -> str:
     folder = Path("data") / name
     clean = folder / "interim" / "clean.jsonl"
     if not clean.is_file():
-        raise UserError(
-            f"{clean} does not exist: there is nothing to review yet. Run `make data DATA={name}` first."
-        )
+        raise UserError(f"{folder} holds nothing to review yet: run `make data DATA={name}` first.")
     with lock(folder / "review" / "lock"):
         pairs, decisions = read_jsonl(checked(clean), Pair), folder / "review" / "decisions.jsonl"
         review = Review(pairs, config.filter, decisions)
@@ -48,5 +46,5 @@ def _ended(review: Review, name: str) -> str:
         lines.append(f"  {progress.edited:,} of the kept replies were edited")
     left = progress.n_total - progress.n
     if left:
-        lines.append(f"  {left:,} pairs are left")
+        lines.append(f"{'  ' if lines else 'review: '}{counted(left, 'pair')} left")
     return "\n".join([*lines, f"next: make {'review' if left else 'data'} DATA={name}"])

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lib.base.console import printable
+from lib.base.console import counted, printable
 from lib.base.errors import UserError
 from lib.evaluate.evaluation import Evaluation, training
 from lib.evaluate.people_page import Item, make_items, write_files
@@ -27,7 +27,7 @@ def written(evaluation: Evaluation, limit: int | None) -> tuple[list[Item], str]
     items = make_items(evaluation, limit)
     human = write_files(evaluation, items)
     said = [
-        f"human-eval: {len(items):,} tweets, each with two replies in an order drawn by hash",
+        f"human-eval: {counted(len(items), 'tweet')}, each with two replies in an order drawn by hash",
         f"wrote {human / 'page.html'}  (send it to raters)",
         f"wrote {human / 'items.csv'}  (for crowd platforms)",
         f"wrote {human / 'key.json'}  (which reply is whose: keep it here)",

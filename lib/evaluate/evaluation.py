@@ -94,10 +94,7 @@ def training(folder: Path) -> Manifest:
     """The manifest of a finished training run. Raises UserError where adapters/<run> holds none."""
     path = folder / "manifest.json"
     if not path.is_file():
-        raise UserError(
-            f"{path} does not exist: there is no finished run {folder.name}. Run `make train "
-            f"RUN={folder.name}` first."
-        )
+        raise UserError(f"{folder} holds no finished run. Run `make train RUN={folder.name}` first.")
     return read_manifest(path)
 
 

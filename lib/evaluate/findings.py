@@ -9,6 +9,7 @@ from lib.base.errors import UserError
 from lib.base.files import content_hash, read_json
 from lib.base.ledger import Ledger
 from lib.base.schema import Judgment
+from lib.base.seals import checked
 from lib.evaluate.best_of import read_best_of
 from lib.evaluate.error_classes import flawed
 from lib.evaluate.inputs import Files
@@ -114,7 +115,7 @@ def _people(folder: Path) -> People | None:
     path = folder / "human" / "report.json"
     if not path.is_file():
         return None
-    found = parsed(read_json(path), People, str(path))
+    found = parsed(read_json(checked(path)), People, str(path))
     return found.model_copy(
         update={"outdated": found.replies_sha256 != content_hash(folder / "replies.jsonl")}
     )

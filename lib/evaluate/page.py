@@ -10,7 +10,7 @@ from lib.base.plots import bars, intervals, label, lines
 from lib.base.schema import Pair
 from lib.base.seals import checked
 from lib.evaluate.findings import Files
-from lib.evaluate.reading import counted, forgetting, three_sentences, verdict_of
+from lib.evaluate.reading import forgetting, tally, three_sentences, verdict_of
 from lib.evaluate.report import Report
 from lib.evaluate.second_judge import shown
 from lib.evaluate.style_page import style_section
@@ -46,8 +46,8 @@ def page(files: Files, report: Report, steps: Mapping[str, float]) -> str:
         verdict=verdict_of(report, model),
         sentences=three_sentences(report, model),
         general=report.forgetting and forgetting(report.forgetting),
-        tally=counted(steps.values()),
-        blind_tally=counted(example["step"] for example in blind),
+        tally=tally(steps.values()),
+        blind_tally=tally(example["step"] for example in blind),
         plots={
             "net": _net_plot(report),
             "criteria": _criteria_plot(report),
@@ -112,7 +112,7 @@ def _samples(files: Files) -> list[dict[str, Any]]:
 
 def _curves(files: Files) -> Any:
     path = files.evaluation.run_folder / "metrics.jsonl"
-    rows = read_dicts(path, torn_tail=True) if path.exists() else []
+    rows = read_dicts(checked(path), torn_tail=True) if path.exists() else []
     series = [
         (name, [(row["step"], row[key]) for row in rows if key in row])
         for name, key in (("training loss", "loss"), ("validation loss", "eval_loss"))

@@ -9,6 +9,7 @@ from typing import Any
 
 from lib.base.files import content_hash, lock, read_json, read_jsonl, write_json, write_jsonl
 from lib.base.schema import Judgment
+from lib.base.seals import seal_file
 from lib.evaluate.evaluation import Evaluation, adapter_sha256
 from lib.evaluate.people_agreement import between_raters, with_judge
 from lib.evaluate.people_answers import DEMO, Imported, import_files
@@ -42,6 +43,7 @@ def take_in(
             len(found.rejected),
         )
         write_json(human / "report.json", report)
+        write_json(human / "manifest.json", {"files": {"report.json": seal_file(human / "report.json")}})
     return found, report
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from lib.base.console import counted
 from lib.evaluate.measures import Compared, Equivalence
 from lib.evaluate.report import Bounds, Judge, Report
 from lib.evaluate.style_page import explained_by
@@ -19,6 +20,7 @@ DECISIONS = {
     "collect": "Collect more",
     "no_evidence": "No evidence yet",
 }
+QUICKSTART = "the quickstart's tiny model shows that every step works, and cannot write good replies"
 TINY = "tiny"  # the model of the quickstart
 
 
@@ -32,15 +34,18 @@ def three_sentences(report: Report, model: str) -> list[tuple[str, str]]:
     """(question, answer) three times."""
     advice = decision_of(report)
     if _is_expected(report, model):
-        advice = (
-            "Nothing: the quickstart's tiny model shows that every step works, and cannot write good "
-            f"replies. With a real model the advice would be: {advice}"
-        )
+        advice = f"Nothing: {QUICKSTART}. With a real model the advice would be: {advice}"
     return [
         ("What happened", what_happened(report)),
         ("Can it be believed?", believable(report)),
         ("What to do next", advice[0].upper() + advice[1:] + "."),
     ]
+
+
+def last_line(report: Report, model: str) -> str:
+    """The decision as the console's last word on the evaluation."""
+    expected = f" (nothing to do now: {QUICKSTART})" if _is_expected(report, model) else ""
+    return f"decision: {decision_of(report)}{expected}"
 
 
 def decision_of(report: Report) -> str:
@@ -69,10 +74,11 @@ def what_happened(report: Report) -> str:
         else "no difference can be told"
     )
     wins, ties, losses = compared.wins or 0, compared.ties or 0, compared.losses or 0
-    neither = f", and called it a tie {ties:,} times" if ties else ""
+    neither = f", and called it a tie {counted(ties, 'time')}" if ties else ""
     return (
-        f"In the judge's eyes {found}: on {_counted(compared.n or 0, 'tweet')} that the model had never seen "
-        f"it preferred the trained model's reply {wins:,} times, the base's {losses:,} times{neither}."
+        f"In the judge's eyes {found}: on {counted(compared.n or 0, 'tweet')} that the model had never seen "
+        f"it preferred the trained model's reply {counted(wins, 'time')}, the base's "
+        f"{counted(losses, 'time')}{neither}."
         f"{_owed(unjudged, worst, best)}"
     )
 
@@ -81,7 +87,7 @@ def _owed(unjudged: int, worst: float, best: float) -> str:
     if not unjudged:
         return ""
     return (
-        f" Among them are {_counted(unjudged, 'tweet')} without an answer, counted as lost; the net win lies "
+        f" Among them are {counted(unjudged, 'tweet')} without an answer, counted as lost; the net win lies "
         f"between {worst:+.0f} and {best:+.0f} points."
     )
 
@@ -96,7 +102,7 @@ def believable(report: Report) -> str:
     failed = {row.name for row in report.gate.criteria if not row.passed}
     doubts = []
     if "tweets" in failed or report.underpowered:
-        doubts.append(f"{_counted(report.n_prompts or 0, 'tweet')} are too few to see a small difference")
+        doubts.append(f"{counted(report.n_prompts or 0, 'tweet')} are too few to see a small difference")
     if failed & {"mannwhitney_p", "wilcoxon_p", "permutation_p", "ci95"}:
         doubts.append("chance alone could have made it")
     if "position" in failed:
@@ -158,12 +164,8 @@ def forgetting(found: Equivalence) -> str:
     return f"General English: too few texts to tell whether some was forgotten {measured}."
 
 
-def counted(steps: Iterable[float]) -> str:
+def tally(steps: Iterable[float]) -> str:
     """The judge's answers, one step of tuned over base a tweet, for the reader's own to stand beside."""
     found = list(steps)
     tuned, base = sum(step > 0 for step in found), sum(step < 0 for step in found)
     return f"tuned {tuned:,}, base {base:,}, neither {len(found) - tuned - base:,}"
-
-
-def _counted(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"

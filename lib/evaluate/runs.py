@@ -7,6 +7,7 @@ from typing import Any
 
 from lib.base.errors import UserError
 from lib.base.files import read_dicts
+from lib.base.seals import checked
 from lib.evaluate.evaluation import training
 from lib.evaluate.report import Report, read_report
 from lib.train.manifest import Manifest, Started
@@ -169,6 +170,6 @@ def _read(folder: Path) -> Run:
         name=folder.name,
         folder=folder,
         manifest=training(folder),
-        history=read_dicts(metrics, torn_tail=True) if metrics.exists() else [],
+        history=read_dicts(checked(metrics), torn_tail=True) if metrics.exists() else [],
         reports=_reports(folder),
     )

@@ -29,7 +29,11 @@ def next_line(train: Path, data: str | None = None, evaluation: str | None = Non
 def _to_train(run: str, data: str, given: str, done: str) -> str:
     if done != "plan" and not any(True for pattern in MADE for _ in Path().glob(pattern)):
         return "make quickstart"
-    if sentence := lacking(data):
+    try:
+        sentence = lacking(data)
+    except UserError:  # a file of the set is damaged: the command that mends it says so
+        return f"make data DATA={data}"
+    if sentence:
         return command_in(sentence)
     return f"make {'train' if done == 'plan' else 'plan'} RUN={run}{given}"
 
@@ -43,6 +47,6 @@ def _of_finished(run: str, evaluation: str, given: str, done: str) -> str:
         return f"make eval RUN={run}{given}"
     if verdict == "pass" and not (folder / "publish.json").is_file():
         return f"make publish RUN={run} REPO=<you>/<name>"
-    if done != "demo":
+    if done != "demo" and verdict != "unproven":  # that asks for people
         return f"make demo RUN={run}"
     return f"make human-eval RUN={run}{given}"

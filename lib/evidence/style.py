@@ -43,8 +43,8 @@ _FLATTERY = re.compile(
 )
 _SECOND_PERSON = re.compile(r"\b(?:you|your|yours|yourself|u|ur|ya|y['’]?all)\b", re.IGNORECASE)
 _CAPITALS = re.compile(r"\b[^\W\d_a-z]{2,}\b")
-MARKED = 0.5  # a mark is in this much larger a share of one system's replies than of the other's
-MAX_MARKS = 4
+MARKED = 0.4  # a mark is in this much larger a share of one system's replies than of the other's
+MAX_MARKS = 6
 
 
 def amounts(

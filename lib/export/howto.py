@@ -24,4 +24,5 @@ def how_to_use(exported: Exported, folder: Path) -> str:
         lines.append(
             f"LM Studio:  mlx_lm.convert --hf-path {folder} -q --mlx-path ~/.lmstudio/models/you/reply-{run}"
         )
+        lines.append(f"next: make demo RUN={run}")
     return "\n".join(lines)

@@ -60,10 +60,10 @@ def _folder_here(lora: Lora) -> str | None:
     return str(here) if here is not None and n_bytes(here) <= MAX_OWN_GGUF else None
 
 
-def eval_config(arms: Mapping[str, ArmConfig], extends: str) -> str:
+def eval_config(arms: Mapping[str, ArmConfig], extends: str, run: str) -> str:
     """The whole of a config under which eval, replies and demo use the served run, and how."""
     lines = [
-        "# configs/eval-served.yaml, then: make eval EVAL=served",
+        f"# configs/eval-served.yaml, then: make eval RUN={run} EVAL=served",
         f"extends: {extends}",
         "engine:",
         "  openai:",

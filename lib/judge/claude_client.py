@@ -41,7 +41,10 @@ class Claude:
             )
         if not key.isascii() or not key.isprintable():
             raise UserError("ANTHROPIC_API_KEY holds characters that no key has. Paste it again.")
-        import anthropic
+        try:
+            import anthropic
+        except ImportError as error:
+            raise UserError("The package anthropic is not installed. Run `make setup`.") from error
 
         # Two attempts of one call must never happen behind our back; the version is part of the judge's
         # identity.

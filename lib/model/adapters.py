@@ -8,6 +8,7 @@ from typing import Any
 
 from lib.base.errors import UserError
 from lib.base.files import read_json
+from lib.base.seals import checked
 from lib.base.settings import TrainConfig
 
 ADAPTER_FILE = "adapter_model.safetensors"
@@ -64,9 +65,7 @@ def check_adapter(folder: Path, config: TrainConfig, shape: Any) -> None:
     """
     manifest = folder / "manifest.json"
     if not manifest.is_file():
-        raise UserError(
-            f"{folder} holds no finished run (no manifest.json). Run `make train RUN={folder.name}` first."
-        )
+        raise UserError(f"{folder} holds no finished run. Run `make train RUN={folder.name}` first.")
     weights = folder / ADAPTER_FILE
     shapes = tensor_shapes(weights)
     whole_adapter(manifest)
@@ -92,7 +91,7 @@ def check_adapter(folder: Path, config: TrainConfig, shape: Any) -> None:
 def whole_adapter(manifest: Path) -> str:
     """sha256 of the weights beside a run's manifest.
 
-    Raises UserError unless they are the ones that it was written for.
+    Raises UserError unless they, and the adapter's other files, are the ones that it was written for.
     """
     run, weights = manifest.parent, manifest.parent / ADAPTER_FILE
     sha256 = sha256_of(weights) if weights.is_file() else None
@@ -105,6 +104,9 @@ def whole_adapter(manifest: Path) -> str:
             f"{run} "
             f"and train again: `make plan RUN={run.name}` says what that costs."
         )
+    for name in read_json(manifest).get("files") or {}:
+        if not name.endswith(".jsonl"):  # logs: no answer depends on them
+            checked(run / name)
     return sha256
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.base.errors import UserError
+from lib.base.hardware import idle_cores
 from lib.base.settings import TrainConfig
 from lib.model.adapters import (
     ADAPTER_FILE,
@@ -212,8 +213,8 @@ def _base_model(config: TrainConfig) -> Any:
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=torch.bfloat16,
         )
-    if config.model == TINY and device == "cpu":
-        torch.set_num_threads(1)  # see lib.model.tiny.one_thread
+    if device == "cpu":  # the tiny model: see lib.model.tiny.one_thread
+        torch.set_num_threads(1 if config.model == TINY else min(torch.get_num_threads(), idle_cores()))
     with missing_model(config):
         return AutoModelForCausalLM.from_pretrained(source_of(config), revision=config.revision, **options)
 

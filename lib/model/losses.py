@@ -48,7 +48,9 @@ def model_metrics(loaded: "Loaded", pairs: Sequence[Pair], prompt: str) -> dict[
             **{name: _perplexity(found) for name, found in losses.items()},
             "n_pairs": len(pairs),
         },
-        "reply_losses": losses,
+        "reply_losses": {
+            name: [[float(row.nats), row.n_tokens] for row in found] for name, found in losses.items()
+        },
         "forgetting": {
             "base": mean_losses(loaded, texts, tuned=False),
             "tuned": mean_losses(loaded, texts, tuned=True),

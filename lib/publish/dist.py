@@ -10,6 +10,7 @@ from typing import Any
 
 from lib.base.errors import UserError
 from lib.base.files import lock, read_json, write_json, write_text
+from lib.base.seals import checked
 from lib.base.settings import SamplingConfig, TrainConfig
 from lib.evaluate.report import Report, read_report
 from lib.model.adapters import ADAPTER_FILE, sha256_of
@@ -93,7 +94,7 @@ def _fill(
     report: Report | None,
 ) -> None:
     _copy(run / ADAPTER_FILE, dist / ADAPTER_FILE)
-    adapter_config = _adapter_config(run / ADAPTER_CONFIG, config, manifest)
+    adapter_config = _adapter_config(checked(run / ADAPTER_CONFIG), config, manifest)
     check_weights(dist / ADAPTER_FILE, manifest.adapter_sha256, adapter_config["r"])
     write_json(dist / ADAPTER_CONFIG, adapter_config)
     _copy_tokenizer(run, dist)
@@ -144,7 +145,7 @@ def dist_files(dist: Path) -> dict[str, dict[str, Any]]:
 
 def _manifest(run: Path, config: TrainConfig) -> Manifest:
     if not (run / ADAPTER_FILE).is_file():
-        raise UserError(f"{run} has no trained adapter: run `make train RUN={run.name}`.")
+        raise UserError(f"{run} holds no finished run. Run `make train RUN={run.name}` first.")
     if not (run / "manifest.json").is_file():
         raise UserError(
             f"{run} has no manifest.json, so its training did not finish: run `make train RUN={run.name}`."
@@ -203,7 +204,7 @@ def _copy_tokenizer(run: Path, dist: Path) -> None:
                 f"{run / name} does not exist. Copy it back from where the training ran, or run `make train "
                 f"RUN={run.name}`."
             )
-        _copy(run / name, dist / name)
+        _copy(checked(run / name), dist / name)
     settings = read_json(dist / "tokenizer_config.json")
     # Where the tokenizer was loaded from is a folder on this machine.
     write_json(

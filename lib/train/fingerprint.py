@@ -12,6 +12,8 @@ from lib.model.adapters import sha256_of, whole_adapter
 from lib.model.tiny import tiny_hash
 from lib.train.manifest import NOT_TRAINING, Manifest, Started, read_manifest
 
+LATE = {"evals_after": 0.0}  # keys that came later, with what runs were trained with before
+
 
 def data_hashes(config: TrainConfig) -> dict[str, str]:
     """sha256 of the files that are trained and validated on."""
@@ -40,7 +42,8 @@ def _deciding(settings: dict[str, Any]) -> dict[str, Any]:
     early = settings.get("early_stopping")
     if early and early.get("watch") == "loss":
         settings = {**settings, "early_stopping": {key: early[key] for key in early if key != "watch"}}
-    return {key: value for key, value in settings.items() if key not in NOT_TRAINING}
+    late = {key for key, default in LATE.items() if settings.get(key) == default}
+    return {key: value for key, value in settings.items() if key not in NOT_TRAINING | late}
 
 
 def start_of(config: TrainConfig) -> Manifest:

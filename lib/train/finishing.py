@@ -1,10 +1,12 @@
 """The end of a run: the best checkpoint's adapter, the curves, and the manifest, which is written last."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from lib.base.course import training_advice
 from lib.base.files import read_dicts, read_jsonl, write_bytes, write_text
+from lib.base.seals import seal_file
 from lib.model.adapters import ADAPTER_FILE, sha256_of
 from lib.train.checkpoints import best_steps, eval_losses, keep_best, watched
 from lib.train.curves import alerts_of, base_loss, curves, perplexity, train_eval_gap, train_loss
@@ -12,6 +14,7 @@ from lib.train.distributed import n_processes
 from lib.train.fingerprint import data_hashes, fingerprint_of
 from lib.train.job import Job
 from lib.train.manifest import Manifest, Sample
+from lib.train.metrics_log import evaluation_share
 from lib.train.preference_tuning import preference_fields
 from lib.train.provenance import environment
 from lib.train.tracking import Tracker
@@ -25,10 +28,12 @@ def finish(job: Job, history: list[dict[str, Any]], tracker: Tracker) -> Manifes
     checkpoint = job.checkpoints / f"checkpoint-{best}"
     for name in ("adapter_config.json", ADAPTER_FILE):
         write_bytes(job.folder / name, (checkpoint / name).read_bytes())
-    job.tokenizer.save_pretrained(job.folder)
+    written = [Path(path).name for path in job.tokenizer.save_pretrained(job.folder)]
     write_text(job.folder / "curves.svg", curves(history, job.run))
     answered = answered_validation(job, best)
-    manifest = _manifest(job, history, best, answered)
+    written += ["adapter_config.json", "metrics.jsonl", "validation.json"]
+    sealed = {name: seal_file(job.folder / name) for name in written if (job.folder / name).is_file()}
+    manifest = _manifest(job, history, best, answered).model_copy(update={"files": sealed})
     tracker.finish(manifest, job.folder)
     manifest.write(job.folder / "manifest.json")
     keep_best(job.checkpoints, ranks, job.config.keep_best)
@@ -40,7 +45,8 @@ def _manifest(job: Job, history: list[dict[str, Any]], best: int, answered: dict
     course = [*base_loss(history), *sorted(losses.items())]
     gap = train_eval_gap(history, best)
     wide = {"train_eval_gap"} if gap is not None and gap > config.max_train_eval_gap else set()
-    seconds = read_dicts(job.folder / "metrics.jsonl", torn_tail=True)[-1]["seconds"]
+    lines = read_dicts(job.folder / "metrics.jsonl", torn_tail=True)
+    seconds = lines[-1]["seconds"]
     samples = job.folder / "samples.jsonl"
     return Manifest(
         run=job.run,
@@ -68,6 +74,7 @@ def _manifest(job: Job, history: list[dict[str, Any]], best: int, answered: dict
         micro_batch=job.batch.size,
         gradient_checkpointing=job.batch.checkpointing,
         seconds=seconds,
+        evaluation_share=evaluation_share(lines),
         minutes=round(seconds / 60, 2),
         processes=n_processes(),
         usd=round(seconds / 3600 * config.usd_per_hour * n_processes(), 4),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from lib.base.errors import UserError
 from lib.base.files import read_json, read_jsonl, write_json, write_jsonl
@@ -116,6 +116,7 @@ class Manifest(Versioned):
     base_model: str | None
     revision: str | None  # commit of the base model
     adapter_sha256: str | None
+    files: dict[str, dict[str, Any]] = Field(default_factory=dict)  # name -> seal, beside the adapter
     data_hashes: dict[str, str]
     n_train: int | None
     n_val: int | None
@@ -139,6 +140,7 @@ class Manifest(Versioned):
     micro_batch: int | None
     gradient_checkpointing: bool | None
     seconds: float | None
+    evaluation_share: float | None = None  # of these
     minutes: float | None
     processes: int | None
     usd: float | None

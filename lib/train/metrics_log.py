@@ -99,6 +99,15 @@ class MetricsLog:
         return {**fields, "train_eval_gap": train_eval_gap(state.log_history, state.global_step)}
 
 
+def evaluation_share(lines: Sequence[Mapping[str, Any]]) -> float | None:
+    """Share of a run's time that its evaluations took, from metrics.jsonl."""
+    begun = [0.0, *(line["seconds"] for line in lines)]
+    spent = sum(
+        line["seconds"] - start for line, start in zip(lines, begun, strict=False) if "eval_loss" in line
+    )
+    return round(spent / lines[-1]["seconds"], 4) if lines and lines[-1]["seconds"] else None
+
+
 def counting(step: Callable[..., Any], counts: list[Any]) -> Callable[..., Any]:
     """A trainer's training_step that also appends (tokens, learned ones) of its micro-batch to counts."""
 

@@ -10,12 +10,14 @@ from statistics import fmean
 
 from lib.base.settings import TrainConfig
 from lib.model.activations import Path
+from lib.model.losses import BATCH_TOKENS
 from lib.model.memory import FILLED, vram_gb
 from lib.model.shapes import Shape
 from lib.train.gpus import OFFERS, PRICES_DATE, SETUP_MINUTES, Gpu, minutes
-from lib.train.schedule import schedule
+from lib.train.schedule import DIVERSE_TOKENS, schedule
 
 Tokens = Mapping[str, Sequence[tuple[int, int]]]  # train, val: (prompt, reply) tokens per row
+EVALUATION_GOAL = 0.1  # of the time: the rest is training
 FULL_BATCH = 4  # rows at once that a card should hold to be worth renting; auto takes more where they fit
 
 
@@ -71,12 +73,38 @@ def _longest_mean(tokens: Tokens) -> float:
 def _work(config: TrainConfig, tokens: Tokens, micro_batch: int) -> tuple[float, float]:
     """(tokens, micro-batches) of the whole run, evaluations included."""
     plan = schedule(config, len(tokens["train"]))
-    n_val = len(tokens["val"])
     mean = fmean([prompt + reply for prompt, reply in tokens["train"]] or [1])
     padded = (mean + _longest_mean(tokens)) / 2
     n_trained = plan.steps * config.effective_batch
-    rows = n_trained + plan.n_evals * n_val / 3  # an evaluation has no backward pass
-    return rows * padded, n_trained / micro_batch + plan.n_evals * math.ceil(n_val / 16)
+    n_tokens, n_batches = _evaluation_work(config, tokens)
+    return n_trained * padded + n_tokens, n_trained / micro_batch + n_batches
+
+
+def _evaluation_work(config: TrainConfig, tokens: Tokens) -> tuple[float, float]:
+    """The evaluations' part of _work, the base model's too: no backward pass, hardly any padding."""
+    n_evals = schedule(config, len(tokens["train"])).n_evals + 1
+    n_tokens = sum(prompt + reply for prompt, reply in tokens["val"])
+    # a forward pass launches a third of the kernels of a training step, a token that is written a quarter
+    launches = math.ceil(n_tokens / BATCH_TOKENS) / 3 + DIVERSE_TOKENS / 4
+    return n_evals * n_tokens / 2, n_evals * launches
+
+
+def evaluation_share(config: TrainConfig, shape: Shape, tokens: Tokens) -> tuple[float, float]:
+    """Share of the training time that goes to evaluations, least and most, on the first card to be rented."""
+    gpu = next((gpu for _, gpu, _ in OFFERS if gpu.name in config.remote.gpus), OFFERS[0][1])
+    whole = minutes(gpu, shape, *_work(config, tokens, config.effective_batch), checkpointing=False)
+    part = minutes(gpu, shape, *_evaluation_work(config, tokens), checkpointing=False)
+    low, high = sorted(one / all_ for one, all_ in zip(part, whole, strict=True))
+    return low, high
+
+
+def evaluations(config: TrainConfig, shape: Shape, tokens: Tokens) -> str:
+    """The share of the time that evaluations take, against the goal, and what would lower it."""
+    low, high = evaluation_share(config, shape, tokens)
+    said = f"evaluations: {low:.0%} to {high:.0%} of the time (estimate; the goal is {EVALUATION_GOAL:.0%})"
+    if low <= EVALUATION_GOAL:
+        return said
+    return f"{said}; fewer: a lower evals_per_run or a higher evals_after"
 
 
 @dataclass(frozen=True)

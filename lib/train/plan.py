@@ -17,7 +17,7 @@ from lib.model.base_model import TINY, local_tokenizer
 from lib.model.chat import Row, chat_of, halves, messages
 from lib.model.qwen3 import qwen3_without_words
 from lib.model.shapes import shape_of
-from lib.train.needs import GpuNeeds, Tokens, costs, faster, gpu_needs, memory
+from lib.train.needs import GpuNeeds, Tokens, costs, evaluations, faster, gpu_needs, memory
 from lib.train.preference_rows import Answer, answers, parts_of, preference_checks, read_preferences, unpaired
 from lib.train.preference_tuning import check_start
 from lib.train.preflight import Check
@@ -68,8 +68,8 @@ def page(
         else f"  (estimated: the tokenizer of {config.model} is not on this machine)"
     )
     parts = [
-        f"plan for {run}: {config.model}, {config.quantization}, LoRA rank {config.lora.rank}, "
-        f"{config.method}",
+        f"plan for {run}: {config.model}, {'4-bit' if config.quantization == 'nf4' else 'unquantised'}, "
+        f"LoRA rank {config.lora.rank}, {config.method}",
         "rows and tokens" + counted + "\n" + _lengths(config, tokens),
         "schedule\n" + _schedule(config, len(tokens["train"])),
         "checks\n" + "\n".join(map(_checked, found)),
@@ -92,7 +92,12 @@ def _needs(config: TrainConfig, tokens: Tokens) -> list[str]:
             f"memory, minutes and dollars: not known, the config of {config.model} is not on this machine"
         ]
     title = f"memory, GB (estimate for {config.model.rpartition('/')[2]})\n"
-    return [title + memory(config, shape, tokens), costs(config, shape, tokens), faster(config, tokens)]
+    return [
+        title + memory(config, shape, tokens),
+        costs(config, shape, tokens),
+        evaluations(config, shape, tokens),
+        faster(config, tokens),
+    ]
 
 
 def _lengths(config: TrainConfig, tokens: Tokens) -> str:
@@ -118,7 +123,8 @@ def _schedule(config: TrainConfig, n_rows: int) -> str:
     return (
         f"  {plan.steps} optimiser steps: {config.epochs:g} epochs of {plan.steps_per_epoch}, "
         f"{config.effective_batch} rows each\n"
-        f"  {plan.n_evals} evaluations, every {plan.eval_every} steps; early stopping: {stopping}\n"
+        f"  {plan.n_evals} evaluations, every {plan.eval_every} steps from {plan.eval_steps[0]} on; "
+        f"early stopping: {stopping}\n"
         f"  the best {config.keep_best} checkpoints stay"
     )
 

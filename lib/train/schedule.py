@@ -5,22 +5,26 @@ from dataclasses import dataclass
 
 from lib.base.settings import TrainConfig
 
+DIVERSE_TOKENS = 32  # of each reply that an evaluation samples: enough to see whether they are all the same
+
 
 @dataclass(frozen=True)
 class Schedule:
-    """steps: optimiser steps of the whole run. eval_every: steps between evaluations; the last step is
-    evaluated too.
+    """steps: optimiser steps of the whole run. eval_every: steps between evaluations, from eval_delay on; the
+    last step is evaluated too.
     """
 
     n_rows: int
     steps_per_epoch: int
     steps: int
     eval_every: int
+    eval_delay: int = 0
 
     @property
     def eval_steps(self) -> list[int]:
         """The steps after which the validation loss is measured."""
-        return sorted({*range(self.eval_every, self.steps + 1, self.eval_every), self.steps})
+        regular = range(self.eval_every, self.steps + 1, self.eval_every)
+        return sorted({*(step for step in regular if step >= self.eval_delay), self.steps})
 
     @property
     def n_evals(self) -> int:
@@ -33,7 +37,8 @@ def schedule(config: TrainConfig, n_rows: int) -> Schedule:
     """
     per_epoch = max(1, math.ceil(n_rows / config.effective_batch))
     steps = max(1, math.ceil(config.epochs * per_epoch))
-    return Schedule(n_rows, per_epoch, steps, max(1, math.ceil(steps / config.evals_per_run)))
+    every = max(1, math.ceil(steps / config.evals_per_run))
+    return Schedule(n_rows, per_epoch, steps, every, math.floor(config.evals_after * steps))
 
 
 def cannot_fire(config: TrainConfig, plan: Schedule) -> str | None:

@@ -126,6 +126,7 @@ def shared_arguments(job: Job, eval_on_start: bool) -> dict[str, Any]:
         "dataloader_drop_last": False,
         "eval_strategy": "steps",
         "eval_steps": job.plan.eval_every,
+        "eval_delay": job.plan.eval_delay,
         "eval_on_start": eval_on_start,
         "prediction_loss_only": True,
         "save_strategy": "steps",

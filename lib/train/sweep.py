@@ -14,6 +14,7 @@ from lib.base.config import MAX_CHARS, load_config
 from lib.base.costs import budget_usd
 from lib.base.errors import UserError
 from lib.base.files import lock, read_dicts, read_json, write_json, write_text
+from lib.base.seals import checked
 from lib.base.settings import TrainConfig
 from lib.base.text_files import read_text
 from lib.model.shapes import KNOWN, shape_of
@@ -163,7 +164,7 @@ def _result(one: Planned, known: dict[str, Any]) -> dict[str, Any]:
         return {**result, "usd": round(max(result["usd"], begun_usd), 4)}
     manifest = read_manifest(one.folder / "manifest.json")
     numbers = {"eval_loss", "train_loss", "train_eval_gap", "best_step", "steps", "seconds", "alerts"}
-    answers = read_json(one.folder / "validation.json")["replies"]
+    answers = read_json(checked(one.folder / "validation.json"))["replies"]
     replies, of_base = ([answer[arm] for answer in answers] for arm in ("tuned", "base"))
     return {
         **result,

@@ -26,7 +26,7 @@ TWEETS_PER_BATCH = 25
 MAX_SECONDS = 120  # of answering, base and tuned together: a CPU must not spend longer on it than on training
 
 
-def greedy_replies(model: Any, job: Job, tweets: Sequence[str]) -> list[str]:
+def greedy_replies(model: Any, job: Job, tweets: Sequence[str], n_tokens: int = SAMPLE_TOKENS) -> list[str]:
     """One greedy reply per tweet, all in one batch; of what a model writes after its turn nothing counts."""
     chat = chat_of(job.tokenizer)
     rows = [chat.prompt(messages(job.config.prompt, tweet)) for tweet in tweets]
@@ -35,7 +35,7 @@ def greedy_replies(model: Any, job: Job, tweets: Sequence[str]) -> list[str]:
         output = model.generate(
             input_ids=ids,
             attention_mask=mask,
-            max_new_tokens=SAMPLE_TOKENS,
+            max_new_tokens=n_tokens,
             do_sample=False,
             use_cache=True,
             eos_token_id=sorted(end_ids(model, chat)),

@@ -19,6 +19,7 @@ from lib.model.overlap import diversity
 from lib.train.distributed import n_processes, of_all, rank
 from lib.train.job import Job
 from lib.train.preference_rows import with_mismatched
+from lib.train.schedule import DIVERSE_TOKENS
 from lib.train.validation import N_DIVERSE, greedy_replies, validation_tweets
 
 Metrics = dict[str, float]
@@ -47,7 +48,7 @@ def _diversity(model: Any, job: Job) -> Metrics:
     """distinct_2 and alike of the replies to the first validation tweets; each process answers some."""
     tweets = list(validation_tweets(job).values())[:N_DIVERSE]
     own = tweets[rank() :: n_processes()]
-    replies = of_all(greedy_replies(model, job, own) if own else [])
+    replies = of_all(greedy_replies(model, job, own, DIVERSE_TOKENS) if own else [])
     found = asdict(diversity([reply for part in replies for reply in part]))  # None, None without a tweet
     return {name: value for name, value in found.items() if value is not None}
 

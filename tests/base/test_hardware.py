@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lib.base.findings import WIDTH, Finding, machine_findings, package_findings, table
-from lib.base.hardware import Machine, nvidia_cards, this_machine
+from lib.base.hardware import Machine, idle_cores, nvidia_cards, this_machine
 from lib.base.installed import Installed, installed
 
 ROOT = Path(__file__).parents[2]
@@ -115,3 +115,10 @@ def test_the_table_is_aligned_and_at_most_80_columns_wide():
     shown = table([Finding(name, "?", "word " * 40, "do " * 40) for name in names]).splitlines()
     assert max(map(len, shown)) <= WIDTH
     assert {line.index("word") for line in shown if "word" in line} == {6 + len(names[1]) + 2}
+
+
+@pytest.mark.parametrize("load, idle", [(0.1, 8), (3.4, 5), (7.9, 1), (30.0, 1)])
+def test_threads_are_only_as_many_as_cores_that_nobody_uses(monkeypatch, load, idle):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
+    assert idle_cores() == idle

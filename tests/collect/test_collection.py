@@ -22,7 +22,7 @@ from lib.collect import delivery
 from lib.collect.apify_prices import n_billed
 from lib.collect.collection import JUDGE_ONLY, Talk, collect, config_hash, finished
 from lib.collect.delivery import file_word
-from lib.collect.forecast import budget
+from lib.collect.forecast import budget, time_left
 from lib.collect.provider import Price, Run
 from lib.collect.worth import count_pairs, own_files, wanted_tweet, wanted_tweets
 from lib.data.forget import Forgotten
@@ -187,6 +187,31 @@ def test_the_estimate_names_price_floor_range_and_balance_and_comes_before_the_f
         "$12.30 of this month's $49.00",
     ):
         assert words in question
+
+
+def test_collecting_shows_pairs_dollars_and_the_time_left_as_it_goes(here, monkeypatch):
+    with ApifyStub(world) as stub:
+        spoken = run_job(stub, monkeypatch)
+    shown = [line for line in spoken.lines if line.startswith("replies to ")]
+    form = r"replies to \d+ of \d+ tweets: about \d+ pairs, \$\d+\.\d\d of \$5\.00 so far(, .* left)?"
+    assert shown and all(re.fullmatch(form, line) for line in shown)
+    assert shown[0].endswith("less than a minute left")
+    assert f"${stub.billed_usd():.2f} of $5.00" in shown[-1]
+
+
+@pytest.mark.parametrize(
+    "elapsed_s, n_gained, n_missing, said",
+    [
+        (60, 100, 900, ", about 9 min left"),
+        (60, 100, 99, ", less than a minute left"),
+        (0.5, 10, 10, ", less than a minute left"),
+        (7200, 10, 490, ", about 5880 min left"),
+        (60, 0, 900, ""),
+        (60, 100, 0, ""),
+    ],
+)
+def test_the_time_left_follows_the_pace_so_far(elapsed_s, n_gained, n_missing, said):
+    assert time_left(elapsed_s, n_gained, n_missing) == said
 
 
 def test_a_finished_set_is_asked_nothing_and_costs_nothing_again(here, monkeypatch):
@@ -1046,7 +1071,7 @@ def test_source_files_collects_nothing_and_says_what_lies_there(here):
     found = command(here)
     assert (found.returncode, found.stdout) == (
         0,
-        "collect: 1 files of your own, nothing to collect\n  data/main/raw/mine.jsonl  2 lines\n",
+        "collect: 1 file of your own, nothing to collect\n  data/main/raw/mine.jsonl  2 lines\n",
     )
 
 

@@ -428,7 +428,7 @@ def test_before_there_are_clean_pairs_the_command_says_what_to_run(tmp_path):
     (folder / "data/main/interim/clean.jsonl").unlink()
     done = run_script(folder)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "clean.jsonl does not exist" in done.stderr
+    assert "data/main holds nothing to review yet" in done.stderr
     assert "make data DATA=main" in done.stderr
 
 

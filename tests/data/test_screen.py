@@ -409,7 +409,7 @@ def test_a_sitting_ends_with_a_summary_and_the_next_command(tmp_path):
     assert terminal.end() == 0
     said = terminal.seen.decode().replace("\r\n", "\n")
     assert "review: kept 3 of 4 pairs (75%)\n  bland       1\n  1 of the kept replies were edited\n" in said
-    assert "  296 pairs are left\nnext: make review DATA=main\n" in said
+    assert "  296 pairs left\nnext: make review DATA=main\n" in said
 
 
 def test_ctrl_c_leaves_like_q(tmp_path):
@@ -419,4 +419,4 @@ def test_ctrl_c_leaves_like_q(tmp_path):
     terminal.until(lambda: terminal.n_lines() == 1)
     terminal.type("\x03")
     assert terminal.end() == 0
-    assert b"299 pairs are left" in terminal.seen
+    assert b"299 pairs left" in terminal.seen

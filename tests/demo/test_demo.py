@@ -497,7 +497,33 @@ def project(tmp_path):
 def test_without_an_adapter_the_demo_says_what_to_run(project):
     done = run_demo(project)
     assert done.returncode == 1
-    assert done.stderr == "error: adapters/tiny has no trained adapter: run `make train RUN=tiny`.\n"
+    assert done.stderr == "error: adapters/tiny holds no finished run. Run `make train RUN=tiny` first.\n"
+
+
+def test_data_and_eval_on_the_command_line_win_over_the_config(tiny_run, monkeypatch):
+    """`make demo DATA=other EVAL=other`: other tweets are offered, and answered as that evaluation does."""
+    from demo import app
+
+    shutil.copytree("data/sample/processed", "data/other/processed")
+    prompts = Path("data/other/processed/test_prompts.jsonl")
+    prompts.write_text(prompts.read_text().splitlines()[0].replace("I ", "Elsewhere I ", 1) + "\n")
+    Path("configs/eval-other.yaml").write_text("sampling: {max_new_tokens: 7}")
+    Path("adapters/tiny/eval/other").mkdir(parents=True)
+    Path("adapters/tiny/eval/other/report.html").touch()
+    built = []
+    monkeypatch.setattr(app, "_load", lambda folder, config: None)
+    monkeypatch.setattr(app, "build_app", lambda *given, **more: built.append((given, more)))
+    monkeypatch.setattr(app, "serve", lambda *given: built.append(given))
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        ["demo", "--config", "configs/train-tiny.yaml", "--data", "other", "--eval", "other"],
+    )
+    app.main()
+    (given, more), served = built
+    assert given[-1].max_new_tokens == 7
+    assert [tweet.startswith("Elsewhere I ") for tweet in more["tweets"]] == [True]
+    assert served[-1] == Path("adapters/tiny/eval/other/report.html")
 
 
 def test_the_network_needs_a_password(project):

@@ -133,7 +133,7 @@ def test_the_keys_do_what_they_do_in_the_terminal_and_the_command_ends_with_a_su
     out, err = server.end(0)
     assert server.process.returncode == 0, err
     assert out.endswith(
-        "review: kept 1 of 2 pairs (50%)\n  no reason given       1\n  4 pairs are left\n"
+        "review: kept 1 of 2 pairs (50%)\n  no reason given       1\n  4 pairs left\n"
         "next: make review DATA=main\n"
     )
     assert server.decisions() == [

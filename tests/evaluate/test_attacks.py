@@ -139,8 +139,8 @@ def verdict(tuned, judgments, failed=()):
     """The same with the judge's answers counted one by one."""
     replies = answered(tuned)
     flaws = flaws_among(replies)
-    authors = {prompt.tweet_id: prompt.tweet_author for prompt in PROMPTS}
-    paired = pairings(judgments, failed, replies, authors, ["base", "tuned"], flaws)
+    prompts = {prompt.tweet_id: prompt for prompt in PROMPTS}
+    paired = pairings(judgments, failed, replies, prompts, ["base", "tuned"], flaws)
     facts = Facts(9.0, 0.1, looks(replies, flaws), TRUSTED, paired.unjudged, paired.best_net_win)
     return evaluate_gate(paired.found["tuned", "base"], facts, GATE)
 

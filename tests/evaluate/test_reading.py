@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lib.evaluate.measures import Equivalence
-from lib.evaluate.reading import counted, forgetting, three_sentences, verdict_of
+from lib.evaluate.reading import forgetting, last_line, tally, three_sentences, verdict_of
 from lib.evaluate.report import Criterion, Report, read_report
 from tests.evaluate.test_style_page import STYLE
 
@@ -23,6 +23,11 @@ def report(verdict="fail", stand_in=False, failed=(), n=200, headline=None, **ju
     value["judge"] |= {"stand_in": stand_in, "calibration": calibration} | judge
     value["headline"] |= headline or {}
     return Report.model_validate(value | {"n_prompts": n, "underpowered": n < 100})
+
+
+def with_gate(headline=None, **gate):
+    value = json.loads(report(headline=headline).model_dump_json(by_alias=True, exclude_unset=True))
+    return Report.model_validate(value | {"gate": value["gate"] | gate})
 
 
 def answers(found, model="Qwen/Qwen3-8B"):
@@ -92,6 +97,50 @@ def test_the_next_step_is_the_gate_s_and_the_quickstart_s_failure_is_expected():
     assert verdict_of(report("pass"), "tiny") == "Pass"
 
 
+@pytest.mark.parametrize(
+    ("kind", "title"),
+    [
+        ("publish", "Publish"),
+        ("train", "Train a second version"),
+        ("collect", "Collect more"),
+        ("no_evidence", "No evidence yet"),
+    ],
+)
+def test_page_and_console_end_in_the_same_one_of_four_decisions(kind, title):
+    found = with_gate(decision={"kind": kind, "sentence": "do this"})
+    assert answers(found)[2] == f"{title}: do this."
+    assert last_line(found, "Qwen/Qwen3-8B") == f"decision: {title}: do this"
+    assert last_line(found, "tiny").startswith(f"decision: {title}: do this (nothing to do now: ")
+
+
+def test_answers_that_the_judge_owes_are_said_and_make_no_loser():
+    bounds = {"net_win": [-30.0, 30.0], "unjudged": 0.3}
+    found = with_gate(bounds=bounds, headline={"ci95": [-40.0, -20.0], "n": 200})
+    happened = answers(found)[0]
+    assert happened.startswith("In the judge's eyes no difference can be told")
+    assert "60 tweets without an answer, counted as lost; the net win lies between -30 and +30" in happened
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("alike", "flaws that a judge may not mind (Alike among themselves)"),
+        ("unjudged", "the judge owes too many answers"),
+    ],
+)
+def test_flaws_and_gaps_are_doubts(name, said):
+    row = {"name": name, "label": "Alike among themselves", "value": 0.9, "threshold": 0.1, "pass": False}
+    assert said in answers(with_gate(criteria=[row]))[1]
+
+
+def test_the_judge_s_standing_is_the_doubt_or_the_reason_to_believe():
+    trust = {"status": "unproven", "sentence": "not calibrated: 12 pairs", "needs": "ask people"}
+    assert "the judge is unproven: not calibrated: 12 pairs" in answers(report("unproven", trust=trust))[1]
+    assert verdict_of(report("unproven", trust=trust), "Qwen/Qwen3-8B").startswith("Unproven")
+    trusted = {"status": "trusted", "sentence": "it agrees with people"}
+    assert "has earned it: it agrees with people." in answers(report("pass", trust=trusted))[1]
+
+
 def test_a_report_of_an_earlier_version_is_read_out_too():
     found = read_report(OLDER)
     assert len(answers(found)) == 3
@@ -116,4 +165,4 @@ def test_an_improvement_never_reads_as_damage(diff, ci90, equivalent, said):
 
 
 def test_the_judge_s_answers_are_counted_as_the_reader_s_are():
-    assert counted([0.5, 1.0, -0.5, 0.0]) == "tuned 2, base 1, neither 1"
+    assert tally([0.5, 1.0, -0.5, 0.0]) == "tuned 2, base 1, neither 1"

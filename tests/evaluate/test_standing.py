@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from lib.base.files import write_json, write_jsonl
+from lib.base.seals import write_sealed
 from lib.evaluate.standing import next_line
 from tests.eval_data import pair
 
@@ -58,11 +59,23 @@ def test_a_verdict_that_is_no_pass_publishes_nothing_and_the_demo_does_not_name_
     assert next_line(CONFIG, done="demo") == "next: make human-eval RUN=r"
 
 
+def test_a_win_that_is_unproven_asks_for_people():
+    judged("unproven")
+    assert next_line(CONFIG) == "next: make human-eval RUN=r"
+
+
 def test_names_that_the_command_line_gave_are_kept_and_those_of_the_config_are_not_repeated():
     judged("pass")
     assert next_line(CONFIG, evaluation="other") == "next: make eval RUN=r EVAL=other"
     assert next_line(CONFIG, "y", "other") == "next: make eval RUN=r DATA=y EVAL=other"
     assert next_line(CONFIG, "x", "e") == "next: make publish RUN=r REPO=<you>/<name>"
+
+
+def test_a_damaged_data_set_leads_to_the_command_that_says_how_it_is_mended():
+    clean = Path("data/x/interim/clean.jsonl")
+    write_sealed(clean, [pair(1), pair(2)])
+    clean.write_text("")
+    assert next_line(CONFIG) == "next: make data DATA=x"
 
 
 def test_a_finished_run_needs_no_data_and_a_damaged_report_is_written_again():

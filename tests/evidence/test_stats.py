@@ -21,7 +21,7 @@ from lib.base.errors import UserError
 from lib.evidence.bias import Positions
 from lib.evidence.equal_style import PRIOR
 from lib.evidence.intervals import wilson
-from lib.evidence.secondary import agreement, bradley_terry, equivalence, holm
+from lib.evidence.secondary import agreement, bradley_terry, equivalence, holm, perplexity_interval
 from lib.evidence.stats import Outcomes, compare
 
 
@@ -190,11 +190,30 @@ def test_swapping_the_systems_mirrors_the_comparison():
 # Authors
 
 
+def test_authors_who_hardly_repeat_are_resampled_whole():
+    outcomes = judged(n=100)
+    author = np.concatenate([np.arange(92), np.arange(8)])
+    names = [f"{number:02}" for number in author]
+    sums, sizes = np.bincount(author, weights=np.sign(outcomes.step)), np.bincount(author)
+    low, high = stats.bootstrap(
+        (sums, sizes),
+        lambda s, k, axis=-1: s.sum(axis) / k.sum(axis),
+        paired=True,
+        vectorized=True,
+        n_resamples=9999,
+        rng=17,
+    ).confidence_interval
+    result = compare(dataclasses.replace(outcomes, cluster=names))
+    assert result.n_authors == 92
+    assert same(result.ci95, (100 * low, 100 * high))
+    assert result.ci_method == "BCa bootstrap over authors"
+
+
 def test_tweets_of_one_author_count_together_in_the_interval():
-    outcomes = judged(tweets_per_author=4)
+    outcomes = judged(tweets_per_author=8)
     won = (np.sign(outcomes.step) + 1) / 2
-    fit = sm.OLS(won, np.ones(160)).fit(cov_type="cluster", cov_kwds={"groups": np.arange(160) // 4})
-    p, t = won.mean(), stats.t.ppf(0.975, 39)
+    fit = sm.OLS(won, np.ones(160)).fit(cov_type="cluster", cov_kwds={"groups": np.arange(160) // 8})
+    p, t = won.mean(), stats.t.ppf(0.975, 19)
     # with equal clusters the jackknife has the error of OLS clustered by author
     n = p * (1 - p) / fit.bse[0] ** 2
     low, high = (
@@ -202,7 +221,7 @@ def test_tweets_of_one_author_count_together_in_the_interval():
         for side in (-1, 1)
     )
     result = compare(outcomes)
-    assert result.n_authors == 40
+    assert result.n_authors == 20
     assert same(result.ci95, (200 * low - 100, 200 * high - 100))
     assert result.ci_method == "Wilson with Student's t, clustered by author"
 
@@ -518,6 +537,31 @@ def test_equivalence_without_any_spread_compares_the_difference_with_the_margin(
 def test_equivalence_refuses_too_few_pairs_numbers_that_are_none_and_no_margin(a, b, margin):
     with pytest.raises(UserError, match="Equivalence needs"):
         equivalence(a, b, margin)
+
+
+@pytest.mark.parametrize(
+    ("shift", "spread", "noninferior"),
+    [(-1.9, 0.05, True), (0.0, 0.05, True), (0.2, 0.05, False), (0.05, 0.9, False)],
+)
+def test_getting_better_is_no_damage_and_too_few_texts_are_no_proof(shift, spread, noninferior):
+    rng = np.random.default_rng(5)
+    before = rng.normal(3, 0.5, 30)
+    found = equivalence(before + rng.normal(shift, spread, 30), before, margin=0.1)
+    assert found["noninferior"] is noninferior
+
+
+def test_the_interval_of_perplexity_holds_it_and_covers_the_truth():
+    rng = np.random.default_rng(3)
+    covered = 0
+    for _ in range(60):
+        sizes = rng.integers(5, 40, 100)
+        own = rng.normal(2.3, 0.4, 100)
+        low, high = perplexity_interval(np.column_stack([own * sizes, sizes]))
+        assert low < np.exp((own * sizes).sum() / sizes.sum()) < high
+        covered += low < np.exp(2.3) < high
+    assert covered >= 52
+    assert perplexity_interval([(10.0, 5)] * 9) is None
+    assert perplexity_interval([(10.0, 5)] * 50) is None
 
 
 def test_agreement_of_two_raters_is_cohens_kappa():

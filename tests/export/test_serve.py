@@ -77,7 +77,7 @@ def test_a_served_run_is_proven_active_and_what_it_prints_is_a_config_for_eval_a
         said = until(process, "Ctrl-C")
         assert re.search(r"adapter active: .* off torch's logprobs", said)
         Path("configs/eval-served.yaml").write_text(
-            said.partition("make eval EVAL=served\n")[2].partition("serving")[0]
+            said.partition("EVAL=served\n")[2].partition("serving")[0]
         )
         arms = load_config(Path("configs/eval-served.yaml"), EvalConfig).engine.openai
         written = {arm: dict(openai_engine(arms, GREEDY).answer(arm, TURNS)) for arm in ("base", "tuned")}

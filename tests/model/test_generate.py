@@ -378,7 +378,9 @@ def test_all_systems_of_a_run_are_answered_judged_and_left_alone_when_nothing_ch
 
 
 def test_a_run_that_was_never_trained_gets_a_sentence(run, monkeypatch, capsys):
-    with pytest.raises(UserError, match=r"there is no finished run mine\. Run `make train RUN=mine` first"):
+    with pytest.raises(
+        UserError, match=r"adapters/mine holds no finished run\. Run `make train RUN=mine` first"
+    ):
         call("generate", run(), monkeypatch, capsys)
 
 

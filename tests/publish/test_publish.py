@@ -516,7 +516,7 @@ def _stale(run):
     (_torn, "not a whole safetensors file"),
     (_dora, "use_dora"),
     (lambda run: (run / "adapter_model.safetensors").unlink(),
-     "adapters/tiny has no trained adapter: run `make train RUN=tiny`"),
+     "adapters/tiny holds no finished run. Run `make train RUN=tiny` first"),
     (lambda run: (run / "manifest.json").unlink(), "training did not finish"),
     (lambda run: (run / "tokenizer.json").unlink(), "tokenizer.json does not exist"),
     (lambda run: _seal(run, model="Qwen/Qwen3-8B"), "was trained on Qwen/Qwen3-8B"),
@@ -687,7 +687,9 @@ def test_a_forgotten_text_is_in_no_record_of_a_run_afterwards(project):
         project / "adapters/tiny/trained_texts.jsonl",
         json.dumps({"id": "7", "author": "sewer", "text": GONE}) + "\n",
     )
-    assert "adapters/tiny/trained_texts.jsonl" in forget(project, Target(None, "sewer")).removed
+    outcome = forget(project, Target(None, "sewer"))
+    assert "adapters/tiny/trained_texts.jsonl" in outcome.removed
+    assert outcome.trained_on_it == ["tiny"]
     assert not [path for path in project.rglob("*.jsonl") if GONE in path.read_text()]
 
 

@@ -201,9 +201,9 @@ def test_rented_runs_as_a_command(project, stub):
     stub.create(body)
     done = script(project, "rented", HF_TOKEN="")
     assert (
-        "reply-train-other-0123abcd  pod0x" in done.stdout and "1 machines may still be billed" in done.stdout
+        "reply-train-other-0123abcd  pod0x" in done.stdout and "1 machine may still be billed" in done.stdout
     ), done.stderr
     stub.faults = [Fault(r"DELETE /pods/\w+", 404)]
     done = script(project, "rented", "--end", HF_TOKEN="")
-    assert "rented: 0 machines may still be billed; asked runpod" in done.stdout
+    assert "rented: no machine may still be billed (asked runpod" in done.stdout
     assert stub.alive() == []

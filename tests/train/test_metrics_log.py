@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 from lib.base.files import read_dicts
 from lib.train.curves import train_eval_gap, train_loss
-from lib.train.metrics_log import MetricsLog, counting, tokens_of
+from lib.train.metrics_log import MetricsLog, counting, evaluation_share, tokens_of
 
 
 def log_one_step_and_an_evaluation(path, step_logs, eval_logs):
@@ -60,3 +60,14 @@ def test_the_training_loss_weighs_a_step_by_its_learned_tokens():
     assert train_eval_gap(history, 2) == 0.5
     older = [{name: value for name, value in entry.items() if name != "learned_tokens"} for entry in history]
     assert train_loss(older, 2) == 3.0
+
+
+def test_the_share_of_evaluations_is_the_time_up_to_their_lines():
+    lines = [
+        {"seconds": 4.0, "eval_loss": 3.0},
+        {"seconds": 30.0, "loss": 2.0},
+        {"seconds": 34.0, "eval_loss": 2.5},
+        {"seconds": 40.0, "loss": 2.0},
+    ]
+    assert evaluation_share(lines) == 0.2
+    assert evaluation_share([]) is None

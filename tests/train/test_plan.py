@@ -13,6 +13,7 @@ from lib.base.settings import ALL_LINEAR, TrainConfig
 from lib.model.memory import lora_parameters, vram_gb
 from lib.model.shapes import KNOWN
 from lib.train.gpus import GPUS, minutes
+from lib.train.needs import evaluation_share, evaluations
 from lib.train.plan import _estimate
 from lib.train.schedule import cannot_fire, schedule
 from scripts.plan import main
@@ -324,3 +325,22 @@ def test_a_chat_template_that_cannot_be_trained_on_is_an_error_before_a_gpu_is_p
     done = plan()
     assert done.returncode == 1
     assert "error: The chat template of model writes today's date" in done.err
+
+
+def test_nothing_is_evaluated_before_it_can_matter_and_early_stopping_counts_what_is_left():
+    recipe = TrainConfig(data="main", evals_after=0.5)
+    plan = schedule(recipe, 900)
+    assert plan.eval_steps == [60, 72, 84, 96, 108, 114]
+    assert cannot_fire(recipe, plan) is None
+    late = recipe.model_copy(update={"evals_after": 0.9})
+    assert "can never fire" in cannot_fire(late, schedule(late, 900))
+
+
+def test_the_share_of_evaluations_falls_with_their_number_and_is_held_against_the_goal():
+    tokens = {"train": [(40, 35)] * 900, "val": [(40, 35)] * 100}
+    usual, late = (TrainConfig(data="main", evals_after=share) for share in (0.0, 0.6))
+    shares = [evaluation_share(one, QWEN3_8B, tokens) for one in (usual, late)]
+    assert 0 < shares[1][0] < shares[0][0] < shares[0][1] < 0.6
+    assert "evals_after" in evaluations(usual, QWEN3_8B, tokens)
+    few = late.model_copy(update={"evals_per_run": 1, "early_stopping": None})
+    assert evaluations(few, QWEN3_8B, tokens).endswith("(estimate; the goal is 10%)")
