@@ -54,7 +54,7 @@ def main() -> None:
     for row in report.gate.criteria:
         value = "–" if row.value is None else f"{row.value:.3f}"
         holds = "pass" if row.passed else "no"
-        print(f"  {holds:<6}{row.label:<32}{value:>10}   threshold {row.threshold:g}")
+        print(f"  {holds:<6}{row.label:<32}{value:>10}   threshold {row.threshold:.3g}")
     for sentence in sentences(report):
         print(printable(f"  {sentence}"))
     if told:

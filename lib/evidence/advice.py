@@ -27,7 +27,7 @@ FIX = {
     "failed": "look at the empty and cut-off replies: raise sampling.max_new_tokens, or train on more pairs",
     "copied": "it copies the tweet: train on replies that say something of their own, with a higher rank",
     "recited": "it recites training replies: train for fewer epochs, or on more and more varied pairs",
-    "alike": "it writes one reply to every tweet: train on more varied pairs, and with filler: reject",
+    "alike": "its replies are too much alike: train on more varied pairs, and with filler: reject",
     "refusals": "it refuses: train for longer, and take refusals out of the pairs",
     "toxic": "it insults: lower max_toxicity, review the pairs again, and train on what is left",
     "other_language": (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lib.base.errors import UserError
-from lib.base.files import write_json, write_jsonl
+from lib.base.files import read_jsonl, write_json, write_jsonl
 from lib.base.schema import Judgment, Reply
 from lib.evaluate.compare import compare_runs, config_difference
 from lib.evaluate.compare_page import page, text
@@ -212,6 +212,24 @@ def test_a_run_without_an_evaluation_is_told_how_to_get_one(root):
     found = compare_runs(read_runs(["v1", "v2"], root), root)
     assert "v2: not evaluated; `make eval RUN=v2`" in text(found)
     assert "v2 has not been evaluated" in page(read_runs(["v1", "v2"], root), found)
+
+
+def test_a_run_that_left_tweets_without_a_reply_lost_them(root):
+    make_run(root, "v1", signs(1))
+    folder = make_run(root, "v2", signs(1))
+    evaluation = folder / "eval" / "quick"
+    replies = read_jsonl(evaluation / "replies.jsonl", Reply)
+    gone = {f"{5000 + n}" for n in range(20)}
+    kept = [
+        row.model_copy(update={"reply": ""}) if row.system == "tuned" and row.tweet_id in gone else row
+        for row in replies
+    ]
+    rows = read_jsonl(evaluation / "judgments.jsonl", Judgment)
+    write_jsonl(evaluation / "replies.jsonl", kept)
+    write_jsonl(evaluation / "judgments.jsonl", [row for row in rows if row.tweet_id not in gone])
+    found = versus(root)
+    assert found["n"] == N
+    assert found["difference"] > 0
 
 
 @pytest.mark.parametrize("names", [["v1"], ["v1", "v1"], ["v1", "nope"], ["v1", "../v1"]])

@@ -1,5 +1,6 @@
 """What passes the whole gate, at a judge's accuracy."""
 
+import numpy as np
 import pytest
 
 from lib.evidence.gate_power import (
@@ -9,7 +10,8 @@ from lib.evidence.gate_power import (
     smallest_gate_effect,
 )
 from lib.evidence.power import smallest_effects
-from tests.evidence import worlds
+from lib.evidence.stats import compare
+from tests.evidence.test_gate import gate, honest_judge
 
 
 @pytest.mark.parametrize(("accuracy", "passes"), [(0.59, 0.25), (0.64, 0.83)])
@@ -55,7 +57,7 @@ def test_pairs_of_real_replies_that_trust_needs():
 @pytest.mark.slow
 @pytest.mark.parametrize("d", [0.35, 0.5])
 def test_the_real_gate_passes_about_as_often(d):
-    judge = worlds.Judge(noise=0.01, tie=0.2)
-    runs = [worlds.gate(worlds.world(seed, d=d, r=0.3, judge=judge, n_authors=200)) for seed in range(80)]
+    rng = np.random.default_rng(4)
+    runs = [gate(compare(honest_judge(rng, d=d, r=0.3, noise=0.1), n_resamples=999)) for _ in range(80)]
     share = sum(run["verdict"] == "pass" for run in runs) / 80
     assert share == pytest.approx(gate_power(d, 200), abs=0.15)

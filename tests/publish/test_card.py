@@ -5,7 +5,7 @@ import yaml
 
 from lib.base.files import write_json
 from lib.base.settings import TrainConfig
-from lib.evaluate.report import Gate, Judge, Report, read_report
+from lib.evaluate.report import Gate, Judge, Report, Trust, read_report
 from lib.publish.card import model_card
 from lib.publish.known import Known
 from lib.publish.leaks import scan
@@ -85,6 +85,18 @@ def test_an_underpowered_run_claims_nothing(manifest, report):
         "ann/reply-8b", CONFIG, manifest, report.model_copy(update={"gate": Gate(verdict="underpowered")})
     )
     assert "too few tweets to tell" in card
+
+
+def test_an_unproven_run_claims_nothing_and_says_why(manifest, report):
+    trust = Trust(status="unproven", sentence="not calibrated: 12 pairs", needs="ask people")
+    changes = {
+        "gate": Gate(verdict="unproven"),
+        "judge": report.judge.model_copy(update={"trust": trust}),
+    }
+    card = model_card("ann/reply-8b", CONFIG, manifest, report.model_copy(update=changes))
+    assert "Verdict of the gate: **unproven**" in card
+    assert "neither likes nor people vouch for the judge" in card
+    assert "| trust in the judge | unproven: not calibrated: 12 pairs |" in card
 
 
 def test_what_was_not_measured_is_said_to_be_so(manifest, tmp_path):
