@@ -11,8 +11,8 @@ import pytest
 from lib.evidence import equal_style
 from lib.evidence.outcomes import outcomes
 from tests.evidence.worlds import (
-    HABITS,
     STOCK,
+    USUAL,
     Judge,
     System,
     comparison,
@@ -124,17 +124,17 @@ def test_authors_that_repeat_widen_the_interval_at_equal_style():
 @pytest.mark.slow
 @pytest.mark.parametrize("habit", ["emoji", "questions", "exclamations", "flattery", "second_person"])
 def test_a_habit_alone_hardly_ever_passes_and_is_named(habit):
-    found = answers(40, **pulled(habit))
+    found = answers(25, **pulled(habit))
     assert passes(found) <= 1
-    assert naming(found, f"points are {equal_style.label(habit)}") >= 30
+    assert naming(found, f"points are {equal_style.label(habit)}") >= 20
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("habit", ["hashtags", "capitals", "laughs", "lines"])
 def test_a_habit_that_nobody_listed_hardly_ever_passes_and_is_named(habit):
-    found = answers(30, **pulled(habit))
+    found = answers(20, **pulled(habit))
     assert passes(found) <= 1
-    assert naming(found, "style: ") >= 24
+    assert naming(found, "style: ") >= 16
 
 
 @pytest.mark.slow
@@ -142,9 +142,9 @@ def test_a_habit_that_nobody_listed_hardly_ever_passes_and_is_named(habit):
     "truth",
     [
         {
-            "tuned": writes(0.7, *HABITS),
-            "base": writes(0.2, *HABITS),
-            "judge": Judge(likes=dict.fromkeys(HABITS, 0.2)),
+            "tuned": writes(0.7, *USUAL),
+            "base": writes(0.2, *USUAL),
+            "judge": Judge(likes=dict.fromkeys(USUAL, 0.3)),
         },
         {
             "tuned": writes(0.8, "emoji", "questions", words=10),
@@ -157,7 +157,7 @@ def test_a_habit_that_nobody_listed_hardly_ever_passes_and_is_named(habit):
     ],
 )
 def test_habits_mixed_strong_or_nearly_apart_hardly_ever_pass(truth):
-    assert passes(answers(30, **truth)) <= 1
+    assert passes(answers(20, **truth)) <= 1
 
 
 PURE = {
@@ -175,7 +175,7 @@ PURE = {
 @pytest.mark.parametrize("taste", PURE)
 def test_a_judge_that_is_a_function_of_style_never_passes(taste):
     tuned, base = writes(0.7, "emoji", "questions", words=7), writes(0.2, "emoji", "questions", "capitals")
-    found = answers(25, tuned=tuned, base=base, judge=Judge(taste=PURE[taste], sees=0))
+    found = answers(12, tuned=tuned, base=base, judge=Judge(taste=PURE[taste], sees=0))
     assert passes(found) == 0
     assert all({"style", "length_controlled"} & {*failed(answer)} for answer in found)
 
@@ -183,18 +183,18 @@ def test_a_judge_that_is_a_function_of_style_never_passes(taste):
 @pytest.mark.slow
 def test_an_honest_win_of_short_or_long_replies_keeps_its_power():
     for words in (14 * 0.45, 14 / 0.45):
-        assert passes(answers(40, d=0.7, tuned=System(words=words))) >= 34
+        assert passes(answers(20, d=0.7, tuned=System(words=words))) >= 17
     tight = {"tuned": System(words=14 * 0.45, spread=0.28), "base": System(spread=0.28)}
-    assert passes(answers(60, d=0.7, **tight)) >= 51
+    assert passes(answers(40, d=0.7, **tight)) >= 34
 
 
 @pytest.mark.slow
 def test_an_honest_win_of_one_half_passes_and_no_effect_does_not():
-    assert passes(answers(40, d=0.5)) >= 36
-    assert passes(answers(60)) == 0
+    assert passes(answers(20, d=0.5)) >= 18
+    assert passes(answers(40)) == 0
 
 
 @pytest.mark.slow
 def test_an_honest_win_with_other_habits_than_the_base_passes():
     tuned, base = writes(0.5, "emoji", "exclamations"), writes(0.2, "emoji", "exclamations")
-    assert passes(answers(30, d=0.7, tuned=tuned, base=base)) >= 26
+    assert passes(answers(20, d=0.7, tuned=tuned, base=base)) >= 17
