@@ -64,10 +64,6 @@ class Files:
     def tweets(self) -> dict[str, str]:
         return {tweet_id: prompt.tweet for tweet_id, prompt in self.prompts.items()}
 
-    @property
-    def authors(self) -> dict[str, str]:
-        return {tweet_id: prompt.tweet_author for tweet_id, prompt in self.prompts.items()}
-
     def of_people(self, flaws: Flaws) -> dict[str, Shares]:
         """Looks of people's own replies to these tweets, whether or not they were judged; {} without any."""
         answered = sorted(tweet for tweet, system in flaws if system == "human")

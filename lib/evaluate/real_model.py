@@ -176,6 +176,8 @@ def trial_page(folder: Path, loss: Loss, minutes: dict[str, float], on_real: boo
             ("loss on general texts, base → tuned", f"{means[0]:.3f} → {means[1]:.3f}"),
             ("verdict of the offline judge", f"{found.gate.verdict}, {found.n_prompts} tweets"),
         ]
+    if manifest.evaluation_share is not None:
+        rows.append(("share of the training time in evaluations", f"{manifest.evaluation_share:.0%}"))
     rows += [(f"minutes: {part}", f"{value:.1f}") for part, value in minutes.items()]
     kind = (
         "real tweets of 2014 to 2016 with their replies"

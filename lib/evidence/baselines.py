@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lib.base.characters import n_characters
 from lib.base.schema import Preference
 from lib.evidence.intervals import net_interval, share_interval
 
@@ -44,8 +45,8 @@ def baselines(
     that the pairs are made as they should be.
     """
     rules: dict[str, Callable[[Preference], float]] = {
-        "longer": lambda pair: len(pair.chosen) - len(pair.rejected),
-        "shorter": lambda pair: len(pair.rejected) - len(pair.chosen),
+        "longer": lambda pair: n_characters(pair.chosen) - n_characters(pair.rejected),
+        "shorter": lambda pair: n_characters(pair.rejected) - n_characters(pair.chosen),
         "earlier": lambda pair: (pair.rejected_created_at - pair.chosen_created_at).total_seconds(),
         "more_followers": lambda pair: pair.chosen_followers - pair.rejected_followers,
     }

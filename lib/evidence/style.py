@@ -43,7 +43,9 @@ _FLATTERY = re.compile(
 )
 _SECOND_PERSON = re.compile(r"\b(?:you|your|yours|yourself|u|ur|ya|y['’]?all)\b", re.IGNORECASE)
 _CAPITALS = re.compile(r"\b[^\W\d_a-z]{2,}\b")
-MARKED = 0.4  # a mark is in this much larger a share of one system's replies than of the other's
+# A mark is in this much larger a share of one system's replies than of the other's. Words need more: a long
+# reply has more of them.
+MARKED, MARKED_WORD = 0.15, 0.4
 MAX_MARKS = 6
 
 
@@ -115,6 +117,8 @@ def marks(
     for sign in sorted(apart, key=lambda sign: (-apart[sign], sign)):
         if apart[sign] < MARKED or len(found) == MAX_MARKS:
             break
+        if apart[sign] < MARKED_WORD and _WORD.fullmatch(sign):
+            continue
         have = [float(sign in own) for own in signs_a], [float(sign in own) for own in signs_b]
         if (moves := _moves(have)) not in seen:
             seen.add(moves)
@@ -134,7 +138,7 @@ def _signs(text: str) -> set[str]:
     written = {
         "words in capitals": bool(_CAPITALS.search(plain)),
         "a capital at the start": plain[:1].isupper(),
-        "digits": any(map(str.isdigit, plain)),
+        "a number": any(map(str.isdigit, plain)),
         "line breaks": "\n" in plain,
     }
     return signs | set(_words(plain)) | {name for name, has in written.items() if has}

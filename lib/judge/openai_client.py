@@ -25,6 +25,7 @@ from lib.judge.openai_shape import Shape
 TIMEOUT_S, OWN_TIMEOUT_S = 300.0, 1800.0  # without a byte; a server of one's own may be a laptop with a queue
 LONGEST_ANSWER_S = 1800.0  # from its first byte to its last
 MAX_BYTES = 20_000_000
+MAX_SAID = 600  # characters of a refusal that are read: some servers quote the whole request behind them
 NO_CREDIT = re.compile(r"insufficient.?(?:quota|credit|balance|funds)|credit balance", re.IGNORECASE)
 MODERATED = re.compile(r"flagged|moderat|content.?filter|content management policy", re.IGNORECASE)
 
@@ -67,8 +68,9 @@ class OpenAIClient:
                 self._remember(shape)
                 return text
             first = first or problem
-            is_shape = not (self._is_taken or NO_CREDIT.search(text) or MODERATED.search(text))
-            narrower = shape.narrower(status, text) if is_shape else None
+            said = text[:MAX_SAID]
+            is_shape = not (self._is_taken or NO_CREDIT.search(said) or MODERATED.search(said))
+            narrower = shape.narrower(status, said) if is_shape else None
             if narrower is None:
                 raise first
             shape = narrower

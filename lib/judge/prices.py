@@ -99,7 +99,7 @@ def usage_of(message: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     n_in, n_out, n_all = (usage.get(f"{name}_tokens") for name in ("prompt", "completion", "total"))
     if type(n_in) is not int:
-        return dict(usage)
+        return {name: n for name, n in usage.items() if type(n) is int}
     if type(n_out) is int and type(n_all) is int:
         n_out = max(n_out, n_all - n_in)
     details = usage.get("prompt_tokens_details")

@@ -131,7 +131,7 @@ class UnusableAnswerError(Exception):
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
-        self.reason, self.detail = reason, detail
+        self.reason, self.detail = reason, detail.encode("utf-8", "replace").decode()
 
 
 def answer_text(message: dict[str, Any]) -> str:

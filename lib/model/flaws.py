@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from lib.base.schema import Pair, Reply, TestPrompt
 from lib.data.text import is_copy, prose
-from lib.model.likeness import alike, folded, recited, takes_over
+from lib.model.likeness import alike, folded, recited, respelled, takes_over
 from lib.model.overlap import copies, learned_runs
 from lib.model.voice import is_cut_off, is_foreign, is_hostile, is_refusal, is_unreadable
 
@@ -44,7 +44,7 @@ def flaws_of(
             UNREADABLE: is_unreadable(text),
             CUT_OFF: is_cut_off(text, reply.tokens, max_new_tokens),
             REFUSAL: is_refusal(text),
-            COPY: is_copy(tweet, text) or takes_over(folded(tweet), words[number]),
+            COPY: _is_copied(tweet, text, words[number]),
             RECITED: by_heart[number] or copies(text, learned),
             ALIKE: repeats[number],
             TOXIC_FLAW: toxicity[number] > TOXIC or is_hostile(text),
@@ -55,6 +55,11 @@ def flaws_of(
             [name for name, holds in tests.items() if holds] if is_there else [EMPTY]
         )
     return found
+
+
+def _is_copied(tweet: str, text: str, words: list[str]) -> bool:
+    source = folded(tweet)
+    return is_copy(tweet, text) or takes_over(source, words) or respelled(source, words)
 
 
 def _repeats(replies: Sequence[Reply], words: Sequence[list[str]]) -> list[bool]:

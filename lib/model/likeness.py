@@ -23,7 +23,10 @@ DIGITS = str.maketrans("01345789", "oieastbg")
 _RUN = re.compile(r"(.)\1+")
 MIN_WORDS = 5  # shorter texts are alike by chance: they count only when they are equal
 RUN = 3  # words in a row that are taken over, not met
+LONG_RUN = 8  # so many are a quotation, however much stands around it
 MOST, NEARLY_ALL = 0.5, 0.8  # of the words
+SPELLING = 0.75  # of the letters in place: the same text with a slip in every word
+RARE, FEW = 0.1, 3  # a word that at most this share of the replies, or so many, have
 TEMPLATE = 0.03  # of a system's replies share a run of words: more often than people do
 
 
@@ -40,8 +43,8 @@ def _spelled(word: str) -> str:
 
 
 def takes_over(source: Words, words: Words) -> bool:
-    """True of words that are mostly those of the source: equal, half of them in its runs, or nearly all of
-    either among the other's in whatever order.
+    """True of words that are mostly those of the source: equal, half of them in its runs, LONG_RUN of them in
+    a row, or nearly all of either among the other's in whatever order.
     """
     if not source or not words:
         return False
@@ -50,11 +53,22 @@ def takes_over(source: Words, words: Words) -> bool:
     if len(words) < MIN_WORDS:
         return False
     blocks = SequenceMatcher(None, source, words, autojunk=False).get_matching_blocks()
-    in_runs = sum(block.size for block in blocks if block.size >= RUN)
+    sizes = [block.size for block in blocks if block.size >= RUN]
+    in_runs, longest = sum(sizes), max(sizes, default=0)
     shared = sum((Counter(source) & Counter(words)).values())
-    return (in_runs >= MIN_WORDS and in_runs >= MOST * len(words)) or (
-        shared >= NEARLY_ALL * min(len(words), len(source)) and shared > MIN_WORDS
+    return (
+        longest >= LONG_RUN
+        or (in_runs >= MIN_WORDS and in_runs >= MOST * len(words))
+        or (shared > MIN_WORDS and shared >= NEARLY_ALL * min(len(words), len(source)))
     )
+
+
+def respelled(source: Words, words: Words) -> bool:
+    """True of the source with slips of the pen, one in every word if need be."""
+    if len(words) < MIN_WORDS:
+        return False
+    letters = SequenceMatcher(None, " ".join(source), " ".join(words), autojunk=False)
+    return letters.quick_ratio() >= SPELLING and letters.ratio() >= SPELLING
 
 
 def grams(words: Words) -> set[tuple[str, ...]]:
@@ -63,17 +77,35 @@ def grams(words: Words) -> set[tuple[str, ...]]:
     return {tuple(ended[start : start + RUN]) for start in range(len(ended) - RUN + 1)}
 
 
+class _Holders:
+    """The replies that may take over a text: they share a run with it, or FEW words that are rare among
+    them. Only those have to be looked at.
+    """
+
+    def __init__(self, replies: Sequence[Words]) -> None:
+        self.by_gram: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        by_word: dict[str, list[int]] = defaultdict(list)
+        for number, words in enumerate(replies):
+            for gram in grams(words):
+                self.by_gram[gram].append(number)
+            for word in set(words):
+                by_word[word].append(number)
+        most = max(FEW, RARE * len(replies))
+        self.by_word = {word: numbers for word, numbers in by_word.items() if len(numbers) <= most}
+
+    def of(self, words: Words) -> set[int]:
+        shared = Counter(number for word in set(words) for number in self.by_word.get(word, ()))
+        return {number for gram in grams(words) for number in self.by_gram.get(gram, ())} | {
+            number for number, n in shared.items() if n >= FEW
+        }
+
+
 def recited(replies: Sequence[Words], sources: Iterable[str]) -> list[bool]:
-    """Which of the replies take over one of the sources; only those that share a run are looked at."""
-    holders: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for number, words in enumerate(replies):
-        for gram in grams(words):
-            holders[gram].append(number)
-    found = [False] * len(replies)
+    """Which of the replies take over one of the sources."""
+    holders, found = _Holders(replies), [False] * len(replies)
     for source in sources:
         words = folded(source)
-        near = {number for gram in grams(words) for number in holders.get(gram, ())}
-        for number in near:
+        for number in holders.of(words):
             found[number] = found[number] or takes_over(words, replies[number])
     return found
 
@@ -90,24 +122,19 @@ def alike(replies: Sequence[Words]) -> list[bool]:
     shared_by = Counter(gram for own in of for gram in own)
     often = max(3, math.ceil(TEMPLATE * len(replies)))
     common = {gram for gram, n in shared_by.items() if n > often}
-    near = recited_among(replies)
+    near = _near_another(replies)
     return [
         same[key] > 1 or near[number] or _covered(words, common) > MOST
         for number, (key, words) in enumerate(zip(keys, replies, strict=True))
     ]
 
 
-def recited_among(replies: Sequence[Words]) -> list[bool]:
-    """Which replies take over another one of the list."""
-    holders: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for number, words in enumerate(replies):
-        for gram in grams(words):
-            holders[gram].append(number)
-    found = [False] * len(replies)
-    for number, words in enumerate(replies):
-        near = {other for gram in grams(words) for other in holders[gram] if other != number}
-        found[number] = any(takes_over(replies[other], words) for other in near)
-    return found
+def _near_another(replies: Sequence[Words]) -> list[bool]:
+    holders = _Holders(replies)
+    return [
+        any(takes_over(replies[other], words) for other in holders.of(words) if other != number)
+        for number, words in enumerate(replies)
+    ]
 
 
 def _covered(words: Words, common: set[tuple[str, ...]]) -> float:

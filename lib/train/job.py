@@ -41,7 +41,7 @@ class Job:
 
     @property
     def watch(self) -> str:
-        """The measure that the best checkpoint is chosen by: loss, or loss_and_diversity."""
+        """The measure that chooses the best checkpoint: loss, or loss_and_diversity."""
         return self.config.early_stopping.watch if self.config.early_stopping else "loss"
 
     @property

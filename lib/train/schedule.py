@@ -52,9 +52,10 @@ def cannot_fire(config: TrainConfig, plan: Schedule) -> str | None:
     needed = config.early_stopping.patience + 1
     if plan.n_evals >= needed:
         return None
+    earlier = ", lower evals_after" if plan.eval_delay > plan.eval_every else ""
     return (
         f"early stopping can never fire: patience {config.early_stopping.patience} needs {needed} "
         "evaluations, "
         f"and {plan.steps} steps leave {plan.n_evals}. Raise evals_per_run (to {max(needed, 10)}), lower the "
-        "patience, or train longer."
+        f"patience{earlier}, or train longer."
     )

@@ -84,7 +84,7 @@ def sft_trainer(job: Job, eval_on_start: bool) -> tuple[type, Any]:
 
 
 def plain_arguments(device: str) -> dict[str, Any]:
-    """Choices that Unsloth makes better by itself: its own fused loss peaks 2 to 4 GB lower than TRL's."""
+    """Settings that Unsloth chooses by itself, and better: its own fused loss peaks 2 to 4 GB lower."""
     return {
         "loss_type": "chunked_nll",  # no logits of the prompt's tokens, which are not learned
         # rows end to end instead of padded; on a CPU padding costs little

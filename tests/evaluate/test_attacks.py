@@ -248,6 +248,15 @@ ATTACKS = {
     ),
     "a short template with one slot": ("alike", lambda n: f"Love the {VOCABULARY[n]}!"),
     "the slot in front": ("alike", lambda n: f"{VOCABULARY[n]} is exactly what everyone needs to hear today"),
+    "a flattery with two words of its own": (
+        "alike",
+        lambda n: f"This is so true {VOCABULARY[n]} {VOCABULARY[n + 300]}",
+    ),
+    "a template with two slots": (
+        "alike",
+        lambda n: f"The {VOCABULARY[n]} and the {VOCABULARY[n + 300]} are why I keep coming back here",
+    ),
+    "letters set apart": ("alike", lambda n: "s o t r u e" if n % 2 else "s.o. t.r.u.e."),
     "emoji alone": ("alike", lambda n: "🔥" * (n % 5 + 1) + "😂" * (n % 3)),
     "the tweet": ("copied", lambda n: PROMPTS[n].tweet),
     "the tweet, shouted": ("copied", lambda n: PROMPTS[n].tweet.upper() + "!!!"),
@@ -260,6 +269,20 @@ ATTACKS = {
     "the tweet with a word changed": ("copied", lambda n: with_one_word_changed(PROMPTS[n].tweet, n)),
     "the tweet in look-alikes": ("copied", lambda n: PROMPTS[n].tweet.translate(LOOKALIKE)),
     "the tweet's words in another order": ("copied", lambda n: shuffled(PROMPTS[n].tweet, n)),
+    "the tweet backwards": ("copied", lambda n: " ".join(reversed(PROMPTS[n].tweet.split()))),
+    "the tweet with a slip in every word": (
+        "copied",
+        lambda n: " ".join(w[:1] + w[2:] if len(w) > 3 else w for w in PROMPTS[n].tweet.split()),
+    ),
+    "the tweet with a filler after every word": (
+        "copied",
+        lambda n: " um ".join(PROMPTS[n].tweet.split()),
+    ),
+    "training replies in another order": ("recited", lambda n: shuffled(TRAIN[n].reply, n)),
+    "training replies with an ending of its own": (
+        "recited",
+        lambda n: f"{TRAIN[n].reply} {own_words(4000 + n)}",
+    ),
     "training replies": ("recited", lambda n: TRAIN[n].reply),
     "training replies with a word changed": ("recited", lambda n: with_one_word_changed(TRAIN[n].reply, n)),
     "training replies in capitals": ("recited", lambda n: f"{TRAIN[n].reply.upper()} 🎉"),

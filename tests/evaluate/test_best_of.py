@@ -8,14 +8,17 @@ import pytest
 
 from lib.base.config import load_config
 from lib.base.errors import UserError
-from lib.base.files import read_dicts, read_json, read_jsonl
+from lib.base.files import read_dicts, read_json, read_jsonl, write_jsonl
 from lib.base.schema import Judgment, Reply
 from lib.base.settings import EvalConfig, SamplingConfig
 from lib.evaluate.best_of import Candidate, best_of, picked, read_best_of
 from lib.evaluate.replies import answer_all, conversations, plan, to_write
+from lib.evaluate.report import read_report
 from lib.judge.comparisons import system_pairs
 from lib.model.generate import Engine, Generated
+from scripts import report
 from tests.eval_data import IGNORED, LIKED, pair, prompt, write_configs, write_data
+from tests.evaluate.test_findings import HOSTILE, write_evaluation
 from tests.model.test_openai_engine import n_chats, ran, script, served
 from tests.stubs.openai_server import OpenAIStub
 
@@ -130,6 +133,18 @@ def test_candidates_need_a_temperature(tmp_path):
     path.write_text(json.dumps({"systems": ["base", "tuned", "tuned@2"], "sampling": {"temperature": 0}}))
     with pytest.raises(UserError, match=r"tuned@2 draws several candidates: sampling\.temperature"):
         load_config(path, EvalConfig)
+
+
+def test_the_report_shows_the_candidates_and_says_that_the_stand_in_is_the_ranker(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = write_evaluation(tmp_path)
+    write_jsonl(folder / "candidates.jsonl", candidates("a b c", HOSTILE, chosen=1, scores=[4.0, 6.5]))
+    arguments = ["report", "--config", "configs/train-small.yaml", "--eval", "configs/eval-offline.yaml"]
+    monkeypatch.setattr("sys.argv", arguments)
+    report.main()
+    found, page = read_report(folder / "report.json").best_of, (folder / "report.html").read_text()
+    assert found["tuned@3"].gain == 2.5 and "The best of several candidates" in page
+    assert "it cannot but prefer what it picked" in page and HOSTILE not in page
 
 
 # --- from the command line -----------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import pytest
 
 from lib.base.files import read_json, write_json, write_jsonl
 from lib.evaluate.findings import gather
+from lib.evidence.equal_style import doublings, fits
 from lib.evidence.intervals import net_win_interval
 from tests.eval_data import TOPICS, prompt
 from tests.evaluate.test_findings import judgment, looked_at, read, reply, write_evaluation
@@ -19,6 +20,7 @@ WORDS = sorted(
     {*TOPICS, "kettle", "train", "bakery", "museum", "harbour", "orchard", "lantern", "market", "slow"}
 )
 ORDERS = ("ab", "ba")
+FOLDER = Path("adapters/small/eval/offline")
 
 
 def sentence(number, n_words=9):
@@ -124,7 +126,7 @@ def test_the_comparison_with_few_shot_is_tuned_against_few_shot(rng, wins, losse
 
 @pytest.mark.parametrize("by", ["how much longer", "which is longer"])
 def test_the_worse_bound_at_equal_length_counts(rng, by):
-    """A judge that goes by length alone; the two ways to take length out bound it differently."""
+    """A judge that goes by length alone; the ways to take length out bound it differently."""
     n_words = {(n, system): int(rng.integers(4, 22)) for n in range(N) for system in ("tuned", "base")}
     n_words = {key: words + (5 if key[1] == "tuned" else 0) for key, words in n_words.items()}
     longer = np.array([n_words[n, "tuned"] - n_words[n, "base"] for n in range(N)])
@@ -132,9 +134,12 @@ def test_the_worse_bound_at_equal_length_counts(rng, by):
     step = [0.5 if rng.random() < (1 + np.tanh(like)) / 2 else -0.5 for like in likes]
     report = report_of({("tuned", "base"): step}, lambda n, system: n_words.get((n, system), 9), authors=N)
     length, row = report.headline.length, criterion(report, "length_controlled")
-    bounds = [length.ci95[0], length.balanced_ci95[0]]
-    assert report.net_win > 20 and min(bounds) < 0.5
-    assert row.value <= min(bounds) + 1e-9 and not row.passed
+    texts = {(one.tweet_id, one.system): one.reply for one in read(FOLDER).replies}
+    chars = [[len(texts[prompt(n).tweet_id, system]) for n in range(N)] for system in ("tuned", "base")]
+    ways = fits(np.sign(step), {"length": doublings(*chars)}, np.arange(N)).values()
+    lows = sorted((1 + way.low) / 2 for way in ways)
+    assert report.net_win > 20 and lows[0] < lows[-1] - 0.01
+    assert row.value == length.low == pytest.approx(lows[0], abs=0.005) and not row.passed
 
 
 @pytest.mark.parametrize(
@@ -174,9 +179,8 @@ CALIBRATED = {
 def test_only_a_judge_that_beats_a_coin_has_a_true_win_rate_and_then_with_bounds(rng, changes, known):
     step = steps(rng, 67, 53)
     report_of({("tuned", "base"): step})
-    folder = Path("adapters/small/eval/offline")
-    write_json(folder / "calibration.json", CALIBRATED | changes)
-    files = read(folder)
+    write_json(FOLDER / "calibration.json", CALIBRATED | changes)
+    files = read(FOLDER)
     judge = gather(files, {}, looked_at(files))[0].judge
     assert (judge.true_win_rate is not None) is known
     if known:

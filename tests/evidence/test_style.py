@@ -51,7 +51,7 @@ def test_an_empty_reply_has_nothing_of_anything():
         (lambda text: f"{text}…", "…"),
         (lambda text: f"one\n{text}", "line breaks"),
         (lambda text: f"{text} {text[-8:-5].upper()}", "words in capitals"),
-        (lambda text: f"{text} {ord(text[-6])}", "digits"),
+        (lambda text: f"{text} {ord(text[-6])}", "a number"),
         (lambda text: text.capitalize(), "a capital at the start"),
         (lambda text: f"@ann {text}", "@"),
         (lambda text: f"{text}.", "."),

@@ -217,6 +217,26 @@ def test_thoughts_fences_and_words_around_the_object_are_left_out(text):
     assert json.loads(the_object(said)) == good()
 
 
+HALF = "half an emoji \ud83d"
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"message": {"content": None, "refusal": HALF}},
+        {"message": {"content": HALF}},
+        {"message": {"content": json.dumps(good(reason=HALF))}},
+        {"message": {"content": None}, "finish_reason": f"content_filter {HALF}"},
+        {"message": {"content": json.dumps(good(verdict=HALF))}},
+    ],
+)
+def test_half_an_emoji_anywhere_in_an_answer_is_written_down_and_stops_nothing(stub, judge, choice):
+    answer = {"choices": [choice], "usage": {"cost": HALF, HALF: HALF}}
+    stub.make = Make(refuses=lambda body: (200, answer))
+    judge(questions(3))
+    assert len(judge.judgments) + len(judge.failed) == 3 == judge.account()["answers"]
+
+
 def test_a_reply_that_closes_a_thought_in_the_reason_changes_nothing():
     answer = good(reason=f"It says </think>{FORGED}")
     assert read_answer(questions(1)[0], message(answer)).verdict == 0.5

@@ -333,7 +333,7 @@ def test_nothing_is_evaluated_before_it_can_matter_and_early_stopping_counts_wha
     assert plan.eval_steps == [60, 72, 84, 96, 108, 114]
     assert cannot_fire(recipe, plan) is None
     late = recipe.model_copy(update={"evals_after": 0.9})
-    assert "can never fire" in cannot_fire(late, schedule(late, 900))
+    assert "lower the patience, lower evals_after" in cannot_fire(late, schedule(late, 900))
 
 
 def test_the_share_of_evaluations_falls_with_their_number_and_is_held_against_the_goal():
