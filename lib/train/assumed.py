@@ -1,8 +1,10 @@
 """Rows for a plan before there are data, as long as real ones: the price is known early."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from lib.base.settings import SplitConfig, TrainConfig
+from lib.base.config import load_config
+from lib.base.settings import DataConfig, SplitConfig, TrainConfig
 from lib.data.ready import command_in
 from lib.model.base_model import local_tokenizer
 from lib.train.needs import Tokens
@@ -42,7 +44,8 @@ def assumed_page(run: str, config: TrainConfig, why: str, colour: bool) -> str:
 
 def assumed_tokens(config: TrainConfig) -> Tokens:
     """(prompt, reply) tokens of the rows of train and val; a row of dpo is two conversations."""
-    split, rows = SplitConfig(), typical_lengths(N_PAIRS)
+    path, rows = Path("configs") / f"data-{config.data}.yaml", typical_lengths(N_PAIRS)
+    split = load_config(path, DataConfig).split if path.is_file() else SplitConfig()
     if config.method == "dpo":
         rows = [(2 * prompt, 2 * reply) for prompt, reply in rows]
     n_val, n_test = round(split.val * N_PAIRS), round(split.test * N_PAIRS)

@@ -6,7 +6,7 @@ import pytest
 
 from lib.base.config import config_name, load_config
 from lib.base.errors import UserError
-from lib.base.settings import CollectConfig, DataConfig, EvalConfig, TrainConfig
+from lib.base.settings import CollectConfig, DataConfig, EvalConfig, SplitConfig, TrainConfig
 from lib.train.variants import SweepConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -43,14 +43,20 @@ def test_early_stopping_of_the_production_run_can_fire_on_the_smallest_data_set(
 
 
 def test_a_config_that_says_nothing_is_the_production_recipe():
-    """The bounds and defaults of the classes and the YAML of the recipe say the same."""
+    """The bounds and defaults of the classes and the YAML of the recipe say the same.
+
+    But for what the recipe came to say later: a set or run whose config is silent on it stays what it was.
+    """
     written = {
         kind: load_config(CONFIGS / f"{name}.yaml", KINDS[kind])
         for kind, name in (("data", "data-main"), ("train", "train-qwen3-8b"), ("eval", "eval-claude"))
     }
-    data = DataConfig(collect=CollectConfig(queries=written["data"].collect.queries))
-    assert data == written["data"]
-    assert TrainConfig(data="main", usd_per_hour=written["train"].usd_per_hour) == written["train"]
+    recipe, run = written["data"], written["train"]
+    assert (recipe.split.test, recipe.preferences.max_per_tweet, run.evals_after) == (0.25, 10, 0.5)
+    collect = CollectConfig(queries=recipe.collect.queries, tweets_per_query=recipe.collect.tweets_per_query)
+    split = SplitConfig(test=recipe.split.test)
+    assert DataConfig(collect=collect, split=split, preferences=recipe.preferences) == recipe
+    assert TrainConfig(data="main", usd_per_hour=run.usd_per_hour, evals_after=run.evals_after) == run
     assert EvalConfig() == written["eval"]
     assert written["train"].max_train_eval_gap == written["eval"].gate.max_train_eval_gap
 
