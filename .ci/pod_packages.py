@@ -1,4 +1,4 @@
-"""Does requirements-runpod.txt fit every image that docs/runpod.md names?
+"""Does requirements-runpod.txt fit every image that docs/runpod-by-hand.md names?
 
     .venv/bin/python .ci/pod_packages.py     # wants .venv/uv and .venv/unsloth-cpu, see .ci/run
 
@@ -34,16 +34,17 @@ STEPS = {
 
 
 def images() -> dict[str, tuple[str, str]]:
-    """{image of docs/runpod.md: (its torch, its Python)}, read from RunPod's two kinds of tags."""
+    """{image of docs/runpod-by-hand.md: (its torch, its Python)}, read from RunPod's two kinds of tags."""
     found = {}
-    for image, tag in re.findall(r"(runpod/pytorch:([\w.-]+))", (ROOT / "docs" / "runpod.md").read_text()):
+    page = (ROOT / "docs" / "runpod-by-hand.md").read_text()
+    for image, tag in re.findall(r"(runpod/pytorch:([\w.-]+))", page):
         if old := re.match(r"(\d+\.\d+\.\d+)-py(\d+\.\d+)-", tag):
             found[image] = (old[1], old[2])
         elif new := re.search(r"-torch(\d)(\d+)(\d)-ubuntu(\d{4})$", tag):
             found[image] = (".".join(new.groups()[:3]), {"2204": "3.10", "2404": "3.12"}[new[4]])
         else:
-            sys.exit(f"error: docs/runpod.md: {image} does not say which torch it holds")
-    return found or sys.exit("error: docs/runpod.md names no image")
+            sys.exit(f"error: docs/runpod-by-hand.md: {image} does not say which torch it holds")
+    return found or sys.exit("error: docs/runpod-by-hand.md names no image")
 
 
 def xformers_of(torch: str) -> str:

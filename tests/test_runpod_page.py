@@ -1,4 +1,4 @@
-"""The shell blocks of docs/runpod.md: each stands on its own, and none of them costs money unnoticed."""
+"""The shell blocks of docs/runpod-by-hand.md: each stands alone, and none costs money unnoticed."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGE = (ROOT / "docs" / "runpod.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "runpod-by-hand.md").read_text(encoding="utf-8")
 FENCED = re.findall(r"(?ms)^( *)```\w*\n(.*?)^ *```", PAGE)
 BLOCKS = [re.sub(f"(?m)^{indent}", "", code) for indent, code in FENCED]
 LOADS_THE_MODEL = re.compile(r"make (train|replies|eval|bench)\b|scripts\.(train|generate)\b")

@@ -81,7 +81,7 @@ def resolve_backend(config: TrainConfig) -> tuple[str, str]:
     if config.backend == "unsloth":
         raise UserError(
             f"backend: unsloth cannot run here: {missing}. Set backend: auto, or train on an NVIDIA machine "
-            "(docs/runpod.md)."
+            "(docs/runpod-by-hand.md)."
         )
     return "peft", f"plain TRL and PEFT: {missing}"
 

@@ -128,7 +128,7 @@ class RunPodApi:
             page = body.get(key) if isinstance(body, dict) else None
             if not isinstance(page, list):
                 raise UserError(
-                    f"RunPod: {path} answered without `{key}`. Its API may have changed; see docs/renting.md "
+                    f"RunPod: {path} answered without `{key}`. Its API may have changed; see docs/runpod.md "
                     "for the manual way."
                 )
             rows += [row for row in page if isinstance(row, dict)]
@@ -183,7 +183,7 @@ class RunPodApi:
             )
         return UserError(
             f"RunPod refuses the request ({status}: {detail}). Nothing was started by it. The manual way: "
-            "docs/renting.md."
+            "docs/runpod.md."
         )
 
     def _json(self, answer: Any) -> Any:

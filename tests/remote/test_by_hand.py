@@ -1,4 +1,4 @@
-"""docs/runpod.md from its first block to its last on a pod with a real sshd, with the tiny model."""
+"""docs/runpod-by-hand.md from its first block to its last on a pod with a real sshd, with the tiny model."""
 
 import os
 import re
