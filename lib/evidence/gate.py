@@ -27,8 +27,9 @@ class Facts:
     perplexity: of the real replies under the tuned model. train_eval_gap: eval loss minus train loss, nats
     per token. None is "not measured" and does not pass. shares: system -> looks of its replies, tuned at
     least. unjudged: share of the tweets that lack an answer of the judge; the comparison counts them against
-    tuned, best_net_win (points) for it. classes: (kind of flaw, losses and ties that have it, wins that have
-    it), for the advice, as are the validation losses and usd_per_tweet, the price of one more tweet.
+    tuned, best_net_win (points) for it. base_absent: share of the tweets without a readable reply of base.
+    classes: (kind of flaw, losses and ties that have it, wins that have it), for the advice, as are the
+    validation losses and usd_per_tweet, the price of one more tweet.
     """
 
     perplexity: float | None
@@ -37,6 +38,7 @@ class Facts:
     trust: Trust
     unjudged: float = 0.0
     best_net_win: float | None = None
+    base_absent: float = 0.0
     fewshot: Comparison | None = None
     losses: Losses = ()
     classes: Sequence[tuple[str, int, int]] = ()
@@ -58,7 +60,7 @@ def evaluate_gate(comparison: Comparison, facts: Facts, config: GateConfig) -> d
         *criteria.of_comparison(comparison, config),
         *criteria.of_habits(comparison),
         *criteria.of_judge(facts.unjudged, facts.trust, config),
-        *criteria.of_replies(facts.shares, config),
+        *criteria.of_replies(facts.shares, config, facts.base_absent),
         *criteria.of_model(facts.perplexity, facts.train_eval_gap, config),
     ]
     failed = [row for row in rows if not row["pass"]]
