@@ -112,6 +112,13 @@ def _more_tweets_could_help(c: Comparison, failed: Sequence[Row], config: GateCo
     return c.underpowered and unseen and not settled and not c.length["explained"] and c.ci95[1] >= least
 
 
+def _named(row: Row) -> str:
+    """The criterion in the sentence; of the replies with the share that was found."""
+    if row["name"] not in criteria.OF_REPLIES or row["value"] is None:
+        return row["label"]
+    return f"{row['label']} ({row['value']:.0%} of the replies, at most {row['threshold']:.0%})"
+
+
 def _against_fewshot(fewshot: Comparison | None) -> dict[str, Any]:
     """Does tuning beat showing examples in the prompt? beats is None when that was not compared."""
     if fewshot is None:
@@ -145,6 +152,6 @@ def _sentence(
     if verdict == "fail" and c.underpowered:
         parts.append("underpowered as well: so few tweets could not have shown a small effect")
     if failed:
-        parts.append("not met: " + ", ".join(row["label"] for row in failed))
+        parts.append("not met: " + ", ".join(map(_named, failed)))
     parts += [*c.biases, fewshot["sentence"], "next: " + advice]
     return "; ".join(parts) + "."

@@ -552,3 +552,8 @@ def test_too_few_authors_are_told_to_be_that_and_not_a_fault_of_the_training():
     result = gate(compare(Outcomes(**columns)))
     assert "permutation_p" in failing(result)
     assert "collect tweets of more authors: 4 are too few" in result["next"]
+
+
+def test_the_sentence_gives_the_share_of_a_flaw_and_its_bound():
+    said = gate(GOOD, tuned=looks(alike=0.3))["sentence"]
+    assert "not met: Alike among themselves (30% of the replies, at most 10%)" in said
