@@ -47,13 +47,9 @@ _SECOND_PERSON = re.compile(
     r"\b(?:you|your|yours|yourself|yourselves|youre|youve|u|ur|ya|y['’]?all)\b", re.IGNORECASE
 )
 _SMILEY = re.compile(r"(?<!\w)(?:[:;=xX8][-'^o]?[)(DPp3*|/\\]+|<3|[\^oOT;>][_.][\^oOT;<])(?!\w)")
-_NUMBER = re.compile(
-    r"\d|\b(?:two|three|four|five|six|seven|eight|nine|ten|dozens?|hundreds?|thousands?|millions?)\b"
-)
 _ASKING = re.compile(
     r"(?:why|how|what|who|whose|where|when|which|is|isn['’]?t|are|aren['’]?t|do|does|did|can|should)\b"
 )
-_FIRST_PERSON = re.compile(r"\b(?:i|me|my|mine|myself|im|ive)\b")
 _DRAWN = re.compile(r"([^\W\d_])\1\1")
 _CAPITALS = re.compile(r"\b[^\W\d_a-z]{2,}\b")
 # A mark is in this much larger a share of one system's replies than of the other's. Words need more: a long
@@ -183,11 +179,10 @@ def _signs(text: str) -> set[str]:
     written = {
         "words in capitals": bool(_CAPITALS.search(plain)),
         "a capital at the start": plain[:1].isupper(),
-        "a number": bool(_NUMBER.search(plain.casefold())),
+        "a number": any(map(str.isdigit, plain)),
         "line breaks": "\n" in plain,
         "a smiley": bool(_SMILEY.search(plain)),
         "a drawn-out word": bool(_DRAWN.search(plain)),
-        "I, me, my": bool(_FIRST_PERSON.search(plain.casefold())),
         "a question word at the start": bool(_ASKING.match(plain.casefold())),
     }
     return signs | set(_words(plain)) | {name for name, has in written.items() if has}
