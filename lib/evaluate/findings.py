@@ -103,6 +103,7 @@ def _facts(
         trust=_trust(files, people),
         unjudged=paired.unjudged,
         best_net_win=paired.best_net_win,
+        base_absent=paired.base_absent,
         fewshot=paired.found.get(("tuned", "fewshot")),
         losses=files.train_manifest.eval_losses,
         classes=[(one.name, one.losses + one.ties, one.wins) for one in classes],

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lib.base.schema import Judgment, Reply, TestPrompt
-from lib.evidence.outcomes import Counted, Gaps, counted
+from lib.evidence.outcomes import Counted, Gaps, Texts, counted
 from lib.evidence.stats import Comparison, compare
 from lib.judge.comparisons import system_pairs
-from lib.model.flaws import UNUSABLE, Flaws
+from lib.model.flaws import EMPTY, UNREADABLE, UNUSABLE, Flaws
 
 HEADLINE = ("tuned", "base")
 
@@ -18,7 +18,8 @@ class Pairings:
     """found: (a, b) -> comparison, an answer that the judge owes counted against a.
 
     headline: the rows of tuned against base; judged: its steps by tweet, those alone that the judge gave.
-    unjudged: the share of its tweets that lack an answer. best_net_win: points, if all of these were wins.
+    unjudged: the share of its tweets that lack an answer. base_absent: the share of all tweets without a
+    readable reply of base. best_net_win: points, if all of these were wins.
     """
 
     found: dict[tuple[str, str], Comparison]
@@ -26,6 +27,7 @@ class Pairings:
     judged: dict[str, float] | None = None
     unjudged: float = 0.0
     best_net_win: float | None = None
+    base_absent: float = 0.0
 
 
 def pairings(
@@ -60,9 +62,16 @@ def pairings(
                 headline=rows,
                 judged=_judged(rows),
                 unjudged=len(rows.owing) / len(rows.tweets),
+                base_absent=sum(_is_absent(tweet, b, texts, flaws) for tweet in gaps.asked)
+                / max(len(gaps.asked), 1),
                 best_net_win=100 * sum((step > 0) - (step < 0) for step in best) / len(best),
             )
     return result
+
+
+def _is_absent(tweet: str, system: str, texts: Texts, flaws: Flaws) -> bool:
+    there = texts.get((tweet, system), "").strip()
+    return not there or bool(flaws.get((tweet, system), frozenset()) & {EMPTY, UNREADABLE})
 
 
 def _judged(rows: Counted) -> dict[str, float]:

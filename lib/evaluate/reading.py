@@ -113,6 +113,8 @@ def believable(report: Report) -> str:
         doubts.append("at equal style it is not shown to win" + explained_by(report.headline))
     if "unjudged" in failed:
         doubts.append("the judge owes too many answers")
+    if "baseline" in failed:
+        doubts.append("the base model left tweets unanswered, and a win over no reply says nothing")
     if flawed := [row.label for row in report.gate.criteria if row.name in failed & set(OF_REPLIES)]:
         doubts.append(f"the replies have flaws that a judge may not mind ({', '.join(map(str, flawed))})")
     if doubt := _doubt_of_judge(report.judge):

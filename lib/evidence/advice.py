@@ -19,6 +19,7 @@ ADVICE = {
         "judge that answers"
     ),
     "position": "judge every pair in both orders (judge.orders: both)",
+    "baseline": "let base answer every tweet (look at its empty replies in replies.jsonl), and judge again",
     "length_controlled": (
         "make the systems write at similar length, or use a judge that does not follow length"
     ),
@@ -43,7 +44,8 @@ CURES = {
     "truncated": "raise sampling.max_new_tokens",
 }
 # More tweets do not mend these.
-NOT_ABOUT_TWEETS = ("perplexity", "train_eval_gap", "position", "unjudged", *FIX)
+NOT_ABOUT_TWEETS = ("perplexity", "train_eval_gap", "position", "unjudged", "baseline", *FIX)
+MIN_AUTHORS = 9  # of fewer the test by author has too few ways to swap them (2 in 2^9 is 0.4%) ever to pass
 MEASURE = {
     "perplexity": "measure perplexity",
     "train_eval_gap": "measure the gap between training and validation loss",
@@ -100,9 +102,11 @@ def decide(
     if of_replies:
         return Decision("train", "; ".join(of_replies))
     evidence = [name for name in measured if name != "judge_trust"]
-    for name in ("unjudged", "position"):
+    for name in ("unjudged", "baseline", "position"):
         if name in evidence:
             return Decision("no_evidence", ADVICE[name])
+    if evidence == ["permutation_p"] and comparison.n_authors < MIN_AUTHORS:
+        return Decision("collect", _more_authors(comparison))
     if evidence and {*evidence} <= {"length_controlled", "style"}:
         return Decision("no_evidence", style_advice(comparison.style["habits"]))
     if missing and not evidence:
@@ -117,9 +121,20 @@ def _more_tweets(c: Comparison, min_cohens_d: float, trust: Trust, usd_per_tweet
     needed = math.ceil(required_tweets(min_cohens_d, r=r)["tweets"] * c.n / c.mde["n_effective"])
     more = max(needed - c.n, MIN_TWEETS - c.n, 1)
     price = f", about ${more * usd_per_tweet:,.2f} at the price of these" if usd_per_tweet else ""
-    said = f"judge about {more:,} more tweets ({max(needed, MIN_TWEETS):,} show d = {min_cohens_d:g}{price})"
+    said = (
+        f"judge about {more:,} more tweets ({max(needed, MIN_TWEETS):,} show d = {min_cohens_d:g}{price})"
+    )
+    if c.n_authors < MIN_AUTHORS:
+        said += f"; {_more_authors(c)}"
     return (
         said if trust.is_earned or not trust.needs else f"{said}; the judge needs support too: {trust.needs}"
+    )
+
+
+def _more_authors(c: Comparison) -> str:
+    return (
+        f"collect tweets of more authors: {c.n_authors} are too few to tell the win from the luck of these, "
+        f"however many tweets they wrote ({MIN_AUTHORS} are the least, 40 a fair number)"
     )
 
 

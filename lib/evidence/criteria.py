@@ -37,6 +37,7 @@ LABELS = {
     "position": "Order of the replies",
     "unjudged": "Answers of the judge",
     "judge_trust": "Trust in the judge",
+    "baseline": "Replies of the base",
     "failed": "Empty, missing or cut off",
     "copied": "Copies of the tweet",
     "recited": "Recited from training",
@@ -180,13 +181,15 @@ def of_judge(unjudged: float, trust: Trust, config: GateConfig) -> list[Row]:
     return rows
 
 
-def of_replies(shares: Mapping[str, Shares], config: GateConfig) -> list[Row]:
+def of_replies(shares: Mapping[str, Shares], config: GateConfig, base_absent: float = 0.0) -> list[Row]:
     """Are the replies themselves sound, whatever the judge says? shares: tuned, and base and human if known.
 
     The bound is the config's or, where it is higher, the most that chance would give people's own share: a
     detector errs on some subjects, and nobody has to write better than those who were learned from.
+    base_absent: share of the tweets that base left without a readable reply; to win those is no win.
     """
-    found = []
+    reason = "share of the tweets that base left without a readable reply"
+    found = [criterion("baseline", base_absent, "<=", config.max_failed, reason)]
     for name in OF_REPLIES:
         # One reply alone is no share: on few tweets it would be more than any bound.
         bound, beside = max(getattr(config, f"max_{name}"), 1 / max(shares["tuned"].n, 1)), []

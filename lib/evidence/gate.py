@@ -27,8 +27,9 @@ class Facts:
     perplexity: of the real replies under the tuned model. train_eval_gap: eval loss minus train loss, nats
     per token. None is "not measured" and does not pass. shares: system -> looks of its replies, tuned at
     least. unjudged: share of the tweets that lack an answer of the judge; the comparison counts them against
-    tuned, best_net_win (points) for it. classes: (kind of flaw, losses and ties that have it, wins that have
-    it), for the advice, as are the validation losses and usd_per_tweet, the price of one more tweet.
+    tuned, best_net_win (points) for it. base_absent: share of the tweets without a readable reply of base.
+    classes: (kind of flaw, losses and ties that have it, wins that have it), for the advice, as are the
+    validation losses and usd_per_tweet, the price of one more tweet.
     """
 
     perplexity: float | None
@@ -37,6 +38,7 @@ class Facts:
     trust: Trust
     unjudged: float = 0.0
     best_net_win: float | None = None
+    base_absent: float = 0.0
     fewshot: Comparison | None = None
     losses: Losses = ()
     classes: Sequence[tuple[str, int, int]] = ()
@@ -58,7 +60,7 @@ def evaluate_gate(comparison: Comparison, facts: Facts, config: GateConfig) -> d
         *criteria.of_comparison(comparison, config),
         *criteria.of_habits(comparison),
         *criteria.of_judge(facts.unjudged, facts.trust, config),
-        *criteria.of_replies(facts.shares, config),
+        *criteria.of_replies(facts.shares, config, facts.base_absent),
         *criteria.of_model(facts.perplexity, facts.train_eval_gap, config),
     ]
     failed = [row for row in rows if not row["pass"]]
@@ -110,6 +112,13 @@ def _more_tweets_could_help(c: Comparison, failed: Sequence[Row], config: GateCo
     return c.underpowered and unseen and not settled and not c.length["explained"] and c.ci95[1] >= least
 
 
+def _named(row: Row) -> str:
+    """The criterion in the sentence; of the replies with the share that was found."""
+    if row["name"] not in criteria.OF_REPLIES or row["value"] is None:
+        return row["label"]
+    return f"{row['label']} ({row['value']:.0%} of the replies, at most {row['threshold']:.0%})"
+
+
 def _against_fewshot(fewshot: Comparison | None) -> dict[str, Any]:
     """Does tuning beat showing examples in the prompt? beats is None when that was not compared."""
     if fewshot is None:
@@ -143,6 +152,6 @@ def _sentence(
     if verdict == "fail" and c.underpowered:
         parts.append("underpowered as well: so few tweets could not have shown a small effect")
     if failed:
-        parts.append("not met: " + ", ".join(row["label"] for row in failed))
+        parts.append("not met: " + ", ".join(map(_named, failed)))
     parts += [*c.biases, fewshot["sentence"], "next: " + advice]
     return "; ".join(parts) + "."

@@ -92,6 +92,8 @@ def counted(
         tweet: step for tweet in there if (step := _settled(replies, gaps.unusable, tweet, a, b)) is not None
     }
     steps: Steps = defaultdict(dict, {key: dict(by_order) for key, by_order in asked.steps.items()})
+    if HUMAN not in (a, b):  # asked about, and no trace is left
+        asked.owed |= {(tweet, 0, "ab") for tweet in there - asked.tweets - settled.keys()}
     owed = 1.0 if gaps.owed == "for" else -1.0
     for tweet, repeat, order in asked.owed:
         steps[tweet, repeat][order] = owed

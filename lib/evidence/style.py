@@ -1,14 +1,16 @@
 """Habits of style: what a judge may like for its own sake, counted in every reply as a reader counts it.
 
 `COUNTED` are looked at always. `marks` finds further ones: whatever stands in most replies of one system and
-in few of the other's ("haha", a hashtag, words in capitals) could be what the judge goes by.
+in few of the other's ("haha", a hashtag, words in capitals) could be what the judge goes by, and so could a
+set of words of which each is rare ("haha", "lol", "lmao").
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 from lib.base.characters import EMOJI, visible
 
@@ -41,12 +43,21 @@ _FLATTERY = re.compile(
     r"|this is (?:gold|amazing|brilliant|so good|so true|great|awesome|incredible|beautiful))",
     re.IGNORECASE,
 )
-_SECOND_PERSON = re.compile(r"\b(?:you|your|yours|yourself|u|ur|ya|y['’]?all)\b", re.IGNORECASE)
+_SECOND_PERSON = re.compile(
+    r"\b(?:you|your|yours|yourself|yourselves|youre|youve|u|ur|ya|y['’]?all)\b", re.IGNORECASE
+)
+_SMILEY = re.compile(r"(?<!\w)(?:[:;=xX8][-'^o]?[)(DPp3*|/\\]+|<3|[\^oOT;>][_.][\^oOT;<])(?!\w)")
+_ASKING = re.compile(
+    r"(?:why|how|what|who|whose|where|when|which|is|isn['’]?t|are|aren['’]?t|do|does|did|can|should)\b"
+)
+_DRAWN = re.compile(r"([^\W\d_])\1\1")
 _CAPITALS = re.compile(r"\b[^\W\d_a-z]{2,}\b")
 # A mark is in this much larger a share of one system's replies than of the other's. Words need more: a long
 # reply has more of them.
 MARKED, MARKED_WORD = 0.15, 0.4
 MAX_MARKS = 6
+# Words that make a set: each in this many standard errors more of one system's words; the clearest of them.
+CLEARLY, MAX_SET = 2.2, 12
 
 
 def amounts(
@@ -106,7 +117,8 @@ def marks(
 ) -> dict[str, Amounts]:
     """The marks that tell the systems apart, the clearest first: sign or word -> 1 where a reply has it.
 
-    At most MAX_MARKS. One that comes and goes with a known habit, or with a mark before it, is left out.
+    At most MAX_MARKS, and each system's set of words. One that comes and goes with a known habit, or with a
+    mark before it, is left out.
     """
     signs_a, signs_b = [_signs(text) for text in texts_a], [_signs(text) for text in texts_b]
     count_a, count_b = (Counter(sign for own in signs for sign in own) for signs in (signs_a, signs_b))
@@ -123,7 +135,36 @@ def marks(
         if (moves := _moves(have)) not in seen:
             seen.add(moves)
             found[sign] = have
+    return found | _sets(texts_a, texts_b, seen)
+
+
+def _sets(texts_a: Sequence[str], texts_b: Sequence[str], seen: Set[tuple[int, ...]]) -> dict[str, Amounts]:
+    """The words that a system has more of than the other, as one mark each: 1 where a reply has any of them.
+
+    seen: how known habits and marks move. Counted per word, so that longer replies have no more of them.
+    """
+    words = [[_words(EMOJI.sub("", visible(text))) for text in texts] for texts in (texts_a, texts_b)]
+    counts = [Counter(word for own in side for word in own) for side in words]
+    totals = [sum(count.values()) or 1 for count in counts]
+    found: dict[str, Amounts] = {}
+    for side in (0, 1):
+        usual = totals[side] / sum(totals)
+        clear = {
+            word: (count - (both := counts[0][word] + counts[1][word]) * usual)
+            / math.sqrt(both * usual * (1 - usual))
+            for word, count in counts[side].items()
+        }
+        own = [word for word in sorted(clear, key=lambda word: (-clear[word], word)) if clear[word] > CLEARLY]
+        own = [word for word in own if _moves(_having({word}, words)) not in seen][:MAX_SET]
+        have = _having({*own}, words)
+        if len(own) > 1 and abs(sum(have[0]) - sum(have[1])) >= MARKED * len(texts_a):
+            found[", ".join(own[:3]) + (" …" if len(own) > 3 else "")] = have
     return found
+
+
+def _having(any_of: Set[str], words: Sequence[Sequence[Sequence[str]]]) -> Amounts:
+    in_a, in_b = ([float(not any_of.isdisjoint(own)) for own in side] for side in words)
+    return in_a, in_b
 
 
 def _moves(have: Amounts) -> tuple[int, ...]:
@@ -140,5 +181,8 @@ def _signs(text: str) -> set[str]:
         "a capital at the start": plain[:1].isupper(),
         "a number": any(map(str.isdigit, plain)),
         "line breaks": "\n" in plain,
+        "a smiley": bool(_SMILEY.search(plain)),
+        "a drawn-out word": bool(_DRAWN.search(plain)),
+        "a question word at the start": bool(_ASKING.match(plain.casefold())),
     }
     return signs | set(_words(plain)) | {name for name, has in written.items() if has}

@@ -7,8 +7,9 @@ about people's: the shares that people reach are in docs/methods.md.
 import re
 import unicodedata
 
-from lib.base.characters import EMOJI, visible
-from lib.data.text import body, normalised, prose, unescaped
+from lib.base.characters import EMOJI
+from lib.data.control_tokens import control_tokens
+from lib.data.text import body, normalised, prose
 from lib.model.likeness import DIGITS, LOOKALIKES
 
 _CANNOT = (
@@ -98,14 +99,15 @@ def _plain(text: str) -> str:
 
 
 def is_unreadable(text: str) -> bool:
-    """True of a text without a letter, a digit or an emoji, or with broken characters among them."""
-    seen = visible(unescaped(text))
+    """True of a text without a letter, a digit or an emoji beside its links and mentions, or with broken
+    characters or control tokens among them.
+    """
+    seen = normalised(text)
     n_broken = sum(
         c == "\ufffd" or unicodedata.category(c) in ("Co", "Cn", "Cs", "Cc") for c in text if c != "\n"
     )
-    return n_broken > MAX_BROKEN * max(len(text), 1) or not (
-        any(map(str.isalnum, seen)) or EMOJI.search(seen)
-    )
+    is_broken = n_broken > MAX_BROKEN * max(len(text), 1) or bool(control_tokens(text))
+    return is_broken or not (any(map(str.isalnum, seen)) or EMOJI.search(seen))
 
 
 def is_unusable(text: str) -> bool:

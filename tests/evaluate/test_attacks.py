@@ -384,3 +384,17 @@ def test_a_refusal_is_a_loss_whatever_the_judge_made_of_it():
     texts = some(lambda n: "I'm sorry, but I can't help with that.", 0.02)
     before, after = (verdict(tuned, liked())["bounds"]["net_win"][0] for tuned in (HONEST, texts))
     assert after < before
+
+
+@pytest.mark.parametrize("missing", [0.3, 1.0])
+def test_base_replies_that_are_missing_are_no_win(missing):
+    replies = answered(HONEST)
+    there = [one for one in replies if one.system == "tuned" or int(one.tweet_id) >= missing * N]
+    flaws = flaws_among(there)
+    prompts = {prompt.tweet_id: prompt for prompt in PROMPTS}
+    paired = pairings(liked(), (), there, prompts, ["base", "tuned"], flaws)
+    shown = {name: one for name, one in looks(replies, flaws).items() if name != "base"}
+    facts = Facts(9.0, 0.1, shown, TRUSTED, paired.unjudged, base_absent=paired.base_absent)
+    result = evaluate_gate(paired.found["tuned", "base"], facts, GATE)
+    assert paired.base_absent == missing
+    assert (result["verdict"], "baseline" in failing(result)) == ("fail", True)

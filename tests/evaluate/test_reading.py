@@ -126,6 +126,7 @@ def test_answers_that_the_judge_owes_are_said_and_make_no_loser():
     [
         ("alike", "flaws that a judge may not mind (Alike among themselves)"),
         ("unjudged", "the judge owes too many answers"),
+        ("baseline", "a win over no reply says nothing"),
     ],
 )
 def test_flaws_and_gaps_are_doubts(name, said):

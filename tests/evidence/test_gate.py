@@ -243,6 +243,7 @@ def test_a_pass_meets_every_criterion():
         "position",
         "unjudged",
         "judge_trust",
+        "baseline",
         *OF_REPLIES,
         "perplexity",
         "train_eval_gap",
@@ -530,3 +531,29 @@ def test_more_tweets_come_with_their_price_at_what_these_cost():
 def test_the_bounds_say_what_the_owed_answers_could_change():
     found = gate(GOOD, told={"unjudged": 0.02, "best_net_win": GOOD.net_win + 4})["bounds"]
     assert found == {"net_win": [GOOD.net_win, GOOD.net_win + 4], "unjudged": 0.02}
+
+
+def test_a_win_over_replies_that_are_not_there_is_no_win():
+    result = gate(GOOD, told={"base_absent": 0.2})
+    assert (failing(result), result["verdict"]) == (["baseline"], "fail")
+    assert result["next"].startswith("let base answer every tweet")
+    assert "not met: Replies of the base" in result["sentence"]
+
+
+def test_too_few_authors_are_told_to_be_that_and_not_a_fault_of_the_training():
+    won = np.where(np.arange(200) % 4 == 0, -1.0, 1.0)
+    columns = {
+        "step": won,
+        "score_a": 6 + won,
+        "score_b": np.full(200, 6.0) - 0.1 * (np.arange(200) % 3),
+        "cluster": [f"author{n % 4}" for n in range(200)],
+        "positions": None,
+    } | lengths(np.random.default_rng(3), 200)
+    result = gate(compare(Outcomes(**columns)))
+    assert "permutation_p" in failing(result)
+    assert "collect tweets of more authors: 4 are too few" in result["next"]
+
+
+def test_the_sentence_gives_the_share_of_a_flaw_and_its_bound():
+    said = gate(GOOD, tuned=looks(alike=0.3))["sentence"]
+    assert "not met: Alike among themselves (30% of the replies, at most 10%)" in said

@@ -137,6 +137,13 @@ def test_a_reply_that_is_not_there_did_not_lose_by_its_length():
     assert found.rows.chars_a == found.rows.chars_b == [40]
 
 
+def test_a_tweet_that_left_no_trace_of_a_judgment_is_owed():
+    replies = {(tweet, system): f"{system} {tweet}" for tweet in "12" for system in ("tuned", "base")}
+    won = [judged("1", order, 1.0) for order in ("ab", "ba")]
+    found = counted(won, replies, {}, "tuned", "base", Gaps(asked=frozenset("12")))
+    assert (found.rows.step, found.owing) == ([1.0, -1.0], {"2"})
+
+
 def test_a_tweet_that_no_person_answered_is_no_loss_of_people():
     replies = {("1", "tuned"): "a", ("2", "tuned"): "a", ("1", "human"): "b"}
     found = counted([], replies, {}, "tuned", "human", Gaps(asked=frozenset("12")))

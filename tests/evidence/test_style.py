@@ -55,10 +55,16 @@ def test_an_empty_reply_has_nothing_of_anything():
         (lambda text: text.capitalize(), "a capital at the start"),
         (lambda text: f"@ann {text}", "@"),
         (lambda text: f"{text}.", "."),
+        (lambda text: f"{text} {[':)', ';-)', 'xD', '<3', '^_^'][ord(text[8]) % 5]}", "a smiley"),
+        (lambda text: f"{text} so{text[8] * 3}", "a drawn-out word"),
+        (
+            lambda text: f"{['why', 'how', 'does', 'who'][ord(text[8]) % 4]} {text}",
+            "a question word at the start",
+        ),
     ],
 )
 def test_whatever_most_replies_of_one_system_have_and_few_of_the_others_is_a_mark(made, mark):
-    plain = [f"thought {letter * 3} here" for letter in "abcdefghij"]
+    plain = [f"thought {letter}z{letter} here" for letter in "abcdefghij"]
     found = marks([made(text) for text in plain], plain)
     assert found[mark] == ([1.0] * 10, [0.0] * 10)
     assert label(mark) == f"“{mark}”"
@@ -73,3 +79,20 @@ def test_what_both_systems_have_is_no_mark_and_marks_are_few():
 def test_a_mark_that_comes_and_goes_with_a_habit_is_left_to_the_habit():
     flattering = amounts(["love this dog"] * 10, ["that dog"] * 10)
     assert "love" not in flattering and "this" not in flattering
+
+
+LAUGHS = ("haha", "lol", "lmao", "rofl", "hehe", "lmfao")
+
+
+def test_rare_words_that_are_all_one_systems_make_one_mark():
+    own = [f"{LAUGHS[i % 6]} subject{i} of day{i}" for i in range(120)]
+    found = marks(own, [f"subject{i} of day{i} thing{i}" for i in range(120)])
+    (mark, (in_a, in_b)), *others = [(name, have) for name, have in found.items() if ", " in name]
+    assert mark == "haha, hehe, lmao …" and not others
+    assert (sum(in_a), sum(in_b)) == (120, 0)
+
+
+def test_a_longer_reply_has_no_words_of_its_own_for_being_longer():
+    words = ["the", "a", "of", "to", "in", "is", "it", "and", "for", "on"]
+    long, short = ([" ".join(words[(i * 7 + j) % 10] for j in range(n)) for i in range(200)] for n in (12, 4))
+    assert not [mark for mark in marks(long, short) if ", " in mark]

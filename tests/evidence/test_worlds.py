@@ -198,3 +198,30 @@ def test_an_honest_win_of_one_half_passes_and_no_effect_does_not():
 def test_an_honest_win_with_other_habits_than_the_base_passes():
     tuned, base = writes(0.5, "emoji", "exclamations"), writes(0.2, "emoji", "exclamations")
     assert passes(answers(20, d=0.7, tuned=tuned, base=base)) >= 17
+
+
+SETS = {
+    "laughs": ("haha", "lol", "lmao", "hahaha", "lmfao", "rofl", "hehe", "kek"),
+    "intensifiers": ("really", "absolutely", "literally", "totally", "deeply", "truly", "utterly", "highly"),
+    "smileys": (":)", ":-)", ";)", ":D", "xD", "<3"),
+}
+
+
+def with_one_of(set_of, share, seed):
+    """A system that writes one of these before so many of its replies."""
+    rng = np.random.default_rng([5, seed, round(100 * share)])
+    own = [reply.reply for reply in world(900 + seed + round(100 * share)).replies[:200]]
+    return System(texts=[f"{rng.choice(set_of)} {text}" if rng.random() < share else text for text in own])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SETS)
+def test_a_habit_of_many_words_hardly_ever_passes_and_is_named(name):
+    judge = Judge(taste=lambda text: 0.5 * (text.split()[0] in SETS[name]))
+    systems = [
+        {side: with_one_of(SETS[name], share, seed) for side, share in (("tuned", 0.8), ("base", 0.1))}
+        for seed in range(15)
+    ]
+    found = [gate(world(seed, judge=judge, **pair)) for seed, pair in enumerate(systems)]
+    assert passes(found) <= 2
+    assert naming(found, "style: ") >= 12

@@ -247,6 +247,17 @@ def torn_config():
     (RUN / "adapter_config.json").write_text("{")
 
 
+def unsealed(damage):
+    """The same in a run of before, whose manifest has no hash of the file."""
+
+    def make():
+        damage()
+        path = RUN / "manifest.json"
+        write_json(path, {key: value for key, value in read_json(path).items() if key != "files"})
+
+    return make
+
+
 def other_base():
     write_json(
         RUN / "adapter_config.json",
@@ -277,8 +288,10 @@ def narrower():
         (changed_weights, "adapter_model.safetensors is not the file"),
         (no_weights, r"adapter_model.safetensors does not exist"),
         (no_manifest, r"adapters/tiny holds no finished run"),
-        (torn_config, r"adapter_config.json: not valid JSON"),
-        (other_base, r"was trained on Qwen/Qwen3-8B, and the config says model: tiny"),
+        (torn_config, r"adapter_config.json was changed after it was written"),
+        (unsealed(torn_config), r"adapter_config.json: not valid JSON"),
+        (other_base, r"adapter_config.json was changed after it was written"),
+        (unsealed(other_base), r"was trained on Qwen/Qwen3-8B, and the config says model: tiny"),
         (narrower, r"does not fit tiny: it was trained on a model of width \[64\]"),
     ],
 )

@@ -113,6 +113,10 @@ def test_insults_are_recognised_and_strong_words_about_things_are_not(text, host
         ("7", False),
         ("🔥", False),
         ("はい", False),
+        ("@ann @ben", True),
+        ("https://t.co/abc", True),
+        ("#blessed", False),
+        ("<|im_start|>assistant", True),
     ],
 )
 def test_a_text_without_letters_digits_or_emoji_cannot_be_read(text, unreadable):
