@@ -121,9 +121,7 @@ def _more_tweets(c: Comparison, min_cohens_d: float, trust: Trust, usd_per_tweet
     needed = math.ceil(required_tweets(min_cohens_d, r=r)["tweets"] * c.n / c.mde["n_effective"])
     more = max(needed - c.n, MIN_TWEETS - c.n, 1)
     price = f", about ${more * usd_per_tweet:,.2f} at the price of these" if usd_per_tweet else ""
-    said = (
-        f"judge about {more:,} more tweets ({max(needed, MIN_TWEETS):,} show d = {min_cohens_d:g}{price})"
-    )
+    said = f"judge about {more:,} more tweets ({max(needed, MIN_TWEETS):,} show d = {min_cohens_d:g}{price})"
     if c.n_authors < MIN_AUTHORS:
         said += f"; {_more_authors(c)}"
     return (

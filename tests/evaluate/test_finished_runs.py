@@ -71,7 +71,9 @@ def test_one_line_says_which_keys_have_changed_since_the_training():
 @pytest.mark.parametrize("to_train", [True, False])
 def test_a_large_model_is_refused_without_a_gpu_before_it_is_downloaded(model, to_train, monkeypatch):
     monkeypatch.setattr(machine, "device_of", lambda config: "cpu")
-    with pytest.raises(UserError, match=r"Nothing was downloaded.*make (train|replies) RUN=q ON=runpod` or ON=hf"):
+    with pytest.raises(
+        UserError, match=r"Nothing was downloaded.*make (train|replies) RUN=q ON=runpod` or ON=hf"
+    ):
         refuse_small_machine("q", TrainConfig(data="x", model=model), to_train)
     monkeypatch.setenv("FORCE", "1")
     refuse_small_machine("q", TrainConfig(data="x", model=model), to_train)
