@@ -15,6 +15,7 @@ from lib.base.settings import TrainConfig
 from lib.train.manifest import read_manifest
 from lib.train.run import train
 from lib.train.tracking import require_tracker, tracking
+from tests.test_runpod_page import wait_until
 
 CONFIG = Path("configs/train-tiny.yaml")
 RUN = Path("adapters/tiny")
@@ -58,6 +59,8 @@ def wandb_records(path):
             position += left
             continue
         size, kind = int.from_bytes(data[position + 4 : position + 6], "little"), data[position + 6]
+        if position + 7 + size > len(data):  # still being written
+            return
         part = (b"" if kind in (1, 2) else part) + data[
             position + 7 : position + 7 + size
         ]  # 1 whole, 2 first, 3 middle, 4 last
@@ -77,6 +80,7 @@ def test_wandb_offline_gets_every_number_the_config_the_replies_and_the_adapter(
     (log,) = RUN.glob(
         "wandb/offline-run-*/run-*.wandb"
     )  # in the run's folder, which publishing copies named files from
+    wait_until(lambda: any(record.HasField("exit") for record in wandb_records(log)))  # by wandb's process
     records = list(wandb_records(log))
 
     rows = [
