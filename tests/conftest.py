@@ -7,6 +7,7 @@ takes seconds to build.
 import fcntl
 import os
 import shutil
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -29,6 +30,9 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    # A run in the background of a shell ignores Ctrl-C, and so would every process that a test starts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "slow: seconds to minutes of work; `make test-long` runs these")
 
 
