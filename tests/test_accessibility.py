@@ -103,7 +103,7 @@ def test_the_report_of_a_data_set(here, look):
 
 def test_the_report_of_an_evaluation_whose_answers_are_counted(here, look):
     files = read(write_evaluation(Path()))
-    report, steps = gather(files, {"tuned": {"median_chars": 40.0}, "base": {"median_chars": 20.0}})
+    report, steps = gather(files, {"tuned": {"median_chars": 40.0}, "base": {"median_chars": 20.0}}, {})
     counted = []
 
     def answer(page):

@@ -53,7 +53,13 @@ def pack_project(root: Path, out: Path, data: str, adapters: Iterable[str] = ())
     }
     for run in adapters:
         folder = root / "adapters" / run
-        files |= {path.relative_to(root) for pattern in ADAPTER for path in folder.glob(pattern)}
+        sealed = (
+            read_json(folder / "manifest.json").get("files", {})
+            if (folder / "manifest.json").is_file()
+            else {}
+        )
+        found = (path for pattern in (*ADAPTER, *sealed) for path in folder.glob(pattern))
+        files |= {path.relative_to(root) for path in found}
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")
     with tarfile.open(partial, "w:gz", compresslevel=6) as tar:

@@ -96,7 +96,8 @@ def test_replies_alone_are_rented_for_a_run_that_is_home(repository, trained, st
     monkeypatch.setattr("sys.argv", command.split())
     scripts.rent.main()
     said = capsys.readouterr().out
-    assert "generate: tuned" in said and "train:" not in said and said.endswith("next: make eval RUN=tiny\n")
+    assert "generate: tuned" in said and "train:" not in said
+    assert said.endswith("wrote adapters/tiny/eval/offline/replies.jsonl\n")
     assert (of_run / "manifest.json").read_bytes() == manifest
     replies = read_jsonl(of_run / "eval/offline/replies.jsonl", Reply)
     assert {reply.system for reply in replies} >= {"base", "tuned"}
