@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from demo.human_app import SHOWN_JS
+from demo.human_app import SHOWN_JS, shown_pair
 from demo.page import launch
 from demo.votes import KEYS_JS
 from lib.base.console import load_env, parser, run
@@ -92,13 +92,7 @@ def page(crowd: Crowd, person: str) -> str:
             f"{top}{bar}<p>That was all. Thank you. Your completion code for Prolific:</p>"
             f'<p id="code"><strong>{escape(crowd.study.code)}</strong></p>'
         )
-    shown = {name: escape(text) for name, text in pair.items()}
-    sides = "".join(
-        f'<div class="reply"><span class="soft">{name}</span><p dir="auto">{shown[key]}</p></div>'
-        for name, key in (("A", "reply_a"), ("B", "reply_b"))
-    )
-    tweet = f'<div class="tweet" dir="auto">{shown["tweet"]}</div>'
-    return f'{top}{bar}<div data-item="{shown["item"]}">{tweet}<div class="sides">{sides}</div></div>'
+    return f"{top}{bar}{shown_pair(pair['item'], pair)}"
 
 
 def build(crowd: Crowd) -> "gr.Blocks":

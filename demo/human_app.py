@@ -9,7 +9,7 @@ and needs a password in HUMAN_EVAL_PASSWORD (user name: rater).
 import os
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -102,13 +102,18 @@ def page(answers: Answers, rater: str) -> str:
     bar = f'<div class="bar" aria-hidden="true"><div style="width:{share:.2f}%"></div></div>'
     if item is None:
         return f"{top}{bar}<p>That was all. Thank you. This page can be closed.</p>"
-    shown = {name: escape(text) for name, text in item.shown.items()}
+    return f"{top}{bar}{shown_pair(item.id, item.shown)}"
+
+
+def shown_pair(item_id: str, texts: Mapping[str, str]) -> str:
+    """A tweet and its two replies as HTML: every text escaped. texts: tweet, reply_a, reply_b."""
+    shown = {name: escape(text) for name, text in texts.items()}
     sides = "".join(
         f'<div class="reply"><span class="soft">{name}</span><p dir="auto">{shown[key]}</p></div>'
         for name, key in (("A", "reply_a"), ("B", "reply_b"))
     )
     tweet = f'<div class="tweet" dir="auto">{shown["tweet"]}</div>'
-    return f'{top}{bar}<div data-item="{item.id}">{tweet}<div class="sides">{sides}</div></div>'
+    return f'<div data-item="{escape(item_id)}">{tweet}<div class="sides">{sides}</div></div>'
 
 
 def build(answers: Answers) -> "gr.Blocks":

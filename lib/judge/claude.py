@@ -2,14 +2,11 @@
 stored.
 """
 
-import os
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lib.base.costs import budget_usd
-from lib.base.errors import UserError
 from lib.base.ledger import Ledger
 from lib.base.settings import JudgeConfig
 from lib.judge.books import Books
@@ -19,7 +16,7 @@ from lib.judge.claude_client import API_VERSION, Claude
 from lib.judge.comparisons import Comparison, Verdict
 from lib.judge.estimate import OUTPUT_TOKENS, TOKENS_IN
 from lib.judge.failures import Rejections
-from lib.judge.paid import account_of, ask_all
+from lib.judge.paid import account_of, ask_all, refuse_small_budget
 from lib.judge.prices import CHECKED_ON, Price, price_of
 from lib.judge.rubric import SCHEMA, SYSTEM, TEMPLATE, VERSION, prompt, read_answer
 from lib.judge.service import Say
@@ -54,15 +51,7 @@ class ClaudeJudge:
 
     def check(self) -> None:
         Claude()
-        cap_usd, each_usd = (
-            budget_usd(self.config.max_usd, os.environ.get("MAX_USD")),
-            self.estimate(1)["live"],
-        )
-        if each_usd > cap_usd:
-            raise UserError(
-                f"The budget of ${cap_usd:.2f} does not pay for one verdict of {self.config.model} (about "
-                f"${each_usd:.4f}). Raise MAX_USD or judge.max_usd."
-            )
+        refuse_small_budget(self.config, self.estimate(1)["live"])
 
     def ask(
         self,

@@ -5,14 +5,12 @@ The same rubric, orders, canaries and books as for Claude. What such servers dif
 """
 
 import json
-import os
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lib.base.api_servers import api_root, bearer, is_own
-from lib.base.costs import budget_usd
 from lib.base.errors import UserError
 from lib.base.ledger import Ledger
 from lib.base.settings import JudgeConfig
@@ -23,7 +21,7 @@ from lib.judge.estimate import OUTPUT_TOKENS, TOKENS_IN
 from lib.judge.failures import Rejections
 from lib.judge.openai_answers import read_answer
 from lib.judge.openai_client import OpenAIClient
-from lib.judge.paid import account_of, ask_all
+from lib.judge.paid import account_of, ask_all, refuse_small_budget
 from lib.judge.prices import Price
 from lib.judge.rubric import SCHEMA, SYSTEM, TEMPLATE, VERSION, prompt
 from lib.judge.service import Say
@@ -60,13 +58,7 @@ class OpenAIJudge:
 
     def check(self) -> None:
         bearer(self.config.api_key_env, "judge.api_key_env")
-        cap_usd = budget_usd(self.config.max_usd, os.environ.get("MAX_USD"))
-        each_usd = self.estimate(1)["live"]
-        if each_usd > cap_usd:
-            raise UserError(
-                f"The budget of ${cap_usd:.2f} does not pay for one verdict of {self.config.model} (about "
-                f"${each_usd:.4f}). Raise MAX_USD or judge.max_usd."
-            )
+        refuse_small_budget(self.config, self.estimate(1)["live"])
 
     def ask(
         self,

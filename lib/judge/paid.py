@@ -1,10 +1,14 @@
 """The door of every paid judge: ask what is open, once, and say what it has cost."""
 
+import os
 from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any
 
+from lib.base.costs import budget_usd
+from lib.base.errors import UserError
 from lib.base.ledger import Ledger
+from lib.base.settings import JudgeConfig
 from lib.judge.books import Books
 from lib.judge.comparisons import Comparison, comparison_key
 from lib.judge.round import Round
@@ -39,6 +43,16 @@ def ask_all(
         job.ask()
     finally:
         job.read()
+
+
+def refuse_small_budget(config: JudgeConfig, verdict_usd: float) -> None:
+    """Raise UserError where judge.max_usd, lowered by MAX_USD, does not pay for one verdict."""
+    cap_usd = budget_usd(config.max_usd, os.environ.get("MAX_USD"))
+    if verdict_usd > cap_usd:
+        raise UserError(
+            f"The budget of ${cap_usd:.2f} does not pay for one verdict of {config.model} (about "
+            f"${verdict_usd:.4f}). Raise MAX_USD or judge.max_usd."
+        )
 
 
 def account_of(folder: Path, ledger: Ledger, keys: Container[str]) -> dict[str, Any]:
