@@ -138,7 +138,9 @@ class TrainConfig(Strict):
     model: str = Field("Qwen/Qwen3-8B", min_length=1)
     revision: str | None = Field(None, description="commit of the base model on the Hub")
     backend: Literal["auto", "unsloth", "peft"] = "auto"
-    quantization: Literal["nf4", "none"] = "nf4"
+    quantization: Literal["nf4", "none", "auto"] = Field(
+        "nf4", description="auto: settled by the GPU that trains, lib.model.memory.quantization_on"
+    )
     lora: LoraConfig = LoraConfig()
     method: Literal["sft", "dpo", "kto"] = "sft"
     init_adapter: Name | None = None

@@ -6,7 +6,7 @@ from typing import Any
 from lib.base.errors import UserError
 from lib.base.settings import TrainConfig
 from lib.model.base_model import load_shape
-from lib.model.memory import vram_gb
+from lib.model.memory import quantization_on, vram_gb
 from lib.model.shapes import Shape, shape_from
 from lib.train.job import Batch, Job
 
@@ -29,6 +29,19 @@ def batch_of(config: TrainConfig, longest: int, device: str) -> Batch:
     shape = None if memory_gb is None else shape_from(load_shape(config), config.model)
     size, checkpointing = fitting(config, share, longest, memory_gb, shape)
     return Batch(size, share // size, checkpointing)
+
+
+def quantization_of(config: TrainConfig, longest: int, device: str) -> tuple[str, str]:
+    """(how the base is held on this machine, why). longest: tokens of the longest row."""
+    shape = shape_from(load_shape(config), config.model)
+    return quantization_on(config, shape, longest, card_gb(device))
+
+
+def card_gb(device: str) -> float | None:
+    """Memory of an NVIDIA GPU, GB (1e9 bytes), whoever uses it; None for another device."""
+    import torch
+
+    return torch.cuda.mem_get_info(device)[1] / 1e9 if device.startswith("cuda") else None
 
 
 def fitting(
