@@ -9,7 +9,9 @@ from lib.model.base_model import load_shape
 from lib.model.memory import quantization_on, vram_gb
 from lib.model.shapes import Shape, shape_from
 from lib.train.job import Batch, Job
+from lib.train.schedule import warmup_steps
 
+ADAM_BETAS, ADAM_EPSILON, MAX_GRAD_NORM = (0.9, 0.999), 1e-8, 1.0
 MIN_MICRO_BATCH = 4  # below it, recomputing activations costs less than more and smaller batches
 
 
@@ -114,13 +116,13 @@ def shared_arguments(job: Job, eval_on_start: bool) -> dict[str, Any]:
         "num_train_epochs": config.epochs,
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": config.scheduler,
-        "warmup_steps": round(config.warmup * job.plan.steps),
+        "warmup_steps": warmup_steps(config, job.plan),
         "weight_decay": config.weight_decay,
         "optim": "adamw_torch",
-        "adam_beta1": 0.9,
-        "adam_beta2": 0.999,
-        "adam_epsilon": 1e-8,
-        "max_grad_norm": 1.0,
+        "adam_beta1": ADAM_BETAS[0],
+        "adam_beta2": ADAM_BETAS[1],
+        "adam_epsilon": ADAM_EPSILON,
+        "max_grad_norm": MAX_GRAD_NORM,
         "label_smoothing_factor": 0.0,
         "per_device_train_batch_size": batch.size,
         "per_device_eval_batch_size": batch.size,
