@@ -382,7 +382,7 @@ bench-real: .venv/smollm2/stamp ## train and evaluate a real language model, Smo
 
 # --- use ---------------------------------------------------------------------------------------------
 
-publish: $(STAMP) ## adapters/RUN/dist to the Hugging Face Hub, private: asks first (REPO=you/name)
+publish: $(STAMP) ## what passed, to the Hugging Face Hub, private: asks first (REPO=you/name, FORCE=1)
 	@$(PYTHON) -m scripts.publish --config $(TRAIN_CONFIG) $(DATA_ARG) $(EVAL_ARG) \
 	  $(if $(REPO),--repo $(REPO)) $(if $(PUBLIC),--public)
 
