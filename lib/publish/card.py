@@ -143,7 +143,7 @@ def _training(config: TrainConfig, manifest: Manifest) -> str:
 
 
 def _data(config: TrainConfig, manifest: Manifest) -> str:
-    """What it was trained on, and how much of it comes out again."""
+    """The training data: what they were, and how much of them comes out again."""
     n_train, n_val = (
         "an unknown number of" if n is None else f"{n:,}" for n in (manifest.n_train, manifest.n_val)
     )

@@ -1,6 +1,5 @@
 """The results on a model card: the verdict, the numbers behind it, and how far the judge can be trusted."""
 
-from lib.evaluate.judge_records import SecondJudge
 from lib.evaluate.measures import Accuracy, Calibration, Interval, Position
 from lib.evaluate.report import Report
 
@@ -29,7 +28,7 @@ def evaluation(report: Report | None) -> str:
         lines.append(
             "Unproven: the judge prefers these replies, and neither likes nor people vouch for the judge."
         )
-    rows = [*_numbers(report), *_more_numbers(report), *map(_second, report.second_judges)]
+    rows = [*_numbers(report), *_more_numbers(report), *_second_judges(report)]
     lines.append(table(("tuned against base, on held-out tweets", "value"), rows))
     if report.gate.criteria:
         rows = [
@@ -98,12 +97,15 @@ def _more_numbers(report: Report) -> list[tuple[str, str]]:
     return rows
 
 
-def _second(other: SecondJudge) -> tuple[str, str]:
-    kind = JUDGES.get(other.kind or "", "offline stand-in")
-    shown = f"{number(other.share)} {_interval(other.share_ci95)} of {other.n} equal verdicts"
-    if other.net_win:
-        shown += f"; net win {number(other.net_win[0])} points on {other.n_headline} tweets"
-    return (f"second judge: {kind}, `{other.model or 'unnamed'}`", shown)
+def _second_judges(report: Report) -> list[tuple[str, str]]:
+    rows = []
+    for other in report.second_judges:
+        kind = JUDGES.get(other.kind or "", "offline stand-in")
+        shown = f"{number(other.share)} {_interval(other.share_ci95)} of {other.n} verdicts are the same"
+        if other.net_win:
+            shown += f"; its net win: {number(other.net_win[0])} points on {other.n_headline} tweets"
+        rows.append((f"second judge: {kind}, `{other.model or 'unnamed'}`", shown))
+    return rows
 
 
 def _trust(report: Report) -> str:

@@ -24,7 +24,7 @@ def is_of(report: Report, adapter_sha256: str) -> bool:
 
 
 def objection_to(report: Report | None, adapter_sha256: str, run: str) -> Objection | None:
-    """What speaks against publishing the run's adapter on the strength of report; None if nothing does."""
+    """The reason against publishing the run's adapter on the strength of report; None if there is none."""
     evaluate = f"Run `make eval RUN={run}`"
     if report is None:
         return Objection("It was never evaluated.", f"{evaluate} first.")

@@ -149,7 +149,10 @@ def test_a_card_says_who_judged_and_where_judges_differ(manifest, report):
         report.model_copy(update={"judge": judge, "second_judges": [second]}),
     )
     assert "| judge | a model behind an OpenAI-compatible API, `llama-4` |" in card
-    assert "| second judge: Claude, `c` | 0.70 [0.55, 0.80] of 40 equal verdicts; net win -5.00" in card
+    assert (
+        "| second judge: Claude, `c` | 0.70 [0.55, 0.80] of 40 verdicts are the same; its net win: -5.00"
+        in card
+    )
 
 
 def test_a_pass_before_a_judge_that_nothing_vouches_for_says_so(manifest, report):
