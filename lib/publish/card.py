@@ -29,9 +29,9 @@ LIMITS = """## Limits
 Likes reward what is quick, agreeable or sharp, which is not the same as true or kind. The adapter may imitate
 the style of persons, repeat what it was trained on, be wrong, or be rude. What it writes are drafts for a
 person to read, choose and post: it is not for automated replying, and not for impersonation. Not affiliated
-with X.
+with X."""
 
-## Licence
+LICENCE = """## Licence
 
 Apache-2.0, as the base model's. It covers the numbers published here, not the posts that they were learned
 from."""
@@ -62,7 +62,7 @@ def model_card(
         revision = config.revision or manifest.revision
         sections.append(_use(repo, config, revision, sampling or SamplingConfig()))
         sections += [engines] if engines else []
-    sections.append(LIMITS)
+    sections += [LIMITS, LICENCE]
     return f"---\n{_metadata(repo, config, report)}\n---\n\n" + "\n\n".join(sections) + "\n"
 
 

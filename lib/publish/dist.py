@@ -4,13 +4,12 @@ Built afresh from an allow-list, checked, then moved into place.
 """
 
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lib.base.errors import UserError
-from lib.base.files import lock, write_json, write_text
+from lib.base.files import write_json, write_text
 from lib.base.seals import checked
 from lib.base.settings import SamplingConfig, TrainConfig
 from lib.evaluate.report import Report, read_report
@@ -22,6 +21,7 @@ from lib.publish.permit import is_of, objection_to, refuse_unless_forced
 from lib.publish.run_files import (
     ADAPTER_CONFIG,
     TOKENIZER,
+    built_afresh,
     copied,
     copy_tokenizer,
     licence,
@@ -87,32 +87,15 @@ def build_dist(published: Publication) -> Path:
     refuse_unless_forced(objection, published.is_forced)
     if report is not None and not is_of(report, sha256):
         report = None  # its numbers are not this adapter's
-    partial, dist = run / "dist.partial", run / "dist"
-    with lock(run / "publish.lock"):
-        for folder in (partial, dist):
-            _refuse_link(folder)
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        try:
-            _fill(partial, published, manifest, report)
-            write_text(
-                partial / "README.md",
-                model_card(
-                    published.repo,
-                    config,
-                    manifest,
-                    report,
-                    published.sampling,
-                    published.engines,
-                    objection.said if objection else "",
-                ),
-            )
-            refuse_leaks(partial, known_of(Path("data") / config.data, run, published.repo))
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-        shutil.rmtree(dist, ignore_errors=True)
-        return partial.rename(dist)
+    with built_afresh(run / "dist") as folder:
+        _fill(folder, published, manifest, report)
+        said = objection.said if objection else ""
+        card = model_card(
+            published.repo, config, manifest, report, published.sampling, published.engines, said
+        )
+        write_text(folder / "README.md", card)
+        refuse_leaks(folder, known_of(Path("data") / config.data, run, published.repo))
+    return run / "dist"
 
 
 def refuse_local_base(model: str) -> None:
@@ -143,16 +126,6 @@ def _fill(dist: Path, published: Publication, manifest: Manifest, report: Report
         said = report.as_written()
         summary = {key: _aggregates(said[key]) for key in SUMMARY if key in said}
         write_json(dist / "eval" / "summary.json", summary)
-
-
-def _refuse_link(path: Path) -> None:
-    """Raises UserError for a link or a file: dist is replaced as a whole, through a link elsewhere."""
-    if path.is_symlink():
-        raise UserError(
-            f"{path} is a link to {path.readlink()}. Delete the link, then publish again; it is built here."
-        )
-    if path.exists() and not path.is_dir():
-        raise UserError(f"{path} is not a folder. Move it away, then publish again.")
 
 
 def dist_files(dist: Path) -> dict[str, dict[str, Any]]:

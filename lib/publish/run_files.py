@@ -1,11 +1,13 @@
 """The run's own files as they are published: without folders of this machine, never through a link."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lib.base.errors import UserError
-from lib.base.files import read_json, write_json
+from lib.base.files import lock, read_json, write_json
 from lib.base.seals import checked
 from lib.base.settings import TrainConfig
 from lib.publish.dist_leaks import refuse_link
@@ -13,6 +15,33 @@ from lib.train.manifest import Manifest
 
 ADAPTER_CONFIG = "adapter_config.json"
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+
+
+@contextmanager
+def built_afresh(folder: Path) -> Iterator[Path]:
+    """An empty folder to fill, which takes the place of this one if nothing fails; else nothing has changed.
+
+    Raises UserError for a link or a file: the folder is replaced as a whole, through a link elsewhere.
+    """
+    partial = folder.with_name(f"{folder.name}.partial")
+    with lock(folder.with_name("publish.lock")):
+        for path in (partial, folder):
+            if path.is_symlink():
+                raise UserError(
+                    f"{path} is a link to {path.readlink()}. Delete the link, then run the same command "
+                    "again; it is built here."
+                )
+            if path.exists() and not path.is_dir():
+                raise UserError(f"{path} is not a folder. Move it away, then run the same command again.")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        try:
+            yield partial
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
 
 
 def copied(source: Path, target: Path) -> None:
