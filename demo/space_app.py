@@ -38,7 +38,7 @@ def main() -> None:
 
 def page(replayed: dict[str, Any]) -> Any:
     """The Gradio app over the recordings, not yet launched."""
-    recorded = {one["tweet"]: one["replies"] for one in replayed["recorded"]}
+    recorded = {one["tweet"]: (one["base"], one["tuned"]) for one in replayed["recorded"]}
     return build_app(
         _replay(recorded),
         f"Base · {replayed['model']}",
@@ -48,11 +48,11 @@ def page(replayed: dict[str, Any]) -> Any:
     )
 
 
-def _replay(recorded: dict[str, dict[str, str]]) -> GeneratePair:
+def _replay(recorded: dict[str, tuple[str, str]]) -> GeneratePair:
     def generate_pair(tweet: str, sampling: SamplingConfig) -> Iterator[tuple[str, str]]:
         if tweet not in recorded:
             raise UserError("No reply was recorded for that tweet. “Next tweet” shows one that has both.")
-        yield recorded[tweet]["base"], recorded[tweet]["tuned"]
+        yield recorded[tweet]
 
     return generate_pair
 

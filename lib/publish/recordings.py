@@ -6,33 +6,20 @@ where the person has chosen them. People's own replies are never among them.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from lib.base.errors import UserError
 from lib.data.text import clean_text, clean_tweet, unescaped
-from lib.evaluate.evaluation import Evaluation, training
+from lib.evaluate.evaluation import Evaluation, Recorded, training
 from lib.model.adapters import sha256_of
 from lib.publish.known import Known, known_of, word_runs
 from lib.publish.leaks import scan
 
-SYSTEMS = ("base", "tuned")
 SAMPLE = Path("data/sample/raw/items.jsonl")
 # As it comes with the project: a file that was changed may hold anybody's words.
 SAMPLE_SHA256 = "468cf4c52651922e6ae86981f437b25f93c0f48a9c26374c8611d16e09b64aa8"
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """A tweet and what was answered to it. replies: system -> reply."""
-
-    tweet: str
-    replies: dict[str, str]
-
-    @property
-    def text(self) -> str:
-        return "\n".join([self.tweet, *self.replies.values()])
 
 
 @dataclass(frozen=True)
@@ -50,35 +37,22 @@ def recordings(evaluation: Evaluation, is_held_out_chosen: bool) -> Recordings:
 
     Raises UserError where there are none, with the command that writes some.
     """
-    found, invented = _recorded(evaluation), sample_texts()
+    folder = evaluation.folder
+    if not (folder / "replies.jsonl").is_file():
+        raise UserError(f"{folder} holds no replies yet: run `make replies RUN={evaluation.run}` first.")
+    found, invented = evaluation.recorded(), sample_texts()
     chosen = [one for one in found if is_held_out_chosen or one.tweet in invented]
     left_out = Counter({"not a tweet of the sample": len(found) - len(chosen)})
     known = _known(evaluation, invented | {one.tweet for one in chosen})
     shown = []
     for one in chosen:
-        kinds = {leak.kind for leak in scan("recorded", one.text, known)}
+        kinds = {leak.kind for leak in scan("recorded", f"{one.tweet}\n{one.base}\n{one.tuned}", known)}
         left_out.update(sorted(kinds)[:1])
         shown += [] if kinds else [one]
     if not shown:
         raise UserError(_nothing(evaluation, +left_out))
     are_of_others = any(one.tweet not in invented for one in shown)
     return Recordings(tuple(shown), known, +left_out, are_of_others)
-
-
-def _recorded(evaluation: Evaluation) -> list[Recorded]:
-    """The held-out tweets to which both systems answered, in their order."""
-    folder, run = evaluation.folder, evaluation.run
-    if not (folder / "replies.jsonl").is_file():
-        raise UserError(f"{folder} holds no replies yet: run `make replies RUN={run}` first.")
-    answers: dict[str, dict[str, str]] = {}
-    for reply in evaluation.replies():
-        if reply.system in SYSTEMS and reply.reply.strip():
-            answers.setdefault(reply.tweet_id, {})[reply.system] = reply.reply
-    return [
-        Recorded(prompt.tweet, {system: answers[prompt.tweet_id][system] for system in SYSTEMS})
-        for prompt in evaluation.prompts()
-        if len(answers.get(prompt.tweet_id, ())) == len(SYSTEMS)
-    ]
 
 
 def _known(evaluation: Evaluation, free: Iterable[str]) -> Known:
@@ -111,8 +85,3 @@ def _nothing(evaluation: Evaluation, left_out: Counter[str]) -> str:
         f"`make space RUN={run} DATA=sample EVAL=offline`. Or choose the held-out tweets, which are other "
         "people's: TWEETS=heldout."
     )
-
-
-def as_json(shown: Sequence[Recorded]) -> list[dict[str, object]]:
-    """The recordings as they stand in the Space's file: no ids, no names."""
-    return [{"tweet": one.tweet, "replies": one.replies} for one in shown]

@@ -4,6 +4,7 @@ The page is the demo's own: its modules are copied as they are, beside the recor
 afresh, scanned for leaks, then moved into place. It is uploaded by the person, not from here.
 """
 
+from dataclasses import asdict
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from lib.evaluate.report import Report, read_report
 from lib.model.adapters import ADAPTER_FILE, sha256_of
 from lib.publish.dist_leaks import refuse_leaks
 from lib.publish.permit import is_of
-from lib.publish.recordings import Recordings, as_json
+from lib.publish.recordings import Recordings
 from lib.publish.run_files import built_afresh, copied, licence
 from lib.publish.space_card import space_card
 
@@ -45,7 +46,7 @@ def _fill(space: Path, evaluation: Evaluation, recorded: Recordings) -> None:
     replayed = {
         "run": evaluation.run,
         "model": evaluation.config.model,
-        "recorded": as_json(recorded.shown),
+        "recorded": [asdict(one) for one in recorded.shown],
     }
     write_json(space / RECORDED, replayed)
     write_text(
