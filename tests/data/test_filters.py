@@ -334,6 +334,12 @@ def test_the_config_says_what_becomes_of_filler(rule, reason, notes):
     assert [note for pair in result.kept for note in pair.validation.reasons] == notes
 
 
+def test_a_broadcast_is_shown_to_a_person_and_never_dropped():
+    pairs = pairs_of(text=".@baker The second loaf never rises here, whatever the weather does")
+    result = filtered_of(pairs, filler="reject")
+    assert [pair.validation.reasons for pair in result.kept] == [["broadcast"]]
+
+
 @pytest.mark.parametrize(
     ("text", "lang", "found", "reason"),
     [
