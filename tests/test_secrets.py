@@ -174,7 +174,7 @@ class Project:
             if name not in PREFIXES and not name.startswith("WANDB_")
         }
         self.environment = {
-            **others, "PYTHONPATH": str(ROOT), "YES": "1", "OMP_NUM_THREADS": "1",
+            **others, "PYTHONPATH": str(ROOT), "YES": "1", "FORCE": "1", "OMP_NUM_THREADS": "1",
             "HF_HOME": str(folder / "hf"), "HF_HUB_DISABLE_XET": "1",
             "WANDB_MODE": "offline", "HOME": str(folder / "home"), "APIFY_API_BASE_URL": urls["APIFY"],
             "ANTHROPIC_BASE_URL": urls["ANTHROPIC"],
