@@ -1,5 +1,8 @@
 """The results on a model card: the verdict, the numbers behind it, and how far the judge can be trusted."""
 
+import re
+
+from lib.base.characters import visible
 from lib.evaluate.measures import Accuracy, Calibration, Position
 from lib.evaluate.report import Report
 
@@ -8,6 +11,9 @@ STAND_IN = (
     "language model and no person. These numbers show that the pipeline runs. They are no evidence that the "
     "replies are better."
 )
+
+KINDS = {"claude": "Claude", "openai": "a model behind an OpenAI-compatible address"}
+_TAG = re.compile(r"<(?=[/!?a-zA-Z])")  # "< 0.001" stays
 
 
 def evaluation(report: Report | None) -> str:
@@ -49,7 +55,7 @@ def _numbers(report: Report) -> list[tuple[str, str]]:
         ("smallest net win these tweets show with power 0.8, points", number(smallest.get("net_win"))),
         (
             "judge",
-            f"{'offline stand-in' if is_stand_in(report) else 'Claude'}, `{judge.model or 'unnamed'}`",
+            f"{KINDS.get(judge.kind, 'offline stand-in')}, `{(judge.model or 'unnamed').replace('`', '')}`",
         ),
         ("judge's accuracy on real engagement", _calibration(judge.calibration)),
         ("trust in the judge", _trust(report)),
@@ -85,16 +91,17 @@ def _baseline(name: str, found: Accuracy | None) -> str:
 
 def is_stand_in(report: Report) -> bool:
     """True if the judge was no language model, so that its numbers are no evidence."""
-    return report.judge.kind not in ("claude", "openai")
+    return report.judge.kind not in KINDS
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """A Markdown table; a cell is one line, without the bars that would end it."""
+    """A Markdown table; a cell is one line, without the bars that would end it, and opens no element."""
     lines = [head, ("---",) * len(head), *rows]
-    return "\n".join(
-        "| " + " | ".join(" ".join(str(cell).replace("|", "/").split()) for cell in line) + " |"
-        for line in lines
-    )
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return _TAG.sub("‹", " ".join(visible(text).replace("|", "/").split()))
 
 
 def n_tweets(report: Report) -> str:
