@@ -45,6 +45,13 @@ def unloved(pair, reply, **changes):
     )
 
 
+def unloved_twice(pair, reply):
+    """Two such replies, which are a preference of their own."""
+    liked = {"reply_id": f"{pair.reply_id}y", "reply_likes": 8, "reply_author": "another"}
+    liked["reply_created_at"] = pair.reply_created_at
+    return unloved(pair, reply), unloved(pair, f"{reply}, and liked more", **liked)
+
+
 # --- leaks -------------------------------------------------------------------------------------------
 
 
@@ -148,10 +155,11 @@ def test_the_most_liked_reply_is_the_human_one_and_of_equals_that_of_the_first_i
 
 
 def test_prompts_come_by_their_ids_whatever_the_order_of_the_tweets():
-    tweets = [tweet_of(TEST, tweet_id=f"x{n}", tweet=f"word{n} of a tweet") for n in (3, 1, 2)]
+    tweets = [tweet_of(TEST, tweet_id=f"a{n}", tweet=f"word{n} of a tweet") for n in (3, 1, 2)]
+    liked = [pair.model_copy(update={"reply_likes": n}) for n, pair in enumerate(BY_SPLIT["test"])]
     for some in (tweets, tweets[::-1]):
-        found = [prompt.tweet_id for prompt in prompts_of(some, BY_SPLIT["test"], CONFIG)]
-        assert found == sorted(found) and {"x1", "x2", "x3"} <= set(found)
+        found = [prompt.tweet_id for prompt in prompts_of(some, liked, CONFIG)]
+        assert found == sorted(found) and {"a1", "a2", "a3"} <= set(found)
 
 
 # --- preferences -------------------------------------------------------------------------------------
@@ -171,19 +179,17 @@ def test_no_held_out_text_prompt_or_measured_reply_is_in_the_preferences():
         unloved(TEST, "unloved words of a reply that is measured with"),
         unloved(like_a_test_reply, TEST.reply.upper()),
         unloved(like_a_measured_reply, "Unloved words of a reply, that is measured with"),
-        unloved(like_a_prompt, "plain words about a tweet that is asked about"),
+        *unloved_twice(like_a_prompt, "plain words about a tweet that is asked about"),
         unloved(VAL, "dull words that are fine to learn from"),
     ]
     pairs = [*others, like_a_test_reply, like_a_measured_reply, like_a_prompt]
     found = processed(pairs, [*map(tweet_of, pairs), silent], candidates)
     assert texts_of(found.calibration) >= {"unloved words of a reply that is measured with"}
     assert {one.tweet_id for one in found.preferences} == {VAL.tweet_id}
-    assert texts_of(found.preferences).isdisjoint(texts_of(found.calibration))
-
-
-def test_a_reply_that_was_kept_is_not_compared_with_itself():
-    found = processed(PAIRS, candidates=[pair.model_copy(update={"reply_likes": 3}) for pair in PAIRS])
-    assert (found.preferences, found.calibration) == ([], [])
+    fine = processed(
+        PAIRS, candidates=unloved_twice(like_a_measured_reply, "words that nobody has measured with")
+    )
+    assert "words that nobody has measured with, and liked more" in {one.chosen for one in fine.preferences}
 
 
 def test_candidates_are_cleaned_and_what_is_left_too_short_is_none():
