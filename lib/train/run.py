@@ -99,7 +99,7 @@ def _prepare(run: str, config: TrainConfig, folder: Path) -> Job:
     require_tracker(config)
     longest = max(n_tokens(row) for split in rows.values() for row in split)
     device = device_of(config)
-    held, why = quantization_of(base, longest, device)
+    held, why = quantization_of(base, backend, longest, device)
     if base.quantization != config.quantization:
         why = "as the run, or the one that it starts from, was begun"
     config, base = (one.model_copy(update={"quantization": held}) for one in (config, base))

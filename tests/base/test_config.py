@@ -6,7 +6,14 @@ import pytest
 
 from lib.base.config import config_name, load_config
 from lib.base.errors import UserError
-from lib.base.settings import CollectConfig, DataConfig, EvalConfig, SplitConfig, TrainConfig
+from lib.base.settings import (
+    CollectConfig,
+    DataConfig,
+    EvalConfig,
+    FilterConfig,
+    SplitConfig,
+    TrainConfig,
+)
 from lib.train.variants import SweepConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -53,9 +60,11 @@ def test_a_config_that_says_nothing_is_the_production_recipe():
     }
     recipe, run = written["data"], written["train"]
     assert (recipe.split.test, recipe.preferences.max_per_tweet, run.evals_after) == (0.25, 10, 0.5)
+    assert (recipe.filter.filler, FilterConfig().filler) == ("reject", "review")
     collect = CollectConfig(queries=recipe.collect.queries, tweets_per_query=recipe.collect.tweets_per_query)
     split = SplitConfig(test=recipe.split.test)
-    assert DataConfig(collect=collect, split=split, preferences=recipe.preferences) == recipe
+    rules = FilterConfig(filler=recipe.filter.filler)
+    assert DataConfig(collect=collect, filter=rules, split=split, preferences=recipe.preferences) == recipe
     assert TrainConfig(data="main", usd_per_hour=run.usd_per_hour, evals_after=run.evals_after) == run
     assert EvalConfig() == written["eval"]
     assert written["train"].max_train_eval_gap == written["eval"].gate.max_train_eval_gap

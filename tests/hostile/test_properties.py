@@ -33,9 +33,10 @@ from tests.items import reply_item, rows_of, tweet_item
 
 # Characters and pieces that cleaning has a rule for, in any order, beside any others.
 PIECES = [
-    *TEXTS.values(), "@ann ", "#RemoteWork", "#a", "https://t.co/x", "x.com/y", "soooo", "&amp;", "&lt;", "\u200d",
-    "\ufe0f", "\u20e3", "\u0301", "👩", "🏽", "🇬", "🇧", "🏴", "\U000e0067", "\U000e007f", "❤", "#", "1", "<|", "|>", "</think>",
-    "e", "ﬁ", "İ", "ß", "한", "ᄒ", "ᅡ", "क्ष", "\n", " ", ".", "'s", "：", "＠x", "＃y",
+    *TEXTS.values(), "@ann ", "#RemoteWork", "#a", "https://t.co/x", "x.com/y", "soooo", "&amp;", "&lt;",
+    "\u200d", "\ufe0f", "\u20e3", "\u0301", "👩", "🏽", "🇬", "🇧", "🏴", "\U000e0067", "\U000e007f", "❤",
+    "#", "1", "<|", "|>", "</think>", "e", "ﬁ", "İ", "ß", "한", "ᄒ", "ᅡ", "क्ष", "\n", " ", ".", "'s", "：",
+    "＠x", "＃y",
 ]  # fmt: skip
 SHORT = [piece for piece in PIECES if len(piece) < 300]
 texts = st.lists(st.sampled_from(SHORT) | st.text(max_size=6), max_size=8).map("".join)
@@ -160,8 +161,8 @@ def whole(text):
 # --- books -------------------------------------------------------------------------------------------
 
 values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
-    | texts.map(whole),
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | texts.map(whole)
+    | st.floats(allow_nan=False, allow_infinity=False),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts.map(whole), inner, max_size=3),
     max_leaves=8,
 )  # fmt: skip
