@@ -199,10 +199,14 @@ class ArmConfig(Strict):
     api_key_env: str | None = Field(None, description="name of the environment variable that holds the key")
     extra_body: dict[str, Any] = {}
     quantization: str = "unknown"
+    first_logprobs: list[float] = Field(
+        [], description="as `make serve` saw them: another model at this address is noticed"
+    )
 
 
 class OpenAIEngine(Strict):
     openai: dict[Literal["base", "tuned"], ArmConfig]
+    adapter_sha256: str | None = Field(None, description="of the run that `make serve` serves there")
 
 
 class SamplingConfig(Strict):
