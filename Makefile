@@ -396,5 +396,6 @@ serve: $(STAMP) ## answer with RUN through ENGINE=llamacpp, ollama, mlx or vllm 
 	@$(PYTHON) -m scripts.serve --config $(TRAIN_CONFIG) $(if $(ENGINE),--engine $(ENGINE)) \
 	  $(if $(MODEL),--model "$(MODEL)") $(if $(PORT),--port $(PORT))
 
-demo: $(STAMP) ## base and tuned replies side by side, in the browser, on this machine only
-	@$(PYTHON) -m demo.app --config $(TRAIN_CONFIG) $(DATA_ARG) $(EVAL_ARG) $(if $(PORT),--port $(PORT))
+demo: $(STAMP) ## base and tuned replies side by side, in the browser (REPLAY=1: recorded ones, no model)
+	@$(PYTHON) -m demo.$(if $(REPLAY),replay,app) --config $(TRAIN_CONFIG) $(DATA_ARG) $(EVAL_ARG) \
+	  $(if $(PORT),--port $(PORT))
