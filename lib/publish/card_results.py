@@ -1,5 +1,8 @@
 """The results on a model card: the verdict, the numbers behind it, and how far the judge can be trusted."""
 
+import re
+
+from lib.base.characters import visible
 from lib.evaluate.measures import Accuracy, Calibration, Interval, Position
 from lib.evaluate.report import Report
 
@@ -13,6 +16,8 @@ CAVEATS = (
     "What these numbers do not say: a judge's preference is not a like, and the tweets are of the same "
     "collection as the training data; elsewhere it may do worse. One training was evaluated, not several."
 )
+
+_TAG = re.compile(r"<(?=[/!?a-zA-Z])")  # "< 0.001" stays
 
 
 def evaluation(report: Report | None) -> str:
@@ -59,7 +64,7 @@ def _numbers(report: Report) -> list[tuple[str, str]]:
         ("Cohen's d", number(report.cohens_d)),
         ("smallest d these tweets show with power 0.8", number(report.mde)),
         ("smallest net win these tweets show with power 0.8, points", number(smallest.get("net_win"))),
-        ("judge", f"{_kind(report)}, `{judge.model or 'unnamed'}`"),
+        ("judge", f"{_kind(report)}, `{(judge.model or 'unnamed').replace('`', '')}`"),
         ("judge's accuracy on real engagement", _calibration(judge.calibration)),
         ("trust in the judge", _trust(report)),
         ("judge's position bias", _position(judge.position_bias)),
@@ -140,12 +145,13 @@ def is_stand_in(report: Report) -> bool:
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """A Markdown table; a cell is one line, without the bars that would end it."""
+    """A Markdown table; a cell is one line, without the bars that would end it, and opens no element."""
     lines = [head, ("---",) * len(head), *rows]
-    return "\n".join(
-        "| " + " | ".join(" ".join(str(cell).replace("|", "/").split()) for cell in line) + " |"
-        for line in lines
-    )
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return _TAG.sub("‹", " ".join(visible(text).replace("|", "/").split()))
 
 
 def n_tweets(report: Report) -> str:
