@@ -57,7 +57,7 @@ modules = $(wildcard $(or $(MODULES_$(1)),scripts/$(1).py lib/*/*.py lib/*/*/*.h
 
 .PHONY: help setup setup-runpod lock doctor quickstart quickstart-files test test-long lint data review \
   forget repair costs plan train replies rented runs compare sweep eval-plan eval human-eval field publish \
-  demo bench bench-train bench-real
+  demo space bench bench-train bench-real
 
 help: ## this list
 	@echo "usage: make TARGET [RUN=$(RUN)] [DATA=$(DATA)] [EVAL=$(EVAL)] [YES=1] [MAX_USD=5] [OPEN=1]"
@@ -162,12 +162,12 @@ nearest = $(shell [ -f $(STAMP) ] && PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -c 'imp
   '$(2)' $(names) 2>/dev/null)
 there = $(if $(wildcard configs/$(1)-$(2).yaml),,$(error error: configs/$(1)-$(2).yaml does not exist. \
   $(or $(call nearest,$(1),$(2)),There are: $(names))))
-OF_A_RUN := doctor plan train replies eval-plan eval human-eval field publish export serve demo
+OF_A_RUN := doctor plan train replies eval-plan eval human-eval field publish export serve demo space
 OF_A_RUN += quickstart-files
 ifneq ($(filter $(OF_A_RUN),$(MAKECMDGOALS)),)
 $(call there,train,$(RUN))
 endif
-ifneq ($(filter replies eval-plan eval human-eval field,$(MAKECMDGOALS))$(EVAL_ARG),)
+ifneq ($(filter replies eval-plan eval human-eval field space,$(MAKECMDGOALS))$(EVAL_ARG),)
 $(call there,eval,$(EVAL))
 endif
 ifneq ($(filter data collect review,$(MAKECMDGOALS))$(DATA_ARG),)
@@ -408,7 +408,7 @@ bench-real: .venv/smollm2/stamp ## train and evaluate a real language model, Smo
 
 # --- use ---------------------------------------------------------------------------------------------
 
-publish: $(STAMP) ## adapters/RUN/dist to the Hugging Face Hub, private: asks first (REPO=you/name)
+publish: $(STAMP) ## what passed, to the Hugging Face Hub, private: asks first (REPO=you/name, FORCE=1)
 	@$(PYTHON) -m scripts.publish --config $(TRAIN_CONFIG) $(DATA_ARG) $(EVAL_ARG) \
 	  $(if $(REPO),--repo $(REPO)) $(if $(PUBLIC),--public)
 
@@ -424,3 +424,7 @@ serve: $(STAMP) ## answer with RUN through ENGINE=llamacpp, ollama, mlx or vllm 
 
 demo: $(STAMP) ## base and tuned replies side by side, in the browser, on this machine only
 	@$(PYTHON) -m demo.app --config $(TRAIN_CONFIG) $(DATA_ARG) $(EVAL_ARG) $(if $(PORT),--port $(PORT))
+
+space: $(STAMP) ## a Hugging Face Space of RUN's recorded replies (TWEETS=heldout: other people's, asks first)
+	@$(PYTHON) -m scripts.space --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) $(DATA_ARG) \
+	  $(if $(TWEETS),--tweets $(TWEETS))

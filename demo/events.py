@@ -38,7 +38,15 @@ def problem_with(tweet: str) -> str | None:
 
 def streamer(generate_pair: GeneratePair, sampling: SamplingConfig) -> Callable[..., Iterator[tuple]]:
     def reply(tweet: str, temperature: float, seed: float, blind: bool, session: Session) -> Iterator[tuple]:
-        session.round, session.end = None, ""
+        session.round, session.end, session.is_writing = None, "", True
+        try:
+            yield from written(tweet, temperature, seed, blind, session)
+        finally:
+            session.is_writing = False
+
+    def written(
+        tweet: str, temperature: float, seed: float, blind: bool, session: Session
+    ) -> Iterator[tuple]:
         problem, chosen = problem_with(tweet or ""), _chosen(sampling, temperature, seed)
         sides = {"base": _Side(), "tuned": _Side()}
         left = drawn_side() if blind else "base"
@@ -98,7 +106,7 @@ def _ended(session: Session, blind: bool, written: Round, view: Callable[..., tu
         )
     else:
         session.round = written
-    return view(over=True, vote=blind)
+    return view(over=True)
 
 
 def voter(votes: Votes | None, choice: Choice, names: dict[str, str]) -> Callable[[Session], tuple]:
@@ -107,7 +115,7 @@ def voter(votes: Votes | None, choice: Choice, names: dict[str, str]) -> Callabl
     def vote(session: Session) -> tuple[Any, ...]:
         voted, session.round = session.round, None  # taken: a second click finds nothing to vote on
         if voted is None or votes is None:
-            return gr.skip(), gr.skip(), gr.skip(), gr.skip(), *_ballot(False)
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip(), *_ballot()
         try:
             votes.add(voted, choice)
         except (UserError, OSError):
@@ -116,7 +124,7 @@ def voter(votes: Votes | None, choice: Choice, names: dict[str, str]) -> Callabl
             said = status_line(
                 "The vote could not be kept. The console where the demo runs says why.", problem=True
             )
-            return gr.skip(), gr.skip(), said, gr.skip(), *_ballot(True)
+            return gr.skip(), gr.skip(), said, gr.skip(), *_ballot()
         session.seen.add((voted.base, voted.tuned))
         labels = [
             gr.update(label=f"{letter} · {names[voted.name(where)]}")
@@ -126,7 +134,7 @@ def voter(votes: Votes | None, choice: Choice, names: dict[str, str]) -> Callabl
             tally = status_line(votes.tally())
         except UserError as error:  # the vote is kept; somebody else's line in the file is no vote
             tally = status_line(str(error), problem=True)
-        return *labels, status_line(""), tally, *_ballot(False, choice)
+        return *labels, status_line(""), tally, *_ballot(choice)
 
     return vote
 
@@ -137,16 +145,28 @@ def _view(
     problem: bool = False,
     busy: bool = False,
     over: bool = False,
-    vote: bool = False,
 ) -> tuple:
     """A value for every component that a reply changes, in the order of `shown`."""
     import gradio as gr
 
     texts, times = [side.text for side in sides], [side.line(over) for side in sides]
     whole = f"Left reply: {texts[0]} Right reply: {texts[1]}" if over and not said else ""
-    actions = [gr.update(interactive=is_on) for is_on in (not busy, not busy, not busy, busy)]
     lines = status_line(said, problem), status_line(whole), status_line("")
-    return *texts, *times, *lines, *actions, *_ballot(vote)
+    to_end_it = [gr.update(interactive=True) if busy else gr.skip()] * 3
+    return *texts, *times, *lines, *_ballot(), *to_end_it
+
+
+def settled(session: Session) -> tuple[Any, ...]:
+    """Which buttons are on when an answer is on the page: all but Stop, and the ballot for an open round.
+
+    While a reply is written nothing changes: the end of its job comes here too.
+    """
+    import gradio as gr
+
+    if session.is_writing:
+        return (gr.skip(),) * 10
+    is_open = session.round is not None
+    return tuple(gr.update(interactive=is_on) for is_on in [True] * 5 + [False] + [is_open] * 4)
 
 
 def emptied(session: Session) -> tuple:
@@ -154,24 +174,44 @@ def emptied(session: Session) -> tuple:
     return _view([_Side(), _Side()])
 
 
-def next_tweet(tweets: Sequence[str], session: Session) -> str:
-    """The held-out tweet after the last one that this tab was shown."""
-    session.at = (session.at + 1) % len(tweets)
-    return tweets[session.at]
+def on_next(reply: Callable[..., Iterator[tuple]], tweets: Sequence[str]) -> Callable[..., Iterator[tuple]]:
+    """Replies to the held-out tweet after the last one that this tab was shown, which goes into the box."""
+
+    def following(
+        tweet: str, temperature: float, seed: float, blind: bool, session: Session
+    ) -> Iterator[tuple]:
+        session.at = (session.at + 1) % len(tweets)
+        shown = tweets[session.at]
+        yield from _beside(shown, reply(shown, temperature, seed, blind, session))
+
+    return following
 
 
-def next_seed(seed: float | None) -> int:
-    """Another seed, so that the same tweet gets other replies."""
-    return (int(seed or 0) + 1) % SEEDS
+def on_again(reply: Callable[..., Iterator[tuple]]) -> Callable[..., Iterator[tuple]]:
+    """Other replies to the same tweet: by the next seed, which goes into its box."""
+
+    def again(tweet: str, temperature: float, seed: float, blind: bool, session: Session) -> Iterator[tuple]:
+        other = (int(seed or 0) + 1) % SEEDS
+        yield from _beside(other, reply(tweet, temperature, other, blind, session))
+
+    return again
 
 
-def _ballot(active: bool, chosen: Choice | None = None) -> list[Any]:
+def _beside(value: Any, views: Iterator[tuple]) -> Iterator[tuple]:
+    """The views, the first with the value of one more box: afterwards somebody may be typing there."""
+    import gradio as gr
+
+    for view in views:
+        yield value, *view
+        value = gr.skip()
+
+
+def _ballot(chosen: Choice | None = None) -> list[Any]:
     """The four buttons. chosen: the one that was pressed, marked until the next reply."""
     import gradio as gr
 
     return [
         gr.update(
-            interactive=active,
             value=f"✓ {said}" if choice == chosen else said,
             variant="primary" if choice == chosen else "secondary",
         )

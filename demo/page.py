@@ -5,7 +5,6 @@ It knows nothing of models, only of a function that streams pairs.
 
 import html
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,9 @@ from demo.events import (
     GeneratePair,
     emptied,
     labels,
-    next_seed,
-    next_tweet,
+    on_again,
+    on_next,
+    settled,
     status_line,
     streamer,
     time_line,
@@ -39,13 +39,19 @@ EXAMPLES = [  # written for this project
     "My sourdough has survived two moves and one breakup.",
     "We shipped it on a Friday at 5 pm. What could go wrong?",
 ]
-# The boxes follow the direction of what is written in them; what is said in these lines is read out.
+OFF_JS = "() => Array(10).fill({__type__: 'update', interactive: false})"  # of the controls and the ballot
+# The boxes follow the direction of what is written in them; what is said in these lines is read out. Enter
+# sends nothing while "Reply" is off.
 PAGE_JS = """() => {
   for (const box of document.querySelectorAll('textarea')) box.dir = 'auto';
   for (const id of ['status', 'announced', 'tally']) {
     document.getElementById(id)?.setAttribute('role', 'status');
     document.getElementById(id)?.setAttribute('aria-live', 'polite');
   }
+  document.addEventListener('keydown', (event) => {
+    if (event.key !== 'Enter' || event.shiftKey || !event.target.closest('#tweet')) return;
+    if (document.querySelector('#send').disabled) { event.preventDefault(); event.stopPropagation(); }
+  }, true);
 }"""
 REPORT_LINK = ' <a href="report" target="_blank" rel="noopener">How it did in its evaluation</a>'
 
@@ -70,8 +76,8 @@ def build_app(
 
     with gr.Blocks(title=title, analytics_enabled=False) as app:
         page = _widgets(title, sampling, votes is not None, has_report)
-        _listen(app, page, streamer(generate_pair, sampling), {"base": base, "tuned": tuned}, votes)
-        _go_on(page, tweets or EXAMPLES)
+        stream, names = streamer(generate_pair, sampling), {"base": base, "tuned": tuned}
+        _listen(app, page, stream, names, votes, tweets or EXAMPLES)
     return app
 
 
@@ -97,6 +103,7 @@ def _widgets(title: str, sampling: SamplingConfig, can_vote: bool, has_report: b
         page.blind = gr.Checkbox(
             label="Blind", container=False, min_width=0, visible=can_vote, elem_id="blind"
         )
+    page.controls = [page.send, page.again, page.next, page.clear, page.blind, page.stop]
     page.status = gr.HTML(status_line(""), elem_id="status")
     page.announced = gr.HTML(status_line(""), elem_id="announced")
     with gr.Row(elem_id="replies", equal_height=True):
@@ -123,50 +130,53 @@ def _listen(
     stream: Callable[..., Any],
     names: dict[str, str],
     votes: Votes | None,
+    tweets: Sequence[str],
 ) -> None:
     """What each event of the page does."""
     import gradio as gr
 
     session, blind = page.session, page.blind
     said = [page.status, page.announced, page.tally]
-    actions = [page.send, page.again, page.next, page.stop]
-    shown = [*page.replies, *page.times, *said, *actions, *page.buttons]
-    page.job = {
-        "fn": stream,
-        "inputs": [page.tweet, page.temperature, page.seed, blind, session],
-        "outputs": shown,
-        "show_progress": "hidden",
-        "concurrency_id": "model",
-        "concurrency_limit": 1,
-    }
-    page.tweet.submit(**page.job, api_name="reply")
+    shown = [*page.replies, *page.times, *said, *page.buttons, page.clear, blind, page.stop]
+    asked = [page.tweet, page.temperature, page.seed, blind, session]
+    job: dict[str, Any] = {"inputs": asked, "concurrency_id": "model", "concurrency_limit": 1}
     page.tweet.submit(None, js=LEAVE_BOX_JS, api_visibility="private")
-    page.send.click(**page.job, api_visibility="private")
+    _answer(page, page.tweet.submit, stream, outputs=shown, api_visibility="public", api_name="reply", **job)
+    _answer(page, page.send.click, stream, outputs=shown, **job)
+    _answer(page, page.again.click, on_again(stream), outputs=[page.seed, *shown], **job)
+    _answer(page, page.next.click, on_next(stream, tweets), outputs=[page.tweet, *shown], **job)
     quick: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     page.stop.click(lambda session: setattr(session, "end", "stop"), session, None, queue=False, **quick)
-    page.clear.click(lambda session: ("", *emptied(session)), session, [page.tweet, *shown], **quick)
     app.load(lambda blind: labels(blind, names), blind, page.replies, **quick)
     app.load(None, js=KEYS_JS, api_visibility="private")
     app.load(None, js=PAGE_JS, api_visibility="private")
 
+    def cleared(session: Session) -> tuple[Any, ...]:
+        return "", *emptied(session)
+
     def switched(blind: bool, session: Session) -> tuple[Any, ...]:
         return *labels(blind, names, value=""), *emptied(session)[2:], gr.update(visible=blind)
 
-    blind.change(switched, [blind, session], [*shown, page.ballot], **quick)
+    _answer(page, page.clear.click, cleared, inputs=session, outputs=[page.tweet, *shown])
+    _answer(page, blind.change, switched, inputs=[blind, session], outputs=[*shown, page.ballot])
     told = [*page.replies, page.status, page.tally, *page.buttons]
-    once: dict[str, Any] = {"trigger_mode": "once", "concurrency_id": "vote", **quick}
     for button, (choice, _) in zip(page.buttons, CHOICES.values(), strict=True):
-        button.click(voter(votes, choice, names), session, told, **once)
+        vote = voter(votes, choice, names)
+        _answer(page, button.click, vote, inputs=session, outputs=told, concurrency_id="vote")
 
 
-def _go_on(page: SimpleNamespace, tweets: Sequence[str]) -> None:
-    """The same tweet with another seed, and the next one of those that training never saw."""
+def _answer(page: SimpleNamespace, event: Callable[..., Any], fn: Callable[..., Any], **how: Any) -> None:
+    """Answer an event. From the click on every button is off; `settled` turns on what can be clicked next.
+
+    So no click is lost, and none falls on a page that the answer to another one is about to change. Not left
+    to the last view of fn: Gradio sends that a second time, and drops a click that comes before.
+    """
+    buttons = [*page.controls, *page.buttons]
     quick: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    for event in (
-        page.again.click(next_seed, page.seed, page.seed, **quick),
-        page.next.click(partial(next_tweet, tweets), page.session, page.tweet, **quick),
-    ):
-        event.then(**page.job, api_visibility="private")
+    event(None, None, buttons, js=OFF_JS, **quick)  # at once: what listens to one event runs in turn
+    job = event(fn, **{**quick, **how})
+    for over in (job.then, job.failure):
+        over(settled, page.session, buttons, queue=False, **quick)
 
 
 def launch(

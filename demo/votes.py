@@ -65,6 +65,7 @@ class Session:
     round: Round | None = None
     seen: set[tuple[str, str]] = field(default_factory=set)
     end: Literal["", "stop", "clear"] = ""
+    is_writing: bool = False
     at: int = -1
 
 

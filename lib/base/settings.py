@@ -137,8 +137,10 @@ class TrainConfig(Strict):
     eval: Name = "claude"
     model: str = Field("Qwen/Qwen3-8B", min_length=1)
     revision: str | None = Field(None, description="commit of the base model on the Hub")
-    backend: Literal["auto", "unsloth", "peft"] = "auto"
-    quantization: Literal["nf4", "none"] = "nf4"
+    backend: Literal["auto", "unsloth", "peft", "mlx"] = "auto"
+    quantization: Literal["nf4", "none", "auto"] = Field(
+        "nf4", description="auto: settled by the GPU that trains, lib.model.memory.quantization_on"
+    )
     lora: LoraConfig = LoraConfig()
     method: Literal["sft", "dpo", "kto"] = "sft"
     init_adapter: Name | None = None
@@ -176,6 +178,11 @@ class TrainConfig(Strict):
             raise ValueError(
                 "init_adapter: dpo and kto start from an SFT run (init_adapter: <run>); sft starts from the "
                 "base model"
+            )
+        if self.backend == "mlx" and self.method != "sft":
+            raise ValueError(
+                f"backend: mlx does not know method: {self.method}. Set backend: auto: a GPU does it (make "
+                "train ON=runpod)"
             )
         return self
 

@@ -53,6 +53,7 @@ def _manifest(job: Job, history: list[dict[str, Any]], best: int, answered: dict
         config=config.model_dump(mode="json"),
         backend=job.backend,
         backend_reason=job.backend_reason,
+        quantization_reason=job.quantization_reason,
         model=config.model,
         base_model=config.model,
         revision=job.base.revision,

@@ -22,7 +22,8 @@ class Batch:
 class Job:
     """The parts of one run.
 
-    base: config with the commit of the base model, which every load of this run takes, resumed or not.
+    config: with `quantization: auto` settled. base: config with the commit of the base model, which every
+    load of this run takes, resumed or not.
     rows: train and val as the trainer reads them (token ids; for sft also labels).
     """
 
@@ -32,6 +33,7 @@ class Job:
     folder: Path
     backend: str  # unsloth | peft
     backend_reason: str
+    quantization_reason: str
     device: str  # cuda:<n> | mps | cpu
     tokenizer: Any
     splits: dict[str, list[Pair]]

@@ -109,9 +109,10 @@ class Manifest(Versioned):
     """
 
     run: str | None
-    config: dict[str, Any]  # TrainConfig as it was; its keys change with the versions
+    config: dict[str, Any]  # TrainConfig as it was, auto settled; its keys change with the versions
     backend: str | None
     backend_reason: str | None
+    quantization_reason: str | None = None  # of config's quantization
     model: str | None
     base_model: str | None
     revision: str | None  # commit of the base model

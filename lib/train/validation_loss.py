@@ -36,7 +36,7 @@ def by_token(trainer: Any, job: Job) -> Callable[..., Any]:
         model = trainer.model
         with answering(model, job.batch.checkpointing):
             found = measure(model, rows, trainer.args)
-        found |= _diversity(model, job)
+        found |= diversity_of(model, job)
         model.eval()  # as the trainer's own loop leaves it: TRL logs by the mode of the model
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
         return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=len(rows))
@@ -44,7 +44,7 @@ def by_token(trainer: Any, job: Job) -> Callable[..., Any]:
     return evaluation_loop
 
 
-def _diversity(model: Any, job: Job) -> Metrics:
+def diversity_of(model: Any, job: Job) -> Metrics:
     """distinct_2 and alike of the replies to the first validation tweets; each process answers some."""
     tweets = list(validation_tweets(job).values())[:N_DIVERSE]
     own = tweets[rank() :: n_processes()]
@@ -62,7 +62,16 @@ def _measured(model: Any, rows: Sequence[Row]) -> list[RowLoss]:
 
 def supervised(model: Any, rows: Sequence[dict[str, Any]], _: Any) -> Metrics:
     """Loss per learned token, entropy, and the share of tokens that were the likeliest."""
-    losses = _measured(model, [(row["input_ids"], len(halves(row)[0])) for row in rows])
+    return metrics_of(_measured(model, with_given(rows)))
+
+
+def with_given(rows: Sequence[dict[str, Any]]) -> list[Row]:
+    """Rows of token ids and labels, as (token ids, how many of them are given)."""
+    return [(row["input_ids"], len(halves(row)[0])) for row in rows]
+
+
+def metrics_of(losses: Sequence[RowLoss]) -> Metrics:
+    """The metrics of supervised training, from the losses of all its rows."""
     return {"loss": per_token(losses), **_certainty(losses, losses)}
 
 

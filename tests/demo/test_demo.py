@@ -127,21 +127,34 @@ def _is_remote(url):
 
 
 def ask(page, tweet):
-    """Type, press Enter, wait until the page says that it is done."""
+    """Type and press Enter; returns when the page has taken it, or has answered already."""
+    page.wait_for_selector("#send:enabled")
     page.fill("#tweet textarea", tweet)
     page.press("#tweet textarea", "Enter")
 
 
 def replies(page):
-    page.wait_for_function(
-        "document.querySelector('#right-time').innerText.includes('all') && "
-        "!document.querySelector('#send').disabled"
-    )
+    """Both replies, when the answer to the last click is on the page.
+
+    No sooner: whatever is clicked turns the buttons off before Playwright can look.
+    """
+    page.wait_for_selector("#send:enabled")
+    page.wait_for_function("document.querySelector('#right-time').innerText.includes('all')")
     return page.input_value("#left-reply textarea"), page.input_value("#right-reply textarea")
 
 
+def blind(page, is_on):
+    """Throw the switch and wait for its answer."""
+    page.wait_for_selector("#blind input:enabled")
+    page.click("#blind label")
+    page.wait_for_selector("#votes", state="visible" if is_on else "hidden")
+    page.wait_for_selector("#send:enabled")
+
+
 def status(page, text):
+    """Wait for a sentence and for the end of the answer that it belongs to."""
     page.wait_for_function("text => document.querySelector('#status').innerText.includes(text)", arg=text)
+    page.wait_for_selector("#send:enabled")
 
 
 def test_both_boxes_fill_from_the_real_model_and_nothing_leaves_the_machine(open_page, model_url):
@@ -203,7 +216,6 @@ def test_what_goes_wrong_is_a_sentence_and_never_a_traceback(open_page, script_a
         status(page, sentence)
         assert "Traceback" not in page.content()
         assert "secret detail" not in page.content()
-        page.wait_for_function("!document.querySelector('#send').disabled")
 
 
 def test_stop_ends_the_reply_keeps_what_is_there_and_the_next_one_works(open_page, script_app):
@@ -260,20 +272,56 @@ def test_again_writes_other_replies_to_the_same_tweet_and_next_goes_through_the_
     page = open_page(script_app[1])
     ask(page, "which seed?")
     for seed in (SAMPLING.seed, SAMPLING.seed + 1, SAMPLING.seed + 2):
-        text = f"first: seed {seed}"
-        page.wait_for_function(
-            "text => document.querySelector('#left-reply textarea').value === text", arg=text
-        )
-        replies(page)
+        assert replies(page) == (f"first: seed {seed}", f"second: seed {seed}")
         page.click("#again")
     replies(page)
     for shown in ("first held-out tweet", "second held-out tweet", "first held-out tweet"):
         page.click("#next")
-        page.wait_for_function(
-            "text => document.querySelector('#left-reply textarea').value === text", arg=f"first: {shown}"
-        )
-        replies(page)
+        assert replies(page) == (f"first: {shown}", f"second: {shown}")
         assert page.input_value("#tweet textarea") == shown
+
+
+# Clicks "Next tweet" in the very moment it is on again, n times; then all buttons one task after a click.
+AT_ONCE_JS = """async n => {
+  const next = document.querySelector('#next');
+  for (let i = 0; i < n; i++) {
+    next.click();
+    await new Promise(done => {
+      const look = new MutationObserver(() => { if (!next.disabled) { look.disconnect(); done(); } });
+      look.observe(next, {attributes: true});
+    });
+  }
+  next.click();
+  await new Promise(done => {
+    const channel = new MessageChannel();
+    channel.port1.onmessage = done;
+    channel.port2.postMessage(0);
+  });
+  return [...document.querySelectorAll('#actions button, #actions input, #votes button')].map(
+    button => button.disabled);
+}"""
+
+
+def test_every_button_is_off_from_a_click_to_its_answer_and_no_click_is_lost(open_page, script_app):
+    script, url = script_app
+    page = open_page(url)
+    blind(page, True)
+    n_asked = len(script.asked)
+    assert page.evaluate(AT_ONCE_JS, 4) == [True] * 10
+    replies(page)
+    asked = [tweet.split()[0] for tweet, _ in script.asked[n_asked:]]
+    assert asked == ["first", "second", "first", "second", "first"]
+    script.hold.clear()
+    ask(page, "wait")
+    page.wait_for_function("document.querySelector('#status').innerText.includes('Writing')")
+    page.wait_for_function("document.querySelector('#left-reply textarea').value")
+    n_asked = len(script.asked)
+    page.fill("#tweet textarea", "too early")
+    page.press("#tweet textarea", "Enter")
+    page.click("#stop")
+    status(page, "Stopped.")
+    assert page.input_value("#tweet textarea") == "too early"
+    assert len(script.asked) == n_asked
 
 
 def test_a_finished_reply_is_read_out_counted_as_x_counts_and_written_in_its_own_direction(
@@ -369,7 +417,7 @@ def test_a_blind_round_gives_no_name_away_until_the_vote_and_keeps_one_line(
     config, api = (page.request.get(url + path).text() for path in ("config", "gradio_api/info"))
     assert not re.search("tuned|base|· small", config, re.IGNORECASE)
     assert list(json.loads(api)["named_endpoints"]) == ["/reply"]
-    page.click("#blind label")
+    blind(page, True)
     script.hold.clear()
     ask(page, "wait")
     page.wait_for_function("document.querySelector('#left-reply textarea').value == 'second'")
@@ -421,8 +469,7 @@ def test_a_blind_round_gives_no_name_away_until_the_vote_and_keeps_one_line(
         "neither 1.')"
     )
     assert [line["choice"] for line in read_dicts(votes.path)] == ["left", "both_bad"]
-    page.click("#blind label")
-    page.wait_for_selector("#votes", state="hidden")
+    blind(page, False)
     ask(page, "open")
     assert replies(page) == ("first: open", "second: open")
     assert page.inner_text("#left-reply").strip() == "Base · small"

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from lib.base.console import run
-from lib.base.files import write_jsonl
+from lib.base.files import write_json, write_jsonl
+from lib.base.hardware import Card
 from lib.base.schema import Pair
 from lib.base.settings import ALL_LINEAR, TrainConfig
 from lib.model.memory import lora_parameters, vram_gb
@@ -98,6 +100,26 @@ def test_the_page_shows_rows_schedule_mask_memory_and_money(plan):
         "»I did the same with my old bike, and it took all weekend to find the screws again.<|im_end|>«"
         in done.out
     )
+
+
+def test_auto_is_explained_for_every_gpu_that_is_rented_out_and_for_those_of_this_machine(
+    workspace, plan, monkeypatch
+):
+    config(workspace, quantization="auto")
+    monkeypatch.setattr("lib.train.plan.nvidia_cards", lambda: ((Card("NVIDIA L4", 24.2),), None))
+    shown = plan().out
+    whole, four = re.findall(r"(?m)^  (?:bf16|4-bit) (.+)$", shown)
+    assert whole.split()[0].startswith("A40") and "bf16 fits: 2" in whole and "H200" in whole
+    assert "RTX 4090" in four and "here, NVIDIA L4: bf16 is for a GPU of 48 GB or more" in four
+    assert re.search(r"(?m) A40 .*bf16$", shown) and re.search(r"(?m) RTX 4090 .*4-bit$", shown)
+    assert "Qwen3-8B, 4-bit or bf16, LoRA" in shown
+
+
+def test_a_run_that_is_begun_is_planned_as_its_gpu_settled_it(workspace, plan):
+    config(workspace, quantization="auto")
+    write_json(workspace / "adapters/q/started.json", {"config": {"quantization": "nf4"}})
+    shown = plan().out
+    assert "Qwen3-8B, 4-bit, LoRA" in shown and "base weights" not in shown
 
 
 def test_a_tokenizer_that_is_here_is_used(workspace, plan):

@@ -351,6 +351,13 @@ def test_a_preference_run_is_no_start_for_another(tuned):
     assert "Name a run with method: sft" in refused(config(init_adapter="dpo"))
 
 
+def test_auto_holds_the_base_as_the_run_that_it_starts_from_did(tuning, monkeypatch):
+    monkeypatch.setattr("lib.train.sft.card_gb", lambda device: 24.0)  # where a new run would take four bits
+    job = _prepare("try", config(quantization="auto"), Path("adapters/try"))
+    assert job.config.quantization == job.base.quantization == "none"
+    assert "the one that it starts from" in job.quantization_reason
+
+
 def test_a_supervised_run_of_other_data_is_no_start(tuning):
     path = Path("data/sample/processed/train.jsonl")
     write_jsonl(path, read_jsonl(path, Pair)[1:])

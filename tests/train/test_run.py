@@ -15,8 +15,8 @@ from lib.base.schema import Pair
 from lib.base.settings import ALL_LINEAR, TrainConfig
 from lib.model.adapters import sha256_of
 from lib.train.checkpoints import step_of
-from lib.train.fingerprint import up_to_date
-from lib.train.manifest import read_manifest
+from lib.train.fingerprint import changed_since, up_to_date
+from lib.train.manifest import as_trained, read_manifest
 from lib.train.run import train
 
 ROOT = Path(__file__).parents[2]
@@ -131,15 +131,41 @@ def test_two_runs_are_identical_to_the_last_digit(tiny_run):
     assert second.eval_losses == first.eval_losses
 
 
-def test_nf4_trains_on_a_cpu_and_keeps_the_adapter_in_fp32(workspace):
+def test_nf4_trains_on_a_cpu_and_auto_stays_what_a_small_gpu_made_of_it(workspace, monkeypatch):
     from safetensors import safe_open
 
-    manifest = train(
-        "tiny", config(quantization="nf4", epochs=1, early_stopping=None, gradient_checkpointing=True)
-    )
+    from lib.model.loading import load_for_inference
+    from lib.train.run import _prepare
+
+    short = config(quantization="auto", epochs=1, early_stopping=None, gradient_checkpointing=True)
+    monkeypatch.setattr("lib.train.sft.card_gb", lambda device: 24.0)
+    manifest = train("tiny", short)
+    monkeypatch.undo()
+    monkeypatch.chdir(workspace)
     assert manifest.steps == 6
     with safe_open(RUN / "adapter_model.safetensors", "pt") as weights:
         assert {weights.get_slice(name).get_dtype() for name in weights.keys()} == {"F32"}  # noqa: SIM118
+    assert (manifest.config["quantization"], manifest.quantization_reason) == (
+        "nf4",
+        "bf16 is for a GPU of 48 GB or more",
+    )
+    # Here auto would be bf16. The finished run is not another one for it, and answers and goes on as it was.
+    for same in (short, short.model_copy(update={"quantization": "nf4"})):
+        assert up_to_date(RUN, same)
+        assert changed_since(RUN, same) is None
+    with pytest.raises(UserError, match=r"quantization \(nf4 -> none\)"):
+        up_to_date(RUN, short.model_copy(update={"quantization": "none"}))
+    assert as_trained(RUN, short).quantization == "nf4"
+    assert load_for_inference(RUN, short).quantization == "nf4"
+    begun = _prepare("tiny", short, RUN)
+    assert begun.base.quantization == begun.config.quantization == "nf4"
+    assert _prepare("new", short, Path("adapters/new")).config.quantization == "none"
+
+
+def test_a_run_from_before_auto_stays_finished_when_its_recipe_says_auto(tiny_run):
+    auto = config(quantization="auto")
+    assert up_to_date(RUN, auto)
+    assert changed_since(RUN, auto) is None
 
 
 def test_a_finished_run_is_left_alone_and_its_manifest_becomes_the_newest_file(tiny_run):
