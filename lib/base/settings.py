@@ -137,7 +137,7 @@ class TrainConfig(Strict):
     eval: Name = "claude"
     model: str = Field("Qwen/Qwen3-8B", min_length=1)
     revision: str | None = Field(None, description="commit of the base model on the Hub")
-    backend: Literal["auto", "unsloth", "peft"] = "auto"
+    backend: Literal["auto", "unsloth", "peft", "mlx"] = "auto"
     quantization: Literal["nf4", "none", "auto"] = Field(
         "nf4", description="auto: settled by the GPU that trains, lib.model.memory.quantization_on"
     )
@@ -182,6 +182,11 @@ class TrainConfig(Strict):
                 "init_adapter: dpo and kto start from an SFT run (init_adapter: <run>); sft starts from the "
                 "base model"
             )
+        if self.backend == "mlx" and self.method != "sft":
+            raise ValueError(
+                f"backend: mlx does not know method: {self.method}. Set backend: auto: a GPU does it (make "
+                "train ON=runpod)"
+            )
         return self
 
 
@@ -194,10 +199,14 @@ class ArmConfig(Strict):
     api_key_env: str | None = Field(None, description="name of the environment variable that holds the key")
     extra_body: dict[str, Any] = {}
     quantization: str = "unknown"
+    first_logprobs: list[float] = Field(
+        [], description="as `make serve` saw them: another model at this address is noticed"
+    )
 
 
 class OpenAIEngine(Strict):
     openai: dict[Literal["base", "tuned"], ArmConfig]
+    adapter_sha256: str | None = Field(None, description="of the run that `make serve` serves there")
 
 
 class SamplingConfig(Strict):

@@ -1,9 +1,10 @@
 """A machine against a model: refused in one sentence, before gigabytes are downloaded for nothing."""
 
+import importlib.util
 import os
+import platform
 import re
 from pathlib import Path
-from typing import get_args
 
 from lib.base.errors import UserError
 from lib.base.hardware import this_machine
@@ -41,9 +42,28 @@ def shortfall(
 
 
 def uses_mlx(config: TrainConfig) -> bool:
-    """True if a Mac's own backend is one of this version's, and the config may use it."""
-    known = get_args(TrainConfig.model_fields["backend"].annotation)
-    return "mlx" in known and config.backend in ("auto", "mlx")
+    """True if the run may be trained by a Mac's own backend, which knows supervised training alone."""
+    return config.backend in ("auto", "mlx") and config.method == "sft"
+
+
+def mlx_backend(config: TrainConfig) -> tuple[str, str] | None:
+    """("mlx", why), or None where it is another backend's turn.
+
+    `auto` takes it on Apple silicon for every model but the tiny one, which trains in seconds anywhere, and
+    for supervised training, which is all that this backend knows.
+    """
+    has_mlx = importlib.util.find_spec("mlx_lm") is not None
+    if config.backend == "mlx":
+        if has_mlx:
+            return "mlx", "the config says so"
+        raise UserError(
+            "backend: mlx cannot run here: no package mlx-lm. On a Mac with Apple silicon `make setup` "
+            "installs it; elsewhere set backend: auto."
+        )
+    on_mac = (platform.system(), platform.machine()) == ("Darwin", "arm64")
+    if on_mac and has_mlx and config.model != TINY and uses_mlx(config):
+        return "mlx", "Apple silicon and the package mlx-lm are here"
+    return None
 
 
 def refuse_small_machine(run: str, config: TrainConfig, to_train: bool) -> None:

@@ -15,13 +15,16 @@ from lib.model.adapters import adapter_to_fp32, assert_only_adapter_trains
 from lib.model.base_model import commit_of, device_of, load_tokenizer
 from lib.model.loading import load_model_for_training, prepare_libraries, resolve_backend
 from lib.train.callbacks import Alerts, EarlyStop, KeepBest, Progress, StopOnSignal, as_callback
-from lib.train.checkpoints import cut_lines, newest, state_of, step_of, stopped_early, watched
+from lib.train.checkpoints import cut_lines, newest, of_mlx, state_of, step_of, stopped_early, watched
 from lib.train.distributed import first_decides, first_then_all, is_first, smallest, then_wait, together
 from lib.train.fingerprint import as_begun, fingerprint_of, refuse_another_run
 from lib.train.finishing import finish
 from lib.train.job import Job
 from lib.train.manifest import Manifest, Started, read_manifest, write_trained_on
-from lib.train.metrics_log import MetricsLog, counting
+from lib.train.metrics_log import MetricsLog, counting, peak_gb
+from lib.train.mlx_model import MlxModel
+from lib.train.mlx_training import MlxTrainer
+from lib.train.mlx_training import peak_gb as mlx_peak_gb
 from lib.train.preference_rows import n_tokens, read_preferences
 from lib.train.preference_tuning import (
     SameAtStart,
@@ -93,7 +96,7 @@ def _prepare(run: str, config: TrainConfig, folder: Path) -> Job:
     require_tracker(config)
     longest = max(n_tokens(row) for split in rows.values() for row in split)
     device = device_of(config)
-    held, why = quantization_of(base, longest, device)
+    held, why = quantization_of(base, backend, longest, device)
     if base.quantization != config.quantization:
         why = "as the run, or the one that it starts from, was begun"
     config, base = (one.model_copy(update={"quantization": held}) for one in (config, base))
@@ -127,6 +130,12 @@ def _agreed(job: Job) -> Job:
 def _go_on_from(job: Job) -> Path | None:
     """The newest whole checkpoint; what was written after it is dropped."""
     checkpoint = newest(job.checkpoints)
+    if checkpoint and of_mlx(checkpoint) != (job.backend == "mlx"):
+        before = "backend: mlx" if of_mlx(checkpoint) else "another backend"
+        raise UserError(
+            f"{checkpoint} was written by {before}, and {job.backend} cannot go on from it. Go on where the "
+            f"run was begun, or move {job.folder} away to train it anew."
+        )
     for name in ("metrics.jsonl", "samples.jsonl"):
         cut_lines(job.folder / name, step_of(checkpoint) if checkpoint else -1)
     return checkpoint
@@ -145,7 +154,8 @@ def _run(job: Job, tracker: Tracker) -> list[dict[str, Any]] | None:
     if checkpoint and is_first():
         print(f"resuming {job.run} from step {step} of {job.plan.steps}", file=sys.stderr)
     signals = StopOnSignal()
-    trainer = _trainer(job, signals, resumed=checkpoint is not None, tracker=tracker)
+    make = _mlx_trainer if job.backend == "mlx" else _trainer
+    trainer = make(job, signals, resumed=checkpoint is not None, tracker=tracker)
     with _disk_full_is_a_sentence(job):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     over = _is_over(job, trainer.state.log_history, trainer.state.global_step)
@@ -195,13 +205,19 @@ def _trainer(job: Job, signals: StopOnSignal, resumed: bool, tracker: Tracker | 
     return trainer
 
 
+def _mlx_trainer(job: Job, signals: StopOnSignal, resumed: bool, tracker: Tracker) -> MlxTrainer:
+    model = MlxModel(job.base, job.batch.checkpointing)
+    handlers = _handlers(job, model, signals, tracker)
+    return MlxTrainer(job, model, handlers, handlers[0].counts)
+
+
 def _handlers(job: Job, model: Any, signals: StopOnSignal, tracker: Tracker) -> list[Any]:
     metrics, config = job.folder / "metrics.jsonl", job.config
     before = read_dicts(metrics, torn_tail=True) if metrics.exists() else []
     early = [EarlyStop(config.early_stopping)] if config.early_stopping else []
     same = [] if config.method == "sft" else [SameAtStart(config.beta)]
     return [
-        MetricsLog(metrics, before, tracker.log),
+        MetricsLog(metrics, before, tracker.log, memory_gb=mlx_peak_gb if job.backend == "mlx" else peak_gb),
         Progress(job.plan.steps),
         Alerts(config.max_train_eval_gap),
         *early,

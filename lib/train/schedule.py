@@ -75,3 +75,18 @@ def cannot_fire(config: TrainConfig, plan: Schedule) -> str | None:
         f"and {plan.steps} steps leave {plan.n_evals}. Raise evals_per_run (to {max(needed, 10)}), lower the "
         f"patience{earlier}, or train longer."
     )
+
+
+def warmup_steps(config: TrainConfig, plan: Schedule) -> int:
+    """The steps in which the learning rate rises to its full height."""
+    return round(config.warmup * plan.steps)
+
+
+def learning_rate(config: TrainConfig, plan: Schedule, step: int) -> float:
+    """The learning rate of a step, from 1, as transformers' schedulers have it."""
+    warmup, done = warmup_steps(config, plan), step - 1
+    if config.scheduler != "constant" and done < warmup:
+        return config.learning_rate * done / warmup
+    share = (done - warmup) / max(1, plan.steps - warmup)
+    left = {"linear": 1 - share, "cosine": (1 + math.cos(math.pi * share)) / 2}.get(config.scheduler, 1.0)
+    return config.learning_rate * max(0.0, left)

@@ -9,7 +9,9 @@ from lib.model.base_model import load_shape
 from lib.model.memory import quantization_on, vram_gb
 from lib.model.shapes import Shape, shape_from
 from lib.train.job import Batch, Job
+from lib.train.schedule import warmup_steps
 
+ADAM_BETAS, ADAM_EPSILON, MAX_GRAD_NORM = (0.9, 0.999), 1e-8, 1.0
 MIN_MICRO_BATCH = 4  # below it, recomputing activations costs less than more and smaller batches
 
 
@@ -31,8 +33,10 @@ def batch_of(config: TrainConfig, longest: int, device: str) -> Batch:
     return Batch(size, share // size, checkpointing)
 
 
-def quantization_of(config: TrainConfig, longest: int, device: str) -> tuple[str, str]:
+def quantization_of(config: TrainConfig, backend: str, longest: int, device: str) -> tuple[str, str]:
     """(how the base is held on this machine, why). longest: tokens of the longest row."""
+    if backend == "mlx" and config.quantization == "auto":
+        return "nf4", "a Mac shares its memory with everything that runs on it"
     shape = shape_from(load_shape(config), config.model)
     return quantization_on(config, shape, longest, card_gb(device))
 
@@ -114,13 +118,13 @@ def shared_arguments(job: Job, eval_on_start: bool) -> dict[str, Any]:
         "num_train_epochs": config.epochs,
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": config.scheduler,
-        "warmup_steps": round(config.warmup * job.plan.steps),
+        "warmup_steps": warmup_steps(config, job.plan),
         "weight_decay": config.weight_decay,
         "optim": "adamw_torch",
-        "adam_beta1": 0.9,
-        "adam_beta2": 0.999,
-        "adam_epsilon": 1e-8,
-        "max_grad_norm": 1.0,
+        "adam_beta1": ADAM_BETAS[0],
+        "adam_beta2": ADAM_BETAS[1],
+        "adam_epsilon": ADAM_EPSILON,
+        "max_grad_norm": MAX_GRAD_NORM,
         "label_smoothing_factor": 0.0,
         "per_device_train_batch_size": batch.size,
         "per_device_eval_batch_size": batch.size,

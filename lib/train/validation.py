@@ -1,5 +1,6 @@
 """A finished run's answers to validation tweets, base and tuned: learned by heart, and written how?"""
 
+import functools
 import itertools
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from lib.train.checkpoints import best_steps, watched
 from lib.train.distributed import is_first
 from lib.train.job import Job
 from lib.train.manifest import Memorisation
+from lib.train.mlx_model import MlxModel
 
 SAMPLE_TOKENS = 60
 N_SAMPLES = 5
@@ -29,7 +31,16 @@ def greedy_replies(model: Any, job: Job, tweets: Sequence[str], n_tokens: int = 
     """One greedy reply per tweet, all in one batch; of what a model writes after its turn nothing counts."""
     chat = chat_of(job.tokenizer)
     rows = [chat.prompt(messages(job.config.prompt, tweet)) for tweet in tweets]
-    ids, mask = left_padded(rows, job.tokenizer, model.device)
+    write = model.greedy if job.backend == "mlx" else functools.partial(_greedy, model, job)
+    written = write(rows, end_ids(model, chat), n_tokens)
+    return [clean_reply(job.tokenizer.decode(row), chat)[0] for row in written]
+
+
+def _greedy(
+    model: Any, job: Job, prompts: Sequence[Sequence[int]], ends: set[int], n_tokens: int
+) -> list[list[int]]:
+    """The likeliest tokens after each prompt, up to an end token, which is left out."""
+    ids, mask = left_padded(prompts, job.tokenizer, model.device)
     with answering(model, job.batch.checkpointing):
         output = model.generate(
             input_ids=ids,
@@ -37,14 +48,12 @@ def greedy_replies(model: Any, job: Job, tweets: Sequence[str], n_tokens: int = 
             max_new_tokens=n_tokens,
             do_sample=False,
             use_cache=True,
-            eos_token_id=sorted(end_ids(model, chat)),
+            eos_token_id=sorted(ends),
         )
-    ends = end_ids(model, chat)
-    written = [
+    return [
         list(itertools.takewhile(lambda token: token not in ends, row))
         for row in output[:, ids.shape[1] :].tolist()
     ]
-    return [clean_reply(job.tokenizer.decode(row), chat)[0] for row in written]
 
 
 def validation_tweets(job: Job) -> dict[str, str]:
@@ -80,7 +89,8 @@ def answer_validation(job: Job, best: int, model: Any) -> dict[str, Any]:
 
     Up to N_TWEETS tweets, and no batch is begun after MAX_SECONDS.
     """
-    fill_adapter(model, job.checkpoints / f"checkpoint-{best}" / ADAPTER_FILE)
+    fill = model.fill if job.backend == "mlx" else functools.partial(fill_adapter, model)
+    fill(job.checkpoints / f"checkpoint-{best}" / ADAPTER_FILE)
     tweets = list(validation_tweets(job).items())[:N_TWEETS]
     start, replies = time.monotonic(), []
     for place in range(0, len(tweets), TWEETS_PER_BATCH):
@@ -121,6 +131,8 @@ def answered_validation(job: Job, best: int) -> dict[str, Any]:
     found = read_json(path) if path.is_file() else {}
     if found.get("step") == best:
         return found
+    if job.backend == "mlx":
+        return answer_validation(job, best, MlxModel(job.base, job.batch.checkpointing))
     model, _ = load_model_for_training(job.base, job.batch.checkpointing)
     return answer_validation(job, best, model)
 

@@ -37,9 +37,7 @@ def by_token(trainer: Any, job: Job) -> Callable[..., Any]:
         model = trainer.model
         with answering(model, job.batch.checkpointing):
             found = measure(model, rows, trainer.args)
-        replies = _replies(model, job)
-        write_samples(job, trainer.state.global_step, replies)
-        found |= _diversity(list(replies.values()))
+        found |= answered(model, job, trainer.state.global_step)
         model.eval()  # as the trainer's own loop leaves it: TRL logs by the mode of the model
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
         return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=len(rows))
@@ -53,6 +51,14 @@ def spread(rows: Sequence[dict[str, Any]], n: int) -> list[dict[str, Any]]:
     return [rows[place] for place in sorted(by_length[k * len(rows) // n] for k in range(n))]
 
 
+def answered(model: Any, job: Job, step: int) -> Metrics:
+    """distinct_2 and alike of replies to the first validation tweets, which samples.jsonl keeps."""
+    replies = _replies(model, job)
+    write_samples(job, step, replies)
+    found = asdict(diversity(list(replies.values())))
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def _replies(model: Any, job: Job) -> dict[str, str]:
     """tweet_id -> the opening of a reply, of the first validation tweets; each process answers some."""
     tweets = dict(list(validation_tweets(job).items())[:N_REPLIES])
@@ -60,12 +66,6 @@ def _replies(model: Any, job: Job) -> dict[str, str]:
     answers = greedy_replies(model, job, [tweets[one] for one in own], REPLY_TOKENS) if own else []
     found = ChainMap(*of_all(dict(zip(own, answers, strict=True))))
     return {one: found[one] for one in tweets}
-
-
-def _diversity(replies: Sequence[str]) -> Metrics:
-    """distinct_2 and alike; empty without a reply."""
-    found = asdict(diversity(replies))
-    return {name: value for name, value in found.items() if value is not None}
 
 
 def _measured(model: Any, rows: Sequence[Row]) -> list[RowLoss]:
@@ -77,7 +77,16 @@ def _measured(model: Any, rows: Sequence[Row]) -> list[RowLoss]:
 
 def supervised(model: Any, rows: Sequence[dict[str, Any]], _: Any) -> Metrics:
     """Loss per learned token, entropy, and the share of tokens that were the likeliest."""
-    losses = _measured(model, [(row["input_ids"], len(halves(row)[0])) for row in rows])
+    return metrics_of(_measured(model, with_given(rows)))
+
+
+def with_given(rows: Sequence[dict[str, Any]]) -> list[Row]:
+    """Rows of token ids and labels, as (token ids, how many of them are given)."""
+    return [(row["input_ids"], len(halves(row)[0])) for row in rows]
+
+
+def metrics_of(losses: Sequence[RowLoss]) -> Metrics:
+    """The metrics of supervised training, from the losses of all its rows."""
     return {"loss": per_token(losses), **_certainty(losses, losses)}
 
 

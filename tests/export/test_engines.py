@@ -51,17 +51,23 @@ def test_an_mlx_adapter_answers_in_mlx_as_in_torch(tiny_run):
 
 @pytest.fixture(scope="module")
 def smol(tmp_path_factory):
-    """(config, run, answers of torch): SmolLM2 with a random adapter."""
+    """(config, run, answers of torch, the prompt's token ids): SmolLM2 with a random adapter."""
     base, run = smollm2(tmp_path_factory.mktemp("smollm2")), tmp_path_factory.mktemp("runs") / "smol"
     config = run_of(base, run)
-    torch, _ = torch_answers(run, base)
+    torch, ids = torch_answers(run, base)
     assert torch["base"][1] != torch["tuned"][1]
-    return config, run, torch
+    return config, run, torch, ids
 
 
 def test_smollm2_answers_the_same_text_through_torch_and_llama_cpp(smol, tmp_path):
-    config, run, torch = smol
+    config, run, torch, _ = smol
     _, folder = exported(run, config, "gguf")
     _, gguf = exported(run, config, "base", "f16")
     check(torch, llama_answers(gguf / "base-f16.gguf", folder / "adapter-f16.gguf", tmp_path), 0.05)
     assert json.loads((folder / "manifest.json").read_text())["architecture"] == "llama"
+
+
+def test_smollm2_answers_the_same_text_through_torch_and_mlx(smol):
+    config, run, torch, ids = smol
+    _, folder = exported(run, config, "mlx", "f32")
+    check(torch, mlx_answers(Path(config.model), folder, ids))

@@ -20,6 +20,7 @@ from lib.train.checkpoints import step_of
 from lib.train.fingerprint import changed_since, up_to_date
 from lib.train.manifest import as_trained, read_manifest
 from lib.train.run import train
+from lib.train.sft import quantization_of
 
 ROOT = Path(__file__).parents[2]
 CONFIG = Path("configs/train-tiny.yaml")
@@ -168,6 +169,10 @@ def test_a_run_from_before_auto_stays_finished_when_its_recipe_says_auto(tiny_ru
     auto = config(quantization="auto")
     assert up_to_date(RUN, auto)
     assert changed_since(RUN, auto) is None
+
+
+def test_a_mac_trains_on_four_bits_where_the_config_leaves_it_open():
+    assert quantization_of(TrainConfig(data="x", quantization="auto"), "mlx", 99, "cpu")[0] == "nf4"
 
 
 def test_a_finished_run_is_left_alone_and_its_manifest_becomes_the_newest_file(tiny_run):
