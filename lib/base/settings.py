@@ -138,9 +138,7 @@ class TrainConfig(Strict):
     model: str = Field("Qwen/Qwen3-8B", min_length=1)
     revision: str | None = Field(None, description="commit of the base model on the Hub")
     backend: Literal["auto", "unsloth", "peft", "mlx"] = "auto"
-    quantization: Literal["nf4", "none", "auto"] = Field(
-        "nf4", description="auto: settled by the GPU that trains, lib.model.memory.quantization_on"
-    )
+    quantization: Literal["nf4", "none", "auto"] = "nf4"  # auto: lib.model.memory.quantization_on
     lora: LoraConfig = LoraConfig()
     method: Literal["sft", "dpo", "kto"] = "sft"
     init_adapter: Name | None = None

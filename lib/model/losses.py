@@ -1,7 +1,7 @@
 """Losses of given texts: perplexity of the real replies, and whether general English got harder."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,6 +112,11 @@ def token_losses(loaded: "Loaded", rows: Sequence[Row], tuned: bool, adapter: st
     with arm(loaded, tuned, adapter) as model:
         found = row_losses(model, rows, batches(rows))
     return [found[place] for place in range(len(rows))]
+
+
+def with_given(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """Rows of token ids and labels, as (token ids, how many of them are given)."""
+    return [(row["input_ids"], len(halves(row)[0])) for row in rows]
 
 
 def batches(rows: Sequence[Row], n_tokens: int = BATCH_TOKENS) -> list[list[int]]:

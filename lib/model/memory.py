@@ -9,6 +9,7 @@ from lib.base.settings import TrainConfig
 from lib.model.activations import Path, layer_bytes
 from lib.model.shapes import Shape
 
+Held = tuple[Literal["nf4", "none"], str]  # how a base is held, why
 FILLED = 0.9  # of a card's nominal memory: the rest is the driver's
 # 4 bits, and 0.127 bits of doubly quantised constants (Dettmers et al. 2023, arXiv:2305.14314)
 NF4_BYTES = 0.5159
@@ -16,6 +17,7 @@ CONTEXT_GB = 1.0  # CUDA context, workspace, fragmentation
 ANSWERING_GB = 2.0  # context, adapter and the answers under way
 FULL_BATCH = 4  # rows at once that a card should hold to be worth its price; micro_batch: auto takes more
 WHOLE_GB = 48  # of a card: from here on `quantization: auto` leaves the base in bf16
+ON_MLX: Held = ("nf4", "a Mac shares its memory with everything that runs on it")
 REPORTED = 0.95  # of its nominal memory a card owns up to at least: an A40 of 48 GB says 47.6
 
 
@@ -35,9 +37,7 @@ def full_batch(config: TrainConfig) -> int:
     return min(wanted, config.effective_batch)
 
 
-def quantization_on(
-    config: TrainConfig, shape: Shape, longest: float, memory_gb: float | None
-) -> tuple[Literal["nf4", "none"], str]:
+def quantization_on(config: TrainConfig, shape: Shape, longest: float, memory_gb: float | None) -> Held:
     """(how the base is held on a GPU of memory_gb, why). Bf16 has no weights to unpack in every micro-batch.
 
     longest: tokens of the longest row. memory_gb: None without an NVIDIA GPU.

@@ -12,7 +12,7 @@ from lib.base.hardware import Card
 from lib.base.settings import TrainConfig
 from lib.model.activations import Path
 from lib.model.losses import BATCH_TOKENS
-from lib.model.memory import FILLED, WHOLE_GB, full_batch, quantization_on, vram_gb
+from lib.model.memory import FILLED, ON_MLX, WHOLE_GB, Held, full_batch, quantization_on, vram_gb
 from lib.model.shapes import Shape
 from lib.train.gpus import OFFERS, PRICES_DATE, SETUP_MINUTES, Gpu, minutes
 from lib.train.schedule import N_REPLIES, REPLY_TOKENS, evaluated_rows, schedule
@@ -191,16 +191,18 @@ def costs(config: TrainConfig, shape: Shape, tokens: Tokens) -> str:
     return "\n".join(lines)
 
 
-def base_weights(config: TrainConfig, shape: Shape, tokens: Tokens, cards: Sequence[Card]) -> str:
+def base_weights(
+    config: TrainConfig, shape: Shape, tokens: Tokens, cards: Sequence[Card], on_mlx: bool
+) -> str:
     """The base's weights under `quantization: auto`, and why: on every GPU that is rented out and on those of
-    this machine. Empty for another setting.
+    this machine. Empty for another setting. on_mlx: this machine trains with MLX.
     """
     if config.quantization != "auto":
         return ""
     offered = {gpu.name: gpu.memory_gb for _, gpu, _ in OFFERS}
     here = {f"here, {card.name}": card.memory_gb for card in cards} or {"here, no NVIDIA GPU": None}
-    cases: dict[tuple[str, str], list[str]] = {}
-    for name, memory_gb in (offered | here).items():
+    cases: dict[Held, list[str]] = {ON_MLX: ["here, with MLX"]} if on_mlx else {}
+    for name, memory_gb in (offered | ({} if on_mlx else here)).items():
         cases.setdefault(quantization_on(config, shape, longest_row(tokens), memory_gb), []).append(name)
     lines = [f"  {HELD[held]:<6}{', '.join(names)}: {why}" for (held, why), names in cases.items()]
     return "\n".join(["base weights (quantization: auto; settled by the GPU that trains)", *lines])

@@ -16,6 +16,7 @@ from lib.base.seals import checked
 from lib.base.settings import TrainConfig
 from lib.model.base_model import TINY, local_tokenizer
 from lib.model.chat import Row, chat_of, halves, messages
+from lib.model.machine import mlx_backend
 from lib.model.qwen3 import qwen3_without_words
 from lib.model.shapes import shape_of
 from lib.train.needs import (
@@ -102,10 +103,11 @@ def _needs(config: TrainConfig, tokens: Tokens) -> list[str]:
         return [
             f"memory, minutes and dollars: not known, the config of {config.model} is not on this machine"
         ]
+    on_mlx = config.backend == "mlx" or mlx_backend(config) is not None
     title = f"memory, GB (estimate for {config.model.rpartition('/')[2]})\n"
     return [
         title + memory(config, shape, tokens),
-        base_weights(config, shape, tokens, nvidia_cards()[0]),
+        base_weights(config, shape, tokens, nvidia_cards()[0], on_mlx),
         costs(config, shape, tokens),
         evaluations(config, shape, tokens),
         faster(config, tokens),

@@ -6,7 +6,7 @@ from typing import Any
 from lib.base.errors import UserError
 from lib.base.settings import TrainConfig
 from lib.model.base_model import load_shape
-from lib.model.memory import quantization_on, vram_gb
+from lib.model.memory import ON_MLX, Held, quantization_on, vram_gb
 from lib.model.shapes import Shape, shape_from
 from lib.train.job import Batch, Job
 from lib.train.schedule import warmup_steps
@@ -33,10 +33,10 @@ def batch_of(config: TrainConfig, longest: int, device: str) -> Batch:
     return Batch(size, share // size, checkpointing)
 
 
-def quantization_of(config: TrainConfig, backend: str, longest: int, device: str) -> tuple[str, str]:
+def quantization_of(config: TrainConfig, backend: str, longest: int, device: str) -> Held:
     """(how the base is held on this machine, why). longest: tokens of the longest row."""
     if backend == "mlx" and config.quantization == "auto":
-        return "nf4", "a Mac shares its memory with everything that runs on it"
+        return ON_MLX
     shape = shape_from(load_shape(config), config.model)
     return quantization_on(config, shape, longest, card_gb(device))
 

@@ -116,6 +116,8 @@ def test_auto_is_explained_for_every_gpu_that_is_rented_out_and_for_those_of_thi
     assert "RTX 4090" in four and "here, NVIDIA L4: bf16 is for a GPU of 48 GB or more" in four
     assert re.search(r"(?m) A40 .*bf16$", shown) and re.search(r"(?m) RTX 4090 .*4-bit$", shown)
     assert "Qwen3-8B, 4-bit or bf16, LoRA" in shown
+    config(workspace, quantization="auto", backend="mlx")
+    assert "  4-bit here, with MLX: a Mac shares its memory" in plan().out
 
 
 def test_a_run_that_is_begun_is_planned_as_its_gpu_settled_it(workspace, plan):
