@@ -1,7 +1,6 @@
 """The MLX backend: mlx and mlx-lm as they are, on a CPU, make the same run as plain TRL."""
 
 import json
-import math
 import re
 import shutil
 import signal
@@ -10,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from lib.base.config import load_config
-from lib.base.files import read_dicts, read_json, read_jsonl, write_jsonl
-from lib.base.schema import Pair
+from lib.base.files import read_dicts, read_json
 from lib.base.settings import TrainConfig
 from lib.model.adapters import sha256_of
 from lib.train.checkpoints import newest, of_mlx, step_of
@@ -108,27 +106,16 @@ def test_a_killed_run_ends_in_the_same_weights(plain):
     assert [line["step"] for line in metrics if "loss" in line] == list(range(1, 7))
 
 
-def test_four_bits_train_in_parts_with_dropout_and_stop_early_and_the_best_is_measured_on_all_rows(workspace):
+def test_four_bits_train_in_parts_with_dropout_and_stop_early(workspace):
     """In micro-batches, layers computed twice: the settings of a Mac with little memory."""
-    path = Path("data/sample/processed/val.jsonl")
-    pairs = read_jsonl(path, Pair)
-    more = [
-        one.model_copy(update={"reply": " ".join(["so it goes"] * n)}) for one in pairs for n in range(1, 6)
-    ]
-    write_jsonl(path, more)
     settings = SETTINGS.replace("quantization: none", "quantization: nf4").replace(
         "dropout: 0", "dropout: 0.1"
     )
     settings = settings.replace("threshold: 0.0", "threshold: 5").replace("patience: 2", "patience: 1")
-    settings += "micro_batch: 2\ngradient_checkpointing: true\nmax_evaluation_share: 0.01\n"
+    settings += "micro_batch: 2\ngradient_checkpointing: true\n"
     manifest, metrics, _ = finished("four", settings)
     assert (manifest["steps"], manifest["micro_batch"]) == (4, 2)
     assert manifest["eval_losses"][-1][1] < manifest["eval_losses"][0][1] - 0.01
-    assert (manifest["n_evaluated"], manifest["n_val"]) == (32, 45)
-    assert math.log(manifest["perplexity"]) == pytest.approx(manifest["eval_loss"], abs=1e-6)
-    assert manifest["eval_loss"] != pytest.approx(
-        dict(manifest["eval_losses"])[manifest["best_step"]], abs=1e-4
-    )
     names = read_dicts(Path("adapters/four/metrics.jsonl"))
     assert json.dumps(names) == json.dumps(metrics)
 
