@@ -35,7 +35,7 @@ class MlxModel:
         device = device_of(config)
         mx.set_default_device(mx.cpu if device == "cpu" else mx.gpu)
         self.config = config
-        self.model, settings = _base_model(config, precision_of(config, device))
+        self.model, settings = _base_model(config, device)
         self.generation_config = SimpleNamespace(eos_token_id=settings.get("eos_token_id"))
         self.model.freeze()
         mx.random.seed(config.seed)  # the adapter's first weights are random
@@ -159,7 +159,7 @@ class MlxModel:
         return found
 
 
-def _base_model(config: TrainConfig, precision: str) -> tuple[Any, dict[str, Any]]:
+def _base_model(config: TrainConfig, device: str) -> tuple[Any, dict[str, Any]]:
     """(the base model, weights in bf16, fp32 or 4 bit; its config.json).
 
     One layer after another: no more memory is taken than the result and one layer in 16 bit.
@@ -181,13 +181,16 @@ def _base_model(config: TrainConfig, precision: str) -> tuple[Any, dict[str, Any
             "4 bits of them by itself, and the adapter fits other engines too."
         )
     model, settings = load_model(folder, lazy=True, model_config=with_rope_theta(settings))
-    model.set_dtype(mx.float32 if precision == "fp32" else mx.bfloat16)
+    precision = precision_of(config, device)
+    # A CPU multiplies four-bit weights ten times faster in fp32.
+    wide = precision == "fp32" or (precision == "nf4" and device == "cpu")
+    model.set_dtype(mx.float32 if wide else mx.bfloat16)
     if precision == "nf4":
         nn.quantize(model, GROUP, BITS, class_predicate=_fits)
-        wide = [name for name, part in model.named_modules() if isinstance(part, nn.Linear)]
-        if wide:
+        whole = [name for name, part in model.named_modules() if isinstance(part, nn.Linear)]
+        if whole:
             raise UserError(
-                f"quantization: nf4 did not take effect: {wide[0]} of {config.model} is no multiple of "
+                f"quantization: nf4 did not take effect: {whole[0]} of {config.model} is no multiple of "
                 f"{GROUP} wide. Set quantization: none."
             )
     for layer in model.layers:

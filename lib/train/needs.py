@@ -35,7 +35,7 @@ def gpu_needs(config: TrainConfig, shape: Shape, tokens: Tokens) -> GpuNeeds:
     at_once = min(wanted, config.effective_batch)
     targets, nf4 = tuple(config.lora.target_modules), config.quantization == "nf4"
     checkpointing = config.gradient_checkpointing is True
-    memory_gb = vram_gb(shape, at_once, _longest_mean(tokens), config.lora.rank, targets, nf4, checkpointing)
+    memory_gb = vram_gb(shape, at_once, longest_mean(tokens), config.lora.rank, targets, nf4, checkpointing)
     fitting = [run for run in rented(config, shape, tokens) if run.micro_batch]
     return GpuNeeds(memory_gb, {run.gpu.name: run.minutes for run in fitting})
 
@@ -48,7 +48,7 @@ def memory(config: TrainConfig, shape: Shape, tokens: Tokens) -> str:
     """Peak GB per micro-batch x accumulation, with and without four bits and checkpointing, on each path that
     may train.
     """
-    row, targets = _longest_mean(tokens), tuple(config.lora.target_modules)
+    row, targets = longest_mean(tokens), tuple(config.lora.target_modules)
     sizes = _micro_batches(config)
     lines = [
         "  " + " " * 33 + "".join(f"{f'{size} x {config.effective_batch // size}':>9}" for size in sizes)
@@ -64,24 +64,24 @@ def memory(config: TrainConfig, shape: Shape, tokens: Tokens) -> str:
     return "\n".join(lines)
 
 
-def _longest_mean(tokens: Tokens) -> float:
+def longest_mean(tokens: Tokens) -> float:
     """Tokens per padded row: a batch is as long as its longest row, about the 95th percentile."""
     whole = sorted(prompt + reply for prompt, reply in tokens["train"])
     return whole[min(len(whole) - 1, int(0.95 * len(whole)))] if whole else 1
 
 
-def _work(config: TrainConfig, tokens: Tokens, micro_batch: int) -> tuple[float, float]:
+def work(config: TrainConfig, tokens: Tokens, micro_batch: int) -> tuple[float, float]:
     """(tokens, micro-batches) of the whole run, evaluations included."""
     plan = schedule(config, len(tokens["train"]))
     mean = fmean([prompt + reply for prompt, reply in tokens["train"]] or [1])
-    padded = (mean + _longest_mean(tokens)) / 2
+    padded = (mean + longest_mean(tokens)) / 2
     n_trained = plan.steps * config.effective_batch
     n_tokens, n_batches = _evaluation_work(config, tokens)
     return n_trained * padded + n_tokens, n_trained / micro_batch + n_batches
 
 
 def _evaluation_work(config: TrainConfig, tokens: Tokens) -> tuple[float, float]:
-    """The evaluations' part of _work, the base model's too: no backward pass, hardly any padding."""
+    """The evaluations' part of the work, the base model's too: no backward pass, hardly any padding."""
     n_evals = schedule(config, len(tokens["train"])).n_evals + 1
     n_tokens = sum(prompt + reply for prompt, reply in tokens["val"])
     # a forward pass launches a third of the kernels of a training step, a token that is written a quarter
@@ -92,7 +92,7 @@ def _evaluation_work(config: TrainConfig, tokens: Tokens) -> tuple[float, float]
 def evaluation_share(config: TrainConfig, shape: Shape, tokens: Tokens) -> tuple[float, float]:
     """Share of the training time that goes to evaluations, least and most, on the first card to be rented."""
     gpu = next((gpu for _, gpu, _ in OFFERS if gpu.name in config.remote.gpus), OFFERS[0][1])
-    whole = minutes(gpu, shape, *_work(config, tokens, config.effective_batch), checkpointing=False)
+    whole = minutes(gpu, shape, *work(config, tokens, config.effective_batch), checkpointing=False)
     part = minutes(gpu, shape, *_evaluation_work(config, tokens), checkpointing=False)
     low, high = sorted(one / all_ for one, all_ in zip(part, whole, strict=True))
     return low, high
@@ -129,7 +129,7 @@ class Rented:
 
 def rented(config: TrainConfig, shape: Shape, tokens: Tokens) -> list[Rented]:
     """The run on every offer of the price table, in its order."""
-    row, nf4, targets = _longest_mean(tokens), config.quantization == "nf4", tuple(config.lora.target_modules)
+    row, nf4, targets = longest_mean(tokens), config.quantization == "nf4", tuple(config.lora.target_modules)
     found = []
     for engine, gpu, usd_per_hour in OFFERS:
         fitting = [
@@ -140,8 +140,8 @@ def rented(config: TrainConfig, shape: Shape, tokens: Tokens) -> list[Rented]:
         if not fitting:
             found.append(Rented(engine, gpu, usd_per_hour, 0))
             continue
-        work = _work(config, tokens, max(fitting))
-        training = minutes(gpu, shape, *work, checkpointing=False)
+        load = work(config, tokens, max(fitting))
+        training = minutes(gpu, shape, *load, checkpointing=False)
         found.append(Rented(engine, gpu, usd_per_hour, max(fitting), training))
     return found
 

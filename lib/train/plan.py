@@ -17,6 +17,7 @@ from lib.model.base_model import TINY, local_tokenizer
 from lib.model.chat import Row, chat_of, halves, messages
 from lib.model.qwen3 import qwen3_without_words
 from lib.model.shapes import shape_of
+from lib.train.mac import mac
 from lib.train.needs import GpuNeeds, Tokens, costs, evaluations, faster, gpu_needs, memory
 from lib.train.preference_rows import Answer, answers, parts_of, preference_checks, read_preferences, unpaired
 from lib.train.preference_tuning import check_start
@@ -95,6 +96,7 @@ def _needs(config: TrainConfig, tokens: Tokens) -> list[str]:
     return [
         title + memory(config, shape, tokens),
         costs(config, shape, tokens),
+        mac(config, shape, tokens),
         evaluations(config, shape, tokens),
         faster(config, tokens),
     ]

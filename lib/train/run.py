@@ -17,7 +17,15 @@ from lib.model.base_model import commit_of, device_of, load_tokenizer, pinned
 from lib.model.loading import load_model_for_training, prepare_libraries, resolve_backend
 from lib.train.callbacks import Alerts, EarlyStop, KeepBest, Progress, Samples, StopOnSignal, as_callback
 from lib.train.checkpoints import cut_lines, newest, of_mlx, state_of, step_of, stopped_early, watched
-from lib.train.distributed import first_decides, first_then_all, is_first, smallest, then_wait, together
+from lib.train.distributed import (
+    first_decides,
+    first_then_all,
+    is_first,
+    n_processes,
+    smallest,
+    then_wait,
+    together,
+)
 from lib.train.fingerprint import fingerprint_of, refuse_another_run
 from lib.train.finishing import finish
 from lib.train.job import Job
@@ -86,6 +94,8 @@ def _prepare(run: str, config: TrainConfig, folder: Path) -> Job:
     """Everything that can fail cheaply, before weights are loaded."""
     splits = read_splits(config)
     backend, reason = resolve_backend(config)
+    if backend == "mlx" and n_processes() > 1:
+        raise UserError("backend: mlx trains in one process. Start it without a launcher: `make train`.")
     prepare_libraries(backend)
     base = pinned(
         config, folder / "started.json", Path("adapters") / (config.init_adapter or run) / "manifest.json"
@@ -112,7 +122,7 @@ def _prepare(run: str, config: TrainConfig, folder: Path) -> Job:
         splits=splits,
         rows=rows,
         plan=schedule(config, len(rows["train"])),
-        batch=batch_of(config, longest, device),
+        batch=batch_of(config, longest, device, backend),
     )
 
 

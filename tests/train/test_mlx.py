@@ -121,9 +121,11 @@ def test_four_bits_train_in_parts_with_dropout_and_stop_early(workspace):
     assert json.dumps(names) == json.dumps(metrics)
 
 
-def test_a_gradient_that_is_no_number_ends_the_run_with_advice(workspace):
-    process = start("wild", SETTINGS.replace("alpha: 8", "alpha: 100000000000000000000000000000000000000"))
+def test_a_loss_that_is_no_number_ends_the_run_with_advice_before_the_adapter_is_touched(workspace):
+    wild = SETTINGS.replace("alpha: 8", "alpha: 1000000000000000").replace("5e-3", "0.99")
+    process = start("wild", wild)
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 1
-    assert re.search(r"error: .*diverged.*lower learning_rate there: in 4 bits on a Mac 5e-5", errors, re.S)
+    assert re.search(r"error: .* at step 2: .*lower learning_rate there: in 4 bits on a Mac 5e-5", errors)
     assert "Traceback" not in errors
+    assert numbers(Path("adapters/wild"), "loss")[1:] == []
