@@ -37,8 +37,8 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """The longest file first: as the last one it would keep one of two workers waiting for minutes."""
-    items.sort(key=lambda item: item.path.name != "test_unsloth.py")
+    """The longest files first: as the last ones they would keep one of two workers waiting for minutes."""
+    items.sort(key=lambda item: (item.path.name != "test_unsloth.py", item.path.name != "test_matrix.py"))
     for item in items:
         if "browser" in item.fixturenames:
             item.add_marker(pytest.mark.timeout(180))

@@ -22,7 +22,7 @@ from lib.evaluate.people_page import make_items, write_files
 from lib.evaluate.runs import read_runs
 from tests.data.test_report import STAGES
 from tests.data.test_review import pairs
-from tests.demo.test_demo import Script, Votes, _launch, ask, replies
+from tests.demo.test_demo import Script, Votes, _launch, ask, blind, replies
 from tests.demo.test_review_page import Server
 from tests.eval_data import pair, write_data
 from tests.evaluate.test_compare import make_run, signs
@@ -159,6 +159,7 @@ def test_the_page_for_people_as_it_is_served(here, look):
         page.fill("#name input, #name textarea", "ann")
         page.click("#begin")
         page.wait_for_selector("[data-item]")
+        page.wait_for_selector("#key-1")
 
     try:
         assert look(url, lambda page: page.wait_for_selector("#begin")) == []
@@ -180,6 +181,7 @@ def test_the_page_of_a_crowd(here, look):
     def first_pair(page):
         page.click("#begin")
         page.wait_for_selector("[data-item]")
+        page.wait_for_selector("#key-1")
 
     try:
         assert look(url, lambda page: page.wait_for_selector("#begin")) == []
@@ -213,11 +215,9 @@ def test_the_demo_before_and_after_a_vote(here, look):
         said.append(page.inner_text("#announced"))
 
     def vote(page):
-        page.wait_for_selector("#blind input")
-        page.click("#blind label")
-        page.wait_for_selector("#votes", state="visible")
+        blind(page, True)
         page.click("#next")
-        page.wait_for_function("!document.querySelector('#vote-1').disabled")
+        page.wait_for_selector("#vote-1:enabled")
         page.keyboard.press("1")
         page.wait_for_function("document.querySelector('#vote-1').innerText.includes('✓')")
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from lib.base.characters import whole
 from lib.base.errors import UserError
 from lib.base.folders import no_empty_folders
 from lib.base.strict_json import advice, advice_at, parse_own
@@ -23,7 +24,7 @@ def to_json(record: BaseModel | dict[str, Any]) -> str:
     """One line of JSON, without the fields that are None."""
     if isinstance(record, BaseModel):
         record = record.model_dump(mode="json", exclude_none=True)
-    return json.dumps(record, ensure_ascii=False, allow_nan=False)
+    return whole(json.dumps(record, ensure_ascii=False, allow_nan=False))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -50,7 +51,7 @@ def write_text(path: Path, text: str) -> None:
 
 def json_bytes(value: Any) -> bytes:
     """A JSON file's content, indented."""
-    return (json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2) + "\n").encode("utf-8")
+    return (whole(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2)) + "\n").encode("utf-8")
 
 
 def jsonl_bytes(records: Iterable[BaseModel | dict[str, Any]]) -> bytes:

@@ -21,6 +21,16 @@ OWN = ("base", "fewshot", "tuned", HUMAN)
 
 
 @dataclass(frozen=True)
+class Recorded:
+    """A held-out tweet and what both systems answered. seed: of the sampling."""
+
+    tweet: str
+    base: str
+    tuned: str
+    seed: int
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """One run under one eval config. folder: adapters/<run>/eval/<eval>. root: of the project."""
 
@@ -88,6 +98,18 @@ class Evaluation:
     def replies(self) -> list[Reply]:
         """The systems' answers. Raises UserError for a damaged file."""
         return read_jsonl(checked(self.folder / "replies.jsonl"), Reply)
+
+    def recorded(self) -> list[Recorded]:
+        """The held-out tweets that both systems answered, in the order of the replies."""
+        tweets = {prompt.tweet_id: prompt.tweet for prompt in self.prompts()}
+        answers: dict[str, dict[str, Reply]] = {}
+        for reply in self.replies():
+            answers.setdefault(reply.tweet_id, {})[reply.system] = reply
+        return [
+            Recorded(tweets[tweet_id], own["base"].reply, own["tuned"].reply, own["tuned"].seed)
+            for tweet_id, own in answers.items()
+            if tweet_id in tweets and own.keys() >= {"base", "tuned"}
+        ]
 
 
 def training(folder: Path) -> Manifest:

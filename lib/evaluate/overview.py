@@ -65,6 +65,7 @@ def page(root: Path, runs: Sequence[Row], paid: Sequence[Cost] | str) -> str:
                 (name, report, _link(run["pages"].get(name), root))
                 for name, report in run["evaluations"].items()
             ],
+            "field": _link(root / "adapters" / run["run"] / "field" / "report.html", root),
         }
         for run in runs
     ]

@@ -3,6 +3,8 @@
 Estimates, all of them.
 """
 
+from typing import Literal
+
 from lib.base.settings import TrainConfig
 from lib.model.activations import Path, layer_bytes
 from lib.model.shapes import Shape
@@ -13,16 +15,47 @@ NF4_BYTES = 0.5159
 MLX_BYTES = 0.5625  # 4 bits, and 16-bit scale and bias for every 64 weights; embeddings too
 CONTEXT_GB = 1.0  # CUDA context, workspace, fragmentation
 ANSWERING_GB = 2.0  # context, adapter and the answers under way
+FULL_BATCH = 4  # rows at once that a card should hold to be worth its price; micro_batch: auto takes more
+WHOLE_GB = 48  # of a card: from here on `quantization: auto` leaves the base in bf16
+REPORTED = 0.95  # of its nominal memory a card owns up to at least: an A40 of 48 GB says 47.6
 
 
 def least_gb(config: TrainConfig, shape: Shape, to_train: bool, path: Path = "peft") -> float:
     """Memory without which the model can neither be trained (its longest rows, one at a time, checkpointed)
-    nor answer.
+    nor answer. What is left to the GPU is taken in four bits.
     """
-    nf4, targets = config.quantization == "nf4", tuple(config.lora.target_modules)
+    nf4, targets = config.quantization != "none", tuple(config.lora.target_modules)
     if to_train:
         return vram_gb(shape, 1, config.max_length, config.lora.rank, targets, nf4, True, path)
     return weights_gb(shape, nf4, path) + ANSWERING_GB
+
+
+def full_batch(config: TrainConfig) -> int:
+    """Rows at once that a card should hold: the config's micro-batch, or FULL_BATCH."""
+    wanted = config.micro_batch if isinstance(config.micro_batch, int) else FULL_BATCH
+    return min(wanted, config.effective_batch)
+
+
+def quantization_on(
+    config: TrainConfig, shape: Shape, longest: float, memory_gb: float | None
+) -> tuple[Literal["nf4", "none"], str]:
+    """(how the base is held on a GPU of memory_gb, why). Bf16 has no weights to unpack in every micro-batch.
+
+    longest: tokens of the longest row. memory_gb: None without an NVIDIA GPU.
+    """
+    if config.quantization != "auto":
+        return config.quantization, "the config says so"
+    if memory_gb is None:
+        return "none", "four bits would save the memory of an NVIDIA GPU and nothing else"
+    if memory_gb < REPORTED * WHOLE_GB:
+        return "nf4", f"bf16 is for a GPU of {WHOLE_GB} GB or more"
+    rows, targets = full_batch(config), tuple(config.lora.target_modules)
+    checkpointing = config.gradient_checkpointing is True
+    need = vram_gb(shape, rows, longest, config.lora.rank, targets, False, checkpointing)
+    at_once = f"{need:.0f} GB with {rows} of the longest rows at once (estimate)"
+    if need < FILLED * memory_gb:
+        return "none", f"bf16 fits: {at_once}"
+    return "nf4", f"bf16 would take {at_once}"
 
 
 def weights_gb(shape: Shape, nf4: bool, path: Path = "peft") -> float:

@@ -23,6 +23,9 @@ def mac(config: TrainConfig, shape: Shape, tokens: Tokens) -> str:
     """Which Macs can train the run, how and for how long; empty for a run that MLX does not train."""
     if not uses_mlx(config):
         return ""
+    if config.quantization == "auto":
+        # as lib.train.sft.quantization_of settles it
+        config = config.model_copy(update={"quantization": "nf4"})
     lines = [HEAD, f"  {'GB':>5}{'for it':>9}{'needs':>8}{'fits':>9}{'training, min':>16}"]
     for size in MAC_SIZES:
         lines.append(f"  {size:>5}{SHARED * size:>9.1f}{_row(config, shape, tokens, SHARED * size)}")

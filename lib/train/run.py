@@ -1,7 +1,6 @@
 """One training run, from processed pairs to a finished adapter folder; the same command resumes it."""
 
 import contextlib
-import functools
 import shutil
 import sys
 from collections.abc import Iterator
@@ -13,9 +12,9 @@ from lib.base.errors import UserError
 from lib.base.files import lock, read_dicts
 from lib.base.settings import TrainConfig
 from lib.model.adapters import adapter_to_fp32, assert_only_adapter_trains
-from lib.model.base_model import commit_of, device_of, load_tokenizer, pinned
+from lib.model.base_model import commit_of, device_of, load_tokenizer
 from lib.model.loading import load_model_for_training, prepare_libraries, resolve_backend
-from lib.train.callbacks import Alerts, EarlyStop, KeepBest, Progress, Samples, StopOnSignal, as_callback
+from lib.train.callbacks import Alerts, EarlyStop, KeepBest, Progress, StopOnSignal, as_callback
 from lib.train.checkpoints import cut_lines, newest, of_mlx, state_of, step_of, stopped_early, watched
 from lib.train.distributed import (
     first_decides,
@@ -26,7 +25,7 @@ from lib.train.distributed import (
     then_wait,
     together,
 )
-from lib.train.fingerprint import fingerprint_of, refuse_another_run
+from lib.train.fingerprint import as_begun, fingerprint_of, refuse_another_run
 from lib.train.finishing import finish
 from lib.train.job import Job
 from lib.train.manifest import Manifest, Started, read_manifest, write_trained_on
@@ -44,12 +43,10 @@ from lib.train.preference_tuning import (
 )
 from lib.train.rows import pair_rows, read_splits
 from lib.train.schedule import schedule
-from lib.train.sft import batch_of, sft_trainer
+from lib.train.sft import batch_of, quantization_of, sft_trainer
 from lib.train.tracking import Tracker, require_tracker, tracking
-from lib.train.validation import LastAnswers, greedy_replies, validation_tweets
+from lib.train.validation import LastAnswers
 from lib.train.validation_loss import by_token
-
-N_SAMPLES = 5
 
 
 def train(run: str, config: TrainConfig) -> Manifest | None:
@@ -64,7 +61,8 @@ def train(run: str, config: TrainConfig) -> Manifest | None:
         if first_decides((folder / "manifest.json").is_file):
             return read_manifest(folder / "manifest.json")
         job = first_then_all(lambda: _prepare(run, config, folder))
-        job = replace(job, batch=smallest(job.batch, key=lambda batch: (not batch.checkpointing, batch.size)))
+        job = _agreed(job)
+        config = job.config
         started = Started(
             fingerprint=fingerprint_of(config),
             config=config.model_dump(mode="json"),
@@ -97,9 +95,7 @@ def _prepare(run: str, config: TrainConfig, folder: Path) -> Job:
     if backend == "mlx" and n_processes() > 1:
         raise UserError("backend: mlx trains in one process. Start it without a launcher: `make train`.")
     prepare_libraries(backend)
-    base = pinned(
-        config, folder / "started.json", Path("adapters") / (config.init_adapter or run) / "manifest.json"
-    )
+    base = as_begun(run, config)
     base = base.model_copy(update={"revision": commit_of(base)})
     tokenizer = load_tokenizer(base)
     rows = (
@@ -110,6 +106,10 @@ def _prepare(run: str, config: TrainConfig, folder: Path) -> Job:
     require_tracker(config)
     longest = max(n_tokens(row) for split in rows.values() for row in split)
     device = device_of(config)
+    held, why = quantization_of(base, backend, longest, device)
+    if base.quantization != config.quantization:
+        why = "as the run, or the one that it starts from, was begun"
+    config, base = (one.model_copy(update={"quantization": held}) for one in (config, base))
     return Job(
         run=run,
         config=config,
@@ -117,6 +117,7 @@ def _prepare(run: str, config: TrainConfig, folder: Path) -> Job:
         folder=folder,
         backend=backend,
         backend_reason=reason,
+        quantization_reason=why,
         device=device,
         tokenizer=tokenizer,
         splits=splits,
@@ -124,6 +125,16 @@ def _prepare(run: str, config: TrainConfig, folder: Path) -> Job:
         plan=schedule(config, len(rows["train"])),
         batch=batch_of(config, longest, device, backend),
     )
+
+
+def _agreed(job: Job) -> Job:
+    """The job as all processes can do it: the smallest batch, and four bits where one of them needs those."""
+    batch = smallest(job.batch, key=lambda batch: (not batch.checkpointing, batch.size))
+    held, why = smallest(
+        (job.config.quantization, job.quantization_reason), key=lambda both: both[0] != "nf4"
+    )
+    config, base = (one.model_copy(update={"quantization": held}) for one in (job.config, job.base))
+    return replace(job, batch=batch, config=config, base=base, quantization_reason=why)
 
 
 def _go_on_from(job: Job) -> Path | None:
@@ -213,13 +224,10 @@ def _mlx_trainer(job: Job, signals: StopOnSignal, resumed: bool, tracker: Tracke
 def _handlers(job: Job, model: Any, signals: StopOnSignal, tracker: Tracker) -> list[Any]:
     metrics, config = job.folder / "metrics.jsonl", job.config
     before = read_dicts(metrics, torn_tail=True) if metrics.exists() else []
-    sampled = dict(list(validation_tweets(job).items())[:N_SAMPLES])
-    answer = functools.partial(greedy_replies, model, job, list(sampled.values()))
     early = [EarlyStop(config.early_stopping)] if config.early_stopping else []
     same = [] if config.method == "sft" else [SameAtStart(config.beta)]
     return [
         MetricsLog(metrics, before, tracker.log, memory_gb=mlx_peak_gb if job.backend == "mlx" else peak_gb),
-        Samples(job.folder / "samples.jsonl", job.plan.steps_per_epoch, list(sampled), answer),
         Progress(job.plan.steps),
         Alerts(config.max_train_eval_gap),
         *early,

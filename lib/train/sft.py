@@ -7,7 +7,7 @@ from lib.base.errors import UserError
 from lib.base.settings import TrainConfig
 from lib.model.activations import Path
 from lib.model.base_model import load_shape
-from lib.model.memory import vram_gb
+from lib.model.memory import quantization_on, vram_gb
 from lib.model.shapes import Shape, shape_from
 from lib.train.job import Batch, Job
 from lib.train.schedule import warmup_steps
@@ -33,6 +33,21 @@ def batch_of(config: TrainConfig, longest: int, device: str, backend: str = "pef
     path: Path = "mlx" if backend == "mlx" else "peft"
     size, checkpointing = fitting(config, share, longest, memory_gb, shape, path)
     return Batch(size, share // size, checkpointing)
+
+
+def quantization_of(config: TrainConfig, backend: str, longest: int, device: str) -> tuple[str, str]:
+    """(how the base is held on this machine, why). longest: tokens of the longest row."""
+    if backend == "mlx" and config.quantization == "auto":
+        return "nf4", "a Mac shares its memory with everything that runs on it"
+    shape = shape_from(load_shape(config), config.model)
+    return quantization_on(config, shape, longest, card_gb(device))
+
+
+def card_gb(device: str) -> float | None:
+    """Memory of an NVIDIA GPU, GB (1e9 bytes), whoever uses it; None for another device."""
+    import torch
+
+    return torch.cuda.mem_get_info(device)[1] / 1e9 if device.startswith("cuda") else None
 
 
 def fitting(

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from urllib.parse import urlparse
+from types import MappingProxyType
 
 import pytest
 
@@ -31,7 +31,7 @@ HOSTILE = (
 )
 
 
-def _launch(generate_pair, votes=None, report=None, **more):
+def _launch(generate_pair, votes=None, reports=MappingProxyType({}), **more):
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
     from demo.page import build_app, launch_options
 
@@ -41,10 +41,10 @@ def _launch(generate_pair, votes=None, report=None, **more):
         "Tuned · test",
         SAMPLING,
         votes=votes,
-        has_report=report is not None,
+        reports=reports,
         **more,
     )
-    options = launch_options(report=report)
+    options = launch_options(reports=reports)
     app.queue(max_size=16).launch(server_name="127.0.0.1", prevent_thread_lock=True, **options)
     return app
 
@@ -92,56 +92,44 @@ class Script:
 
 @pytest.fixture(scope="module")
 def script_app(votes, tmp_path_factory):
-    script, report = Script(), tmp_path_factory.mktemp("eval") / "report.html"
-    report.write_text("<!doctype html><title>Does test write better replies?</title>", encoding="utf-8")
-    app = _launch(script, votes, report, tweets=["first held-out tweet", "second held-out tweet"])
+    script, reports = Script(), {}
+    for name, title in (("report", "Does test write better replies?"), ("data-report", "The data")):
+        reports[name] = tmp_path_factory.mktemp("reports") / "report.html"
+        reports[name].write_text(f"<!doctype html><title>{title}</title>", encoding="utf-8")
+    app = _launch(script, votes, reports, tweets=["first held-out tweet", "second held-out tweet"])
     yield script, app.local_url
     app.close()
 
 
-@pytest.fixture
-def open_page(browser):
-    contexts = []
-
-    def opened(url, **options):
-        contexts.append(browser.new_context(**options))
-        page = contexts[-1].new_page()
-        page.remote = []
-        page.on(
-            "request", lambda request: page.remote.append(request.url) if _is_remote(request.url) else None
-        )
-        page.goto(url)
-        page.wait_for_selector("#tweet textarea")
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-
-
-def _is_remote(url):
-    return urlparse(url).scheme not in ("data", "blob") and urlparse(url).hostname not in (
-        "127.0.0.1",
-        "localhost",
-    )
-
-
 def ask(page, tweet):
-    """Type, press Enter, wait until the page says that it is done."""
+    """Type and press Enter; returns when the page has taken it, or has answered already."""
+    page.wait_for_selector("#send:enabled")
     page.fill("#tweet textarea", tweet)
     page.press("#tweet textarea", "Enter")
 
 
 def replies(page):
-    page.wait_for_function(
-        "document.querySelector('#right-time').innerText.includes('all') && "
-        "!document.querySelector('#send').disabled"
-    )
+    """Both replies, when the answer to the last click is on the page.
+
+    No sooner: whatever is clicked turns the buttons off before Playwright can look.
+    """
+    page.wait_for_selector("#send:enabled")
+    page.wait_for_function("document.querySelector('#right-time').innerText.includes('all')")
     return page.input_value("#left-reply textarea"), page.input_value("#right-reply textarea")
 
 
+def blind(page, is_on, button="#send"):
+    """Throw the switch and wait for its answer, when button is on again."""
+    page.wait_for_selector("#blind input:enabled")
+    page.click("#blind label")
+    page.wait_for_selector("#votes", state="visible" if is_on else "hidden")
+    page.wait_for_selector(f"{button}:enabled")
+
+
 def status(page, text):
+    """Wait for a sentence and for the end of the answer that it belongs to."""
     page.wait_for_function("text => document.querySelector('#status').innerText.includes(text)", arg=text)
+    page.wait_for_selector("#send:enabled")
 
 
 def test_both_boxes_fill_from_the_real_model_and_nothing_leaves_the_machine(open_page, model_url):
@@ -203,7 +191,6 @@ def test_what_goes_wrong_is_a_sentence_and_never_a_traceback(open_page, script_a
         status(page, sentence)
         assert "Traceback" not in page.content()
         assert "secret detail" not in page.content()
-        page.wait_for_function("!document.querySelector('#send').disabled")
 
 
 def test_stop_ends_the_reply_keeps_what_is_there_and_the_next_one_works(open_page, script_app):
@@ -260,20 +247,56 @@ def test_again_writes_other_replies_to_the_same_tweet_and_next_goes_through_the_
     page = open_page(script_app[1])
     ask(page, "which seed?")
     for seed in (SAMPLING.seed, SAMPLING.seed + 1, SAMPLING.seed + 2):
-        text = f"first: seed {seed}"
-        page.wait_for_function(
-            "text => document.querySelector('#left-reply textarea').value === text", arg=text
-        )
-        replies(page)
+        assert replies(page) == (f"first: seed {seed}", f"second: seed {seed}")
         page.click("#again")
     replies(page)
     for shown in ("first held-out tweet", "second held-out tweet", "first held-out tweet"):
         page.click("#next")
-        page.wait_for_function(
-            "text => document.querySelector('#left-reply textarea').value === text", arg=f"first: {shown}"
-        )
-        replies(page)
+        assert replies(page) == (f"first: {shown}", f"second: {shown}")
         assert page.input_value("#tweet textarea") == shown
+
+
+# Clicks "Next tweet" in the very moment it is on again, n times; then all buttons one task after a click.
+AT_ONCE_JS = """async n => {
+  const next = document.querySelector('#next');
+  for (let i = 0; i < n; i++) {
+    next.click();
+    await new Promise(done => {
+      const look = new MutationObserver(() => { if (!next.disabled) { look.disconnect(); done(); } });
+      look.observe(next, {attributes: true});
+    });
+  }
+  next.click();
+  await new Promise(done => {
+    const channel = new MessageChannel();
+    channel.port1.onmessage = done;
+    channel.port2.postMessage(0);
+  });
+  return [...document.querySelectorAll('#actions button, #actions input, #votes button')].map(
+    button => button.disabled);
+}"""
+
+
+def test_every_button_is_off_from_a_click_to_its_answer_and_no_click_is_lost(open_page, script_app):
+    script, url = script_app
+    page = open_page(url)
+    blind(page, True)
+    n_asked = len(script.asked)
+    assert page.evaluate(AT_ONCE_JS, 4) == [True] * 10
+    replies(page)
+    asked = [tweet.split()[0] for tweet, _ in script.asked[n_asked:]]
+    assert asked == ["first", "second", "first", "second", "first"]
+    script.hold.clear()
+    ask(page, "wait")
+    page.wait_for_function("document.querySelector('#status').innerText.includes('Writing')")
+    page.wait_for_function("document.querySelector('#left-reply textarea').value")
+    n_asked = len(script.asked)
+    page.fill("#tweet textarea", "too early")
+    page.press("#tweet textarea", "Enter")
+    page.click("#stop")
+    status(page, "Stopped.")
+    assert page.input_value("#tweet textarea") == "too early"
+    assert len(script.asked) == n_asked
 
 
 def test_a_finished_reply_is_read_out_counted_as_x_counts_and_written_in_its_own_direction(
@@ -323,13 +346,16 @@ def luminance(colour):
     return sum(weight * v for weight, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
-def test_the_report_is_one_link_away_and_the_guard_stands_before_it(open_page, script_app):
+def test_both_reports_are_a_tab_away_and_the_guard_stands_before_them(open_page, script_app):
     page = open_page(script_app[1])
-    with page.expect_popup() as opened:
-        page.click("#heading a")
-    assert opened.value.title() == "Does test write better replies?"
-    refused = page.request.get(script_app[1] + "report", headers={"Host": "evil.example"})
-    assert refused.status == 403
+    titles = []
+    for link in page.locator("#heading a").all():
+        with page.expect_popup() as opened:
+            link.click()
+        titles.append(opened.value.title())
+        refused = page.request.get(opened.value.url, headers={"Host": "evil.example"})
+        assert refused.status == 403
+    assert titles == ["Does test write better replies?", "The data"]
     app = _launch(Script())
     try:
         assert open_page(app.local_url).locator("#heading a").count() == 0
@@ -338,15 +364,20 @@ def test_the_report_is_one_link_away_and_the_guard_stands_before_it(open_page, s
 
 
 def test_the_report_of_the_run_s_own_evaluation_comes_first(tmp_path):
-    from demo.app import held_out, report_of
+    from demo.app import held_out
+    from demo.replay import reports_of
 
-    assert report_of(tmp_path, "claude") is None
+    data = tmp_path / "data"
+    assert reports_of(tmp_path, "claude", data) == {}
     assert held_out(tmp_path / "test_prompts.jsonl") == []
     for name in ("a", "claude"):
         (tmp_path / "eval" / name).mkdir(parents=True)
         (tmp_path / "eval" / name / "report.html").write_text("x")
-    assert report_of(tmp_path, "claude") == tmp_path / "eval/claude/report.html"
-    assert report_of(tmp_path, "other") == tmp_path / "eval/a/report.html"
+    assert reports_of(tmp_path, "claude", data) == {"report": tmp_path / "eval/claude/report.html"}
+    data.mkdir()
+    (data / "report.html").write_text("x")
+    both = {"report": tmp_path / "eval/a/report.html", "data-report": data / "report.html"}
+    assert reports_of(tmp_path, "other", data) == both
 
 
 # --- the blind vote ------------------------------------------------------------------------------------
@@ -369,7 +400,7 @@ def test_a_blind_round_gives_no_name_away_until_the_vote_and_keeps_one_line(
     config, api = (page.request.get(url + path).text() for path in ("config", "gradio_api/info"))
     assert not re.search("tuned|base|· small", config, re.IGNORECASE)
     assert list(json.loads(api)["named_endpoints"]) == ["/reply"]
-    page.click("#blind label")
+    blind(page, True)
     script.hold.clear()
     ask(page, "wait")
     page.wait_for_function("document.querySelector('#left-reply textarea').value == 'second'")
@@ -421,8 +452,7 @@ def test_a_blind_round_gives_no_name_away_until_the_vote_and_keeps_one_line(
         "neither 1.')"
     )
     assert [line["choice"] for line in read_dicts(votes.path)] == ["left", "both_bad"]
-    page.click("#blind label")
-    page.wait_for_selector("#votes", state="hidden")
+    blind(page, False)
     ask(page, "open")
     assert replies(page) == ("first: open", "second: open")
     assert page.inner_text("#left-reply").strip() == "Base · small"
@@ -523,7 +553,7 @@ def test_data_and_eval_on_the_command_line_win_over_the_config(tiny_run, monkeyp
     (given, more), served = built
     assert given[-1].max_new_tokens == 7
     assert [tweet.startswith("Elsewhere I ") for tweet in more["tweets"]] == [True]
-    assert served[-1] == Path("adapters/tiny/eval/other/report.html")
+    assert served[-1]["report"] == Path("adapters/tiny/eval/other/report.html")
 
 
 def test_the_network_needs_a_password(project):
@@ -537,8 +567,7 @@ def test_the_network_needs_a_password(project):
 def test_a_port_in_use_is_one_sentence():
     import socket
 
-    from demo.app import serve
-    from demo.page import build_app
+    from demo.page import build_app, serve
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -105,8 +105,12 @@ def shared(tmp_path_factory, browser):
     server.check_and_end()
 
 
+BUTTONS = {"Enter": "save", "Escape": "back", "Shift+D": "d"}
+
+
 def press(page, key, says):
-    """Press a key and wait for the sentence that answers it."""
+    """Press a key when its button is there, which may be after the last sentence; wait for the answer's."""
+    page.wait_for_selector(f"#key-{BUTTONS.get(key, key)}")
     page.keyboard.press(key)
     page.wait_for_function(
         "says => document.querySelector('#page .said')?.innerText.includes(says)", arg=says

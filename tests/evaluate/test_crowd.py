@@ -338,6 +338,7 @@ def test_the_page_asks_with_consent_gives_the_code_at_the_end_and_names_nobody(e
             assert study.code not in page.content()
             assert not re.search(r"\btuned\b|\bbase\b", page.inner_text("body"))
             page.wait_for_selector("[data-item]")
+            page.wait_for_selector("#key-1")
             page.keyboard.press("1")
         page.wait_for_selector("#code")
         assert page.inner_text("#code") == study.code

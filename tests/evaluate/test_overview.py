@@ -42,6 +42,8 @@ def with_pages(root, run="v1"):
     (root / "data/cache").mkdir()
     finished(root, run)
     (root / "adapters" / run / "eval" / "claude" / "report.html").write_text("")
+    (root / "adapters" / run / "field").mkdir()
+    (root / "adapters" / run / "field" / "report.html").write_text("")
     (root / "adapters" / "compare-v1-v2.html").write_text("")
     return root
 
@@ -53,7 +55,7 @@ def shown(root, paid=()):
 def test_every_link_leads_to_a_file_from_both_folders(tmp_path):
     with_pages(tmp_path, HOSTILE.replace("/", ""))
     found = Links(shown(tmp_path))
-    assert len(found.links) == 3
+    assert len(found.links) == 4
     for link in found.links:
         assert (tmp_path / "data" / unquote(link)).is_file(), link
         assert (tmp_path / "adapters" / unquote(link)).is_file(), link

@@ -654,6 +654,7 @@ def test_the_served_page_asks_the_same_and_its_answers_are_imported_at_the_end(e
         for number, key in enumerate("1b"):
             page.wait_for_selector(f"[data-item={asked[number].id}]")
             assert page.inner_text("#page .reply >> nth=0").endswith(asked[number].shown["reply_a"])
+            page.wait_for_selector(f"#key-{key}")
             page.keyboard.press(key)
         page.wait_for_selector(f"[data-item={asked[2].id}]")
         assert not re.search(r"tuned|\bbase\b", page.inner_text("body"))

@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from lib.base.files import write_json
-from lib.base.settings import TrainConfig
+from lib.base.settings import SamplingConfig, TrainConfig
+from lib.evaluate.judge_records import SecondJudge
 from lib.evaluate.report import Gate, Judge, Report, Trust, read_report
 from lib.publish.card import model_card
 from lib.publish.known import Known
@@ -116,6 +117,51 @@ def test_the_code_on_the_card_is_valid_python_with_the_prompt_and_revision_of_th
     assert "Generate an engaging Twitter reply to:" in code
     assert "enable_thinking=False" in code
     assert "revision='b968826d9c46dd6066d109eabc6255188de91218'" in code
+
+
+def test_the_code_on_the_card_samples_as_the_evaluation_did(manifest):
+    card = model_card(
+        "ann/reply-8b", CONFIG, manifest, None, SamplingConfig(temperature=0, max_new_tokens=33)
+    )
+    assert "model.generate(**inputs, max_new_tokens=33, do_sample=False)" in card
+
+
+def test_the_card_asks_whether_xs_terms_allow_it_and_says_what_it_was_trained_on(manifest):
+    real = manifest.model_copy(update={"config": {"data": "main"}})
+    card = model_card("ann/reply-8b", CONFIG.model_copy(update={"data": "sample"}), real, None)
+    assert "249 pairs of invented posts" in model_card("ann/reply-8b", CONFIG, manifest, None)
+    assert "## May this be published?" in card
+    assert "Trained on 249 pairs of public posts on X (Twitter)" in card
+    assert "Of 17 replies to validation posts, 0.0% repeat 8 or more words of a training reply" in card
+    assert "The texts are not published" in card
+
+
+def test_a_card_says_who_judged_and_where_judges_differ(manifest, report):
+    second = SecondJudge(
+        eval="claude", kind="claude", model="c", n=40, n_tweets=40, share=0.7, share_ci95=(0.55, 0.8),
+        n_headline=38, net_win=(-5.0, 66.0),
+    )  # fmt: skip
+    judge = report.judge.model_copy(update={"kind": "openai", "model": "llama-4"})
+    card = model_card(
+        "ann/reply-8b",
+        CONFIG,
+        manifest,
+        report.model_copy(update={"judge": judge, "second_judges": [second]}),
+    )
+    assert "| judge | a model behind an OpenAI-compatible API, `llama-4` |" in card
+    assert (
+        "| second judge: Claude, `c` | 0.70 [0.55, 0.80] of 40 verdicts are the same; its net win: -5.00"
+        in card
+    )
+
+
+def test_a_pass_before_a_judge_that_nothing_vouches_for_says_so(manifest, report):
+    def card(trust):
+        judge = report.judge.model_copy(update={"trust": trust})
+        return model_card("ann/reply-8b", CONFIG, manifest, report.model_copy(update={"judge": judge}))
+
+    assert "Nothing vouches for the judge" in card(Trust(status="unproven", sentence="too few pairs"))
+    assert "Nothing vouches for the judge" not in card(Trust(status="trusted", sentence="41 pairs"))
 
 
 def test_an_adapter_whose_base_nobody_has_is_called_a_test_artefact_without_instructions(manifest):
