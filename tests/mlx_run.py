@@ -23,7 +23,7 @@ SETTINGS = (
 
 
 def start(run, settings, first=""):
-    """The process that trains adapters/<run> with these settings, a YAML text. first: Python to run before."""
+    """The process that trains adapters/<run> with these settings, a YAML text, after the Python of first."""
     Path(f"configs/train-{run}.yaml").write_text(settings)
     script = f"{first}\nfrom lib.base.console import run\nfrom scripts.train import main\nrun(main)"
     command = [sys.executable, "-c", script, "--config", f"configs/train-{run}.yaml"]

@@ -184,8 +184,7 @@ class TrainConfig(Strict):
             )
         if self.backend == "mlx" and self.method != "sft":
             raise ValueError(
-                f"backend: mlx does not know method: {self.method}. Set backend: auto: a GPU does it (make "
-                "train ON=runpod)"
+                f"backend: mlx does not know method: {self.method}; backend: auto, on a GPU, does"
             )
         return self
 

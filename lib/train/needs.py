@@ -87,7 +87,7 @@ def work(config: TrainConfig, tokens: Tokens, micro_batch: int) -> tuple[float, 
 
 
 def _evaluation_work(config: TrainConfig, tokens: Tokens) -> tuple[float, float]:
-    """The part of the work that is evaluations, the base model's too: rows read and replies written, without a
+    """The evaluations' part of the work, the base model's too: rows read and replies written, without a
     backward pass and with hardly any padding.
     """
     plan, val = schedule(config, len(tokens["train"])), tokens["val"]
