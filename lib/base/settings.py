@@ -183,9 +183,7 @@ class TrainConfig(Strict):
                 "base model"
             )
         if self.backend == "mlx" and self.method != "sft":
-            raise ValueError(
-                f"backend: mlx does not know method: {self.method}; backend: auto, on a GPU, does"
-            )
+            raise ValueError(f"backend: mlx does not know method: {self.method}; a GPU does (backend: auto)")
         return self
 
 
