@@ -20,7 +20,6 @@ from lib.train.distributed import (
     first_decides,
     first_then_all,
     is_first,
-    n_processes,
     smallest,
     then_wait,
     together,
@@ -30,7 +29,7 @@ from lib.train.finishing import finish
 from lib.train.job import Job
 from lib.train.manifest import Manifest, Started, read_manifest, write_trained_on
 from lib.train.metrics_log import MetricsLog, counting, peak_gb
-from lib.train.mlx_model import MlxModel
+from lib.train.mlx_model import MlxModel, refuse_what_mlx_lacks
 from lib.train.mlx_training import MlxTrainer
 from lib.train.mlx_training import peak_gb as mlx_peak_gb
 from lib.train.preference_rows import n_tokens, read_preferences
@@ -92,11 +91,11 @@ def _prepare(run: str, config: TrainConfig, folder: Path) -> Job:
     """Everything that can fail cheaply, before weights are loaded."""
     splits = read_splits(config)
     backend, reason = resolve_backend(config)
-    if backend == "mlx" and n_processes() > 1:
-        raise UserError("backend: mlx trains in one process. Start it without a launcher: `make train`.")
     prepare_libraries(backend)
     base = as_begun(run, config)
     base = base.model_copy(update={"revision": commit_of(base)})
+    if backend == "mlx":
+        refuse_what_mlx_lacks(base)
     tokenizer = load_tokenizer(base)
     rows = (
         pair_rows(config, splits, tokenizer)
