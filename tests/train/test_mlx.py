@@ -11,6 +11,7 @@ from lib.base.config import load_config
 from lib.base.files import read_dicts, read_json
 from lib.base.settings import TrainConfig
 from lib.model.adapters import sha256_of
+from lib.model.tiny import ensure_tiny
 from lib.train.checkpoints import newest, of_mlx, step_of
 from lib.train.manifest import read_manifest
 from lib.train.run import train
@@ -128,3 +129,15 @@ def test_a_loss_that_is_no_number_ends_the_run_with_advice_before_the_adapter_is
     assert re.search(r"error: .* at step 2: .*lower learning_rate there: in 4 bits on a Mac 5e-5", errors)
     assert "Traceback" not in errors
     assert numbers(Path("adapters/wild"), "loss")[1:] == []
+
+
+def test_in_sixteen_bits_the_losses_are_those_of_plain_trl_too(workspace):
+    """The tiny model by its folder: under its own name a CPU holds it in fp32."""
+    settings = SETTINGS.replace("model: tiny", f"model: {ensure_tiny().resolve()}")
+    settings = settings.replace("effective_batch: 8", "effective_batch: 21")
+    settings = settings.replace("{patience: 2, threshold: 0.0}", "null")
+    finished("half", settings)
+    Path("configs/train-plain.yaml").write_text(settings.replace("backend: mlx", "backend: peft"))
+    train("plain", config("plain"))
+    for name in ("loss", "eval_loss"):
+        assert numbers(Path("adapters/half"), name) == pytest.approx(numbers(PLAIN, name), rel=0.02), name
