@@ -183,7 +183,7 @@ class TrainConfig(Strict):
                 "base model"
             )
         if self.backend == "mlx" and self.method != "sft":
-            raise ValueError(f"backend: mlx does not know method: {self.method}; a GPU does (backend: auto)")
+            raise ValueError(f"backend: mlx does not know method: {self.method}. Set backend: auto, on a GPU")
         return self
 
 
