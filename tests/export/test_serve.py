@@ -258,7 +258,12 @@ def test_a_server_that_thinks_asks_otherwise_than_training_and_is_found_out(run_
         for name, arm in serving.arms.items()
     }
     reference = dataclasses.replace(reference_of(tiny_lora()), arms=None)  # no weights of the base here
+    silent = {
+        name: arm.model_copy(update={"extra_body": {**arm.extra_body, "chat_template_kwargs": None}})
+        for name, arm in serving.arms.items()
+    }
     with running(serving.servers, serving.urls, Path("logs")):
+        assert "not compared with torch" in prove(silent, SamplingConfig(), reference).line
         assert "not compared with torch" in prove(serving.arms, SamplingConfig(), reference).line
         with pytest.raises(UserError, match=r"Arm base: .* another chat template, or it thinks"):
             prove(thinking, SamplingConfig(), reference)
