@@ -282,9 +282,10 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Models).serve_forever()
 STARTER = """
 import json, os, signal, sys, time
 from pathlib import Path
-from lib.export.servers import running
+from lib.export import servers as ours
+ours.END_S = 0.2
 servers, urls = json.loads(sys.argv[1])
-with running(servers, urls, Path("logs")) as watchers:
+with ours.running(servers, urls, Path("logs")) as watchers:
     print(json.dumps([process.pid for process in watchers]), flush=True)
     time.sleep(600)
 """
