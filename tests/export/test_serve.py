@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -105,6 +106,28 @@ def written_adapter(factor):
     (RUN / "manifest.json").write_text(json.dumps({**manifest, "adapter_sha256": sha256_of(path)}))
 
 
+@pytest.fixture
+def serving_process(run_folder):
+    """A `make serve` at this port, and all that it said until it serves."""
+    started = []
+
+    def serve(port):
+        command = [sys.executable, "-m", "scripts.serve", "--config", CONFIG, "--port", str(port)]
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        started.append(subprocess.Popen(command, text=True, **streams))
+        lines = []
+        for line in started[0].stdout:
+            lines.append(line)
+            if "Ctrl-C ends it" in line:
+                return started[0], "".join(lines)
+        raise AssertionError("".join(lines))
+
+    yield serve
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
 def until(true):
     deadline = time.monotonic() + 120
     while not true():
@@ -112,19 +135,18 @@ def until(true):
         time.sleep(0.05)
 
 
+def listens(port):
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
 @needs_engines
-def test_a_run_is_served_evaluated_and_shown_and_what_a_kill_9_leaves_is_gone_on_with(says, monkeypatch):
+def test_a_run_is_served_evaluated_and_shown_and_what_a_kill_9_leaves_is_gone_on_with(
+    says, serving_process, monkeypatch
+):
     """One server after the other on one port, so that none is started in vain."""
     port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "scripts.serve", "--config", CONFIG, "--port", str(port)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    said = ""
-    while "Ctrl-C ends it" not in said:
-        line = process.stdout.readline()
-        assert line, said
-        said += line
+    process, said = serving_process(port)
     assert "adapter active: " in said and "off torch's logprobs" in said and f"wrote {SERVED}" in said
 
     arms = served().eval.engine.openai
@@ -138,13 +160,12 @@ def test_a_run_is_served_evaluated_and_shown_and_what_a_kill_9_leaves_is_gone_on
     def kill_after_base(line):
         if "generate: base 6 of 6" in line:
             process.kill()
-            until(lambda: not answers(arms["base"].base_url))  # the server went with it
+            until(lambda: not listens(port))  # the server went with it
 
     with pytest.raises(UserError, match="Is the server up"):
         make_replies(served(), kill_after_base)
     kept = log_of(served())
     assert [line.reply.system for line in kept[:6]] == ["base"] * 6
-    process.communicate()
 
     lora = tiny_lora()
     other = dataclasses.replace(lora, alpha=2 * lora.alpha)
