@@ -8,7 +8,6 @@ the votes, `scripts.human_eval --import` reads it.
 """
 
 import os
-import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import Any
 
 from demo.events import GeneratePair
 from demo.own_host import only_this_machine
-from demo.page import build_app, launch
+from demo.page import build_app, serve
+from demo.replay import evaluations_with_replies, replay, reports_of
 from demo.votes import Votes
 from lib.base.config import config_name, given, load_config
 from lib.base.console import load_env, parser, run
@@ -46,6 +46,10 @@ def main() -> None:
     today, name = load_config(args.config, TrainConfig), config_name(args.config)
     folder = Path("adapters") / name
     if not (folder / "adapter_model.safetensors").is_file():
+        if evaluations_with_replies(folder):
+            print(f"demo: {folder} holds no weights: these are its recorded replies", flush=True)
+            replay(args.config, args.data, args.eval, args.port)
+            return
         raise UserError(f"{folder} holds no finished run. Run `make train RUN={name}` first.")
     if line := changed_since(folder, today):
         print(f"demo: {line}", flush=True)
@@ -54,43 +58,24 @@ def main() -> None:
     sampling, auth = evaluation.sampling, _auth(args.host)
     votes = Votes(folder / "votes.jsonl", name, sha256_of(folder / "adapter_model.safetensors"))
     generate_pair = _generator(name, config, evaluation)
-    report = None if auth else report_of(folder, config.eval)  # the password does not cover that page
+    data = Path("data") / config.data
+    reports = {} if auth else reports_of(folder, config.eval, data)  # the password does not cover these pages
     app = build_app(
         generate_pair,
         f"Base · {config.model}",
         f"Tuned · {name}",
         sampling,
         votes=votes,
-        tweets=held_out(Path("data") / config.data / "processed" / "test_prompts.jsonl"),
-        has_report=report is not None,
+        tweets=held_out(data / "processed" / "test_prompts.jsonl"),
+        reports=reports,
     )
-    serve(app, args.host, args.port, auth, report)
+    serve(app, args.host, args.port, auth, reports)
     print(next_line(args.config, args.data, args.eval, done="demo"), flush=True)
 
 
 def held_out(path: Path) -> list[str]:
     """The tweets that training never saw; none where the data set is not here."""
     return [prompt.tweet for prompt in read_jsonl(path, TestPrompt)] if path.is_file() else []
-
-
-def report_of(folder: Path, evaluation: str) -> Path | None:
-    """The page of the run's own evaluation, or of another one of this run."""
-    own = folder / "eval" / evaluation / "report.html"
-    return next((path for path in (own, *sorted(folder.glob("eval/*/report.html"))) if path.is_file()), None)
-
-
-def serve(
-    app: Any, host: str, port: int | None, auth: tuple[str, str] | None, report: Path | None = None
-) -> None:
-    """Launch, print the address, wait for Ctrl-C. Raises UserError if the port is taken."""
-    url = launch(app.queue(max_size=16), port, host, report=report, auth=auth)
-    try:
-        print(f"open {url}   (Ctrl-C ends it)", flush=True)
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        print("\ndemo: ended")
-    finally:
-        app.close(verbose=False)
 
 
 def _arguments() -> Any:
