@@ -416,6 +416,31 @@ def test_mlx_gets_a_server_for_each_arm():
     ]
 
 
+def test_every_server_answers_this_machine_alone_without_thinking_and_no_page_of_another_site():
+    lora = eight_b()
+    llama = llamacpp(lora, Path("a.gguf"), None, "", 8080)
+    plans = [
+        (llama, "--chat-template-kwargs", "--cors-origins", "localhost"),
+        (
+            mlx(lora, Path("mlx"), None, 9000),
+            "--chat-template-args",
+            "--allowed-origins",
+            "http://127.0.0.1:",
+        ),
+        (
+            vllm(lora, None, 8000),
+            "--default-chat-template-kwargs",
+            "--allowed-origins",
+            '["http://127.0.0.1:',
+        ),
+    ]
+    for planned_for, thinking, origins, own in plans:
+        for command in planned_for.servers:
+            assert listens_here_only(command)
+            assert json.loads(command[command.index(thinking) + 1]) == {"enable_thinking": False}
+            assert command[command.index(origins) + 1].startswith(own)
+
+
 def test_vllm_gets_a_rank_that_it_knows_and_the_commit_of_the_base():
     command = vllm(eight_b(), None, 8000).servers[0]
     assert command[command.index("--max-lora-rank") + 1] == "32"  # 24 is none of its ranks
