@@ -43,7 +43,7 @@ from tests.engines import ROOT, SITE, environment, free_port, needs_engines, no_
 from tests.eval_data import prompt
 from tests.stubs.openai_server import OpenAIStub
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # on a busy machine, the run trained first
 
 RUN = Path("adapters/tiny")
 CONFIG = Path("configs/train-tiny.yaml")
