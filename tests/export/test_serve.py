@@ -64,6 +64,7 @@ def run_folder(tiny_run, monkeypatch):
     for name, value in environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.syspath_prepend(SITE)
+    monkeypatch.delenv("MAKELEVEL", raising=False)  # nothing here is a child of make, to end with it
     before = signal.getsignal(signal.SIGTERM)
     yield tiny_run
     signal.signal(signal.SIGTERM, before)
