@@ -9,9 +9,11 @@ the votes, `scripts.human_eval --import` reads it.
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from demo.drafts import N_DRAFTS, Draft, WriteDrafts
 from demo.events import GeneratePair
 from demo.own_host import only_this_machine
 from demo.page import build_app, serve
@@ -21,12 +23,13 @@ from lib.base.config import config_name, given, load_config
 from lib.base.console import load_env, parser, run
 from lib.base.errors import UserError
 from lib.base.files import read_jsonl
-from lib.base.schema import TestPrompt
+from lib.base.schema import Pair, TestPrompt
 from lib.base.settings import EvalConfig, SamplingConfig, TrainConfig
 from lib.data.text import clean_tweet
 from lib.evaluate.standing import next_line
+from lib.judge.offline import MIN_PAIRS, Ranker, fit_ranker, word_effects
 from lib.model.adapters import sha256_of
-from lib.model.chat import messages
+from lib.model.chat import Messages, messages
 from lib.model.machine import refuse_small_machine
 from lib.train.fingerprint import changed_since
 from lib.train.manifest import as_trained
@@ -52,8 +55,9 @@ def main() -> None:
     refuse_small_machine(name, config, to_train=False)
     auth = _auth(args.host)
     votes = Votes(folder / "votes.jsonl", name, sha256_of(folder / "adapter_model.safetensors"))
-    generate_pair = pair_generator(_load(folder, config), config.prompt)
-    data = Path("data") / config.data
+    loaded, data = _load(folder, config), Path("data") / config.data
+    generate_pair = pair_generator(loaded, config.prompt)
+    drafts = drafts_writer(loaded, config.prompt, data / "processed" / "train.jsonl")
     reports = {} if auth else reports_of(folder, config.eval, data)  # the password does not cover these pages
     app = build_app(
         generate_pair,
@@ -63,6 +67,7 @@ def main() -> None:
         votes=votes,
         tweets=held_out(data / "processed" / "test_prompts.jsonl"),
         reports=reports,
+        drafts=drafts,
     )
     serve(app, args.host, args.port, auth, reports)
     print(next_line(args.config, args.data, args.eval, done="demo"), flush=True)
@@ -99,15 +104,43 @@ def pair_generator(loaded: Any, prompt: str) -> GeneratePair:
     from lib.model.streaming import stream_pair
 
     def generate_pair(tweet: str, sampling: SamplingConfig) -> Iterator[tuple[str, str]]:
-        cleaned = clean_tweet(tweet)  # as the tweets it was trained on
-        if not cleaned:
-            raise UserError(
-                "Nothing is left of that tweet without links, control tokens and invisible characters. Add "
-                "words."
-            )
-        return stream_pair(loaded, messages(prompt, cleaned), sampling)
+        return stream_pair(loaded, _conversation(prompt, tweet), sampling)
 
     return generate_pair
+
+
+def drafts_writer(loaded: Any, prompt: str, train: Path) -> WriteDrafts:
+    """The page's other function: drafts so far of the tuned model, ranked by the likes of the training pairs
+    in train, where that file is here and holds enough of them.
+    """
+    from lib.model.generate import generate
+    from lib.model.sampling import of_candidate
+
+    @cache
+    def ranker() -> Ranker | None:
+        pairs = read_jsonl(train, Pair) if train.is_file() else []
+        return fit_ranker(pairs) if len(pairs) >= MIN_PAIRS else None
+
+    def write(tweet: str, sampling: SamplingConfig) -> Iterator[list[Draft]]:
+        turns, rank = _conversation(prompt, tweet), ranker()
+        drafts: dict[str, Draft] = {}
+        for number in range(N_DRAFTS):
+            (written,) = generate(loaded, [turns], of_candidate(sampling, number), tuned=True)
+            if text := written.text:
+                score, effects = (rank(tweet, text), word_effects(rank, tweet, text)) if rank else (None, ())
+                drafts[text] = Draft(text, score, tuple(effects))
+            yield list(drafts.values())
+
+    return write
+
+
+def _conversation(prompt: str, tweet: str) -> Messages:
+    cleaned = clean_tweet(tweet)  # as the tweets it was trained on
+    if not cleaned:
+        raise UserError(
+            "Nothing is left of that tweet without links, control tokens and invisible characters. Add words."
+        )
+    return messages(prompt, cleaned)
 
 
 def _auth(host: str) -> tuple[str, str] | None:
