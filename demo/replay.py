@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from demo.drafts import Draft
 from demo.events import as_asked
 from demo.page import LOCAL, build_app, serve
 from demo.votes import Votes
 from lib.base.config import config_name, load_config
 from lib.base.console import parser, run
 from lib.base.errors import UserError
-from lib.base.schema import Reply
+from lib.base.schema import Reply, drawn_from
 from lib.base.settings import SamplingConfig, TrainConfig
+from lib.evaluate.best_of import Candidate, read_candidates
 from lib.evaluate.evaluation import Evaluation, adapter_sha256
 from lib.train.manifest import as_trained
 
@@ -30,12 +32,15 @@ PAIR = ("base", "tuned")
 
 @dataclass(frozen=True)
 class Recorded:
-    """A held-out tweet and what both systems answered. seed: of the sampling."""
+    """A held-out tweet and what both systems answered. seed: of the sampling. drafts: the candidates of the
+    tuned model, where the evaluation picked the best of several.
+    """
 
     tweet: str
     base: str
     tuned: str
     seed: int
+    drafts: tuple[Draft, ...] = ()
 
 
 def main() -> None:
@@ -53,7 +58,8 @@ def replay(train: Path, data: str | None, name: str | None, port: int | None) ->
     # Before gradio is imported: it reads this once.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     evaluation = _recorded_one(train, data, name)
-    rows = recorded(evaluation.replies(), {one.tweet_id: one.tweet for one in evaluation.prompts()})
+    tweets = {one.tweet_id: one.tweet for one in evaluation.prompts()}
+    rows = recorded(evaluation.replies(), tweets, read_candidates(evaluation.folder))
     if not rows:
         raise UserError(
             f"{evaluation.folder}/replies.jsonl holds no tweet that base and tuned both answered."
@@ -84,19 +90,41 @@ def replay_app(
             raise UserError("No reply to that tweet is recorded. “Next tweet” has others.")
         yield row.base, row.tuned
 
-    sampling = SamplingConfig(seed=rows[0].seed)
+    def drafts(tweet: str, sampling: SamplingConfig) -> Iterator[Sequence[Draft]]:
+        yield by_tweet[tweet].drafts
+
     return build_app(
-        answer, base, tuned, sampling, votes=votes, tweets=list(by_tweet), reports=reports, is_live=False
+        answer,
+        base,
+        tuned,
+        SamplingConfig(seed=rows[0].seed),
+        votes=votes,
+        tweets=list(by_tweet),
+        reports=reports,
+        is_live=False,
+        drafts=drafts if any(row.drafts for row in rows) else None,
     )
 
 
-def recorded(replies: Iterable[Reply], tweets: dict[str, str]) -> list[Recorded]:
+def recorded(
+    replies: Iterable[Reply], tweets: dict[str, str], candidates: Iterable[Candidate] = ()
+) -> list[Recorded]:
     """The tweets that both systems answered, in the order of the replies. tweets: tweet_id -> text."""
     by_tweet: dict[str, dict[str, Reply]] = {}
     for reply in replies:
         by_tweet.setdefault(reply.tweet_id, {})[reply.system] = reply
+    drafts: dict[str, dict[str, Draft]] = {}
+    for one in candidates:
+        if one.reply and drawn_from(one.system)[0] == "tuned":
+            drafts.setdefault(one.tweet_id, {})[one.reply] = Draft(one.reply, one.score)
     return [
-        Recorded(tweets[tweet_id], own["base"].reply, own["tuned"].reply, own["tuned"].seed)
+        Recorded(
+            tweets[tweet_id],
+            own["base"].reply,
+            own["tuned"].reply,
+            own["tuned"].seed,
+            tuple(drafts.get(tweet_id, {}).values()),
+        )
         for tweet_id, own in by_tweet.items()
         if tweet_id in tweets and own.keys() >= set(PAIR)
     ]
