@@ -6,8 +6,7 @@ Opens on this machine only. Votes work as in the demo, and go to the same file.
 """
 
 import os
-from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,25 +16,12 @@ from demo.votes import Votes
 from lib.base.config import config_name, load_config
 from lib.base.console import parser, run
 from lib.base.errors import UserError
-from lib.base.schema import Reply
 from lib.base.settings import SamplingConfig, TrainConfig
-from lib.evaluate.evaluation import Evaluation, adapter_sha256
+from lib.evaluate.evaluation import Evaluation, Recorded, adapter_sha256, recorded
 from lib.train.manifest import as_trained
 
 if TYPE_CHECKING:
     import gradio as gr
-
-PAIR = ("base", "tuned")
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """A held-out tweet and what both systems answered. seed: of the sampling."""
-
-    tweet: str
-    base: str
-    tuned: str
-    seed: int
 
 
 def main() -> None:
@@ -88,18 +74,6 @@ def replay_app(
     return build_app(
         answer, base, tuned, sampling, votes=votes, tweets=list(by_tweet), reports=reports, is_live=False
     )
-
-
-def recorded(replies: Iterable[Reply], tweets: dict[str, str]) -> list[Recorded]:
-    """The tweets that both systems answered, in the order of the replies. tweets: tweet_id -> text."""
-    by_tweet: dict[str, dict[str, Reply]] = {}
-    for reply in replies:
-        by_tweet.setdefault(reply.tweet_id, {})[reply.system] = reply
-    return [
-        Recorded(tweets[tweet_id], own["base"].reply, own["tuned"].reply, own["tuned"].seed)
-        for tweet_id, own in by_tweet.items()
-        if tweet_id in tweets and own.keys() >= set(PAIR)
-    ]
 
 
 def reports_of(folder: Path, evaluation: str, data: Path) -> dict[str, Path]:
