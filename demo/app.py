@@ -8,7 +8,8 @@ the votes, `scripts.human_eval --import` reads it.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,19 @@ from lib.base.console import load_env, parser, run
 from lib.base.errors import UserError
 from lib.base.files import read_jsonl
 from lib.base.schema import TestPrompt
-from lib.base.settings import EvalConfig, SamplingConfig, TrainConfig
+from lib.base.settings import EvalConfig, OpenAIEngine, SamplingConfig, TrainConfig
 from lib.data.text import clean_tweet
+from lib.evaluate.answers import refuse_other_run
 from lib.evaluate.standing import next_line
 from lib.model.adapters import sha256_of
-from lib.model.chat import messages
+from lib.model.chat import Messages, messages
 from lib.model.machine import refuse_small_machine
+from lib.model.openai_engine import openai_engine
+from lib.model.served_pair import stream_served_pair
 from lib.train.fingerprint import changed_since
 from lib.train.manifest import as_trained
+
+StreamPair = Callable[[Messages, SamplingConfig], Iterator[tuple[str, str]]]
 
 
 def main() -> None:
@@ -48,11 +54,10 @@ def main() -> None:
     if line := changed_since(folder, today):
         print(f"demo: {line}", flush=True)
     config = given(as_trained(folder, today), data=args.data, eval=args.eval)
-    sampling = load_config(args.config.with_name(f"eval-{config.eval}.yaml"), EvalConfig).sampling
-    refuse_small_machine(name, config, to_train=False)
-    auth = _auth(args.host)
+    evaluation = load_config(args.config.with_name(f"eval-{config.eval}.yaml"), EvalConfig)
+    sampling, auth = evaluation.sampling, _auth(args.host)
     votes = Votes(folder / "votes.jsonl", name, sha256_of(folder / "adapter_model.safetensors"))
-    generate_pair = pair_generator(_load(folder, config), config.prompt)
+    generate_pair = _generator(name, config, evaluation)
     data = Path("data") / config.data
     reports = {} if auth else reports_of(folder, config.eval, data)  # the password does not cover these pages
     app = build_app(
@@ -83,9 +88,22 @@ def _arguments() -> Any:
     return arguments.parse_args()
 
 
-def _load(folder: Path, config: TrainConfig) -> Any:
+def _generator(run: str, config: TrainConfig, evaluation: EvalConfig) -> GeneratePair:
+    """What answers: the servers of the eval config, or the run's weights, which are loaded here."""
     from statsmodels.stats import proportion  # noqa: F401  takes a second or more: not at the first vote
 
+    folder = Path("adapters") / run
+    if not isinstance(evaluation.engine, OpenAIEngine):
+        refuse_small_machine(run, config, to_train=False)
+        return pair_generator(_load(folder, config), config.prompt)
+    refuse_other_run(evaluation.engine, run, sha256_of(folder / "adapter_model.safetensors"))
+    arms = evaluation.engine.openai
+    openai_engine(arms, evaluation.sampling)  # refuses servers that are not there, or answer alike
+    print(f"asking {arms['base'].base_url} ({arms['base'].quantization})", flush=True)
+    return _of_cleaned(partial(stream_served_pair, arms), config.prompt)
+
+
+def _load(folder: Path, config: TrainConfig) -> Any:
     from lib.model.loading import load_for_inference
 
     print(f"loading {config.model} with {folder} ...", flush=True)
@@ -98,6 +116,10 @@ def pair_generator(loaded: Any, prompt: str) -> GeneratePair:
     """The page's function: (base so far, tuned so far) for a tweet. loaded: lib.model.loading.Loaded."""
     from lib.model.streaming import stream_pair
 
+    return _of_cleaned(partial(stream_pair, loaded), prompt)
+
+
+def _of_cleaned(stream: StreamPair, prompt: str) -> GeneratePair:
     def generate_pair(tweet: str, sampling: SamplingConfig) -> Iterator[tuple[str, str]]:
         cleaned = clean_tweet(tweet)  # as the tweets it was trained on
         if not cleaned:
@@ -105,7 +127,7 @@ def pair_generator(loaded: Any, prompt: str) -> GeneratePair:
                 "Nothing is left of that tweet without links, control tokens and invisible characters. Add "
                 "words."
             )
-        return stream_pair(loaded, messages(prompt, cleaned), sampling)
+        return stream(messages(prompt, cleaned), sampling)
 
     return generate_pair
 
