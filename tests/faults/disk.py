@@ -125,7 +125,9 @@ class Disk:
             raw = _Raw(file, mode.replace("b", "").replace("t", ""))
             raw.disk, raw.path = self, path
             self._paths[raw.fileno()] = path
-            buffered = raw if buffering == 0 else (io.BufferedRandom if "+" in mode else io.BufferedWriter)(raw)
+            buffered = (
+                raw if buffering == 0 else (io.BufferedRandom if "+" in mode else io.BufferedWriter)(raw)
+            )
             if "b" in mode:
                 return buffered
             text = io.TextIOWrapper(buffered, *args, line_buffering=buffering == 1, **kwargs)

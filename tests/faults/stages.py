@@ -17,10 +17,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from lib.base.console import run
-from lib.data import scorers
 from lib.base.files import read_dicts, read_json, read_jsonl, write_bytes, write_json
 from lib.base.ledger import Ledger
 from lib.base.seals import seal_of
+from lib.data import scorers
 from lib.data.decisions import Decision, standing
 from lib.data.review import Review
 from lib.data.sitting import sitting
@@ -68,7 +68,11 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 def only(*names: str) -> Callable[[Path], Any]:
     """The files of these names, wherever they lie: of those that hold no hash of a moment."""
-    return lambda folder: {name: what for name, what in files_of(folder).items() if Path(name).name in names}
+    return lambda folder: {
+        name: what
+        for name, what in files_of(folder).items()
+        if Path(name).name in names and "work" not in name
+    }
 
 
 @dataclass(frozen=True)
@@ -438,5 +442,6 @@ ELSEWHERE = {
     "rent": "tests/remote/test_kill.py and test_hf_jobs.py: killed at twenty moments",
     "scale": "tests/scale/test_scale.py",
     "sweep": "tests/train/test_sweep.py; each of its runs is a training",
+    "space": "tests/publish/test_space.py; a folder that is built anew from what is there",
     "train": "tests/train/test_checkpoints.py, and slow ones here",
 }

@@ -4,16 +4,13 @@ Afterwards the same command must end with what an undisturbed one leaves, and no
 `make test` looks at some moments of each; the slow tests at every one at which the disk changes.
 """
 
-import contextlib
-import errno
-import importlib
 import os
 import random
 import shutil
 import signal
+import sys
 import time
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -43,7 +40,7 @@ def moment(worlds, tmp_path):
             assert served.bought() == bought, f"{where}: bought something else, or twice"
             assert served.n_paid() <= n_paid + stage.at_once, f"{where}: paid more than twice"
         assert stage.result(folder) == result, where
-        assert not [path for path in folder.rglob("*.partial")], where
+        assert not list(folder.rglob("*.partial")), where
         shutil.rmtree(folder)
         return where, first
 
@@ -138,12 +135,10 @@ def elsewhere(shift, zone):
         def now(cls, tz=None):
             return datetime.now(tz) + shift
 
-    import sys
-
     for module in list(sys.modules.values()):
-        if getattr(module, "__name__", "").split(".")[0] in ("lib", "scripts", "demo"):
-            if getattr(module, "datetime", None) is datetime:
-                module.datetime = Later
+        is_ours = getattr(module, "__name__", "").split(".")[0] in ("lib", "scripts", "demo")
+        if is_ours and getattr(module, "datetime", None) is datetime:
+            module.datetime = Later
 
 
 ZONES = ["Pacific/Kiritimati", "America/St_Johns", "Europe/Berlin"]
