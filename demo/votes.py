@@ -28,9 +28,9 @@ document.getElementById('page')?.setAttribute('aria-live', 'polite');
 document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
   if (event.target.closest('textarea, input:not([type=checkbox]), [contenteditable=true]')) return;
-  if (!/^[120b]$/i.test(event.key)) return;
   const key = event.key.toLowerCase();
-  const button = document.querySelector(`#vote-${key}, #key-${key}`);
+  const wanted = /^[120b]$/.test(key) ? `#vote-${key}, #key-${key}` : {n: '#next', a: '#again'}[key];
+  const button = wanted && document.querySelector(wanted);
   if (button && button.offsetParent) { event.preventDefault(); button.click(); }
 }, true);
 }"""
@@ -59,7 +59,8 @@ class Session:
 
     end: what the reply in progress has been asked to do. Ours and not Gradio's `cancels`, which lets go of a
     reply in its first moments without an answer: the page would go on saying "Writing". at: the last of the
-    held-out tweets that this tab was shown.
+    held-out tweets that this tab was shown. drafts: what it has seen the tuned model write besides. history:
+    every pair that was written here, blind ones too.
     """
 
     round: Round | None = None
@@ -67,6 +68,8 @@ class Session:
     end: Literal["", "stop", "clear"] = ""
     is_writing: bool = False
     at: int = -1
+    drafts: set[str] = field(default_factory=set)
+    history: list[Round] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
