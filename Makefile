@@ -55,9 +55,9 @@ endif
 NEXT = $(PYTHON) -m scripts.next_step --config $(TRAIN_CONFIG) $(DATA_ARG) $(EVAL_ARG)
 modules = $(wildcard $(or $(MODULES_$(1)),scripts/$(1).py lib/*/*.py lib/*/*/*.html))
 
-.PHONY: help setup setup-runpod lock doctor quickstart quickstart-files test test-long lint data review \
-  forget repair costs plan train replies rented runs compare sweep eval-plan eval human-eval field publish \
-  demo space bench bench-train bench-real
+.PHONY: help setup setup-runpod lock doctor quickstart quickstart-files test test-long mutants lint data \
+  review forget repair costs plan train replies rented runs compare sweep eval-plan eval human-eval field \
+  publish demo space bench bench-train bench-real
 
 help: ## this list
 	@echo "usage: make TARGET [RUN=$(RUN)] [DATA=$(DATA)] [EVAL=$(EVAL)] [YES=1] [MAX_USD=5] [OPEN=1]"
@@ -197,6 +197,11 @@ test: $(STAMP) ## the tests: no key, no GPU; network only to bring a browser (SK
 
 test-long: $(STAMP) ## the slow tests: whole trainings, other engines, killed processes, rented machines
 	@$(PYTEST) -m slow tests
+
+# Each small fault of tests/mutations/ is put into a copy of the project; the tests have to notice it.
+mutants: $(STAMP) ## small faults, one at a time, that the tests have to notice (ROOM=data: those of one room)
+	OMP_NUM_THREADS=1 nice -n 5 $(PYTHON) -m tests.mutants --write docs/reliability.md \
+	  $(if $(ROOM),tests/mutations/$(ROOM).toml)
 
 lint: $(STAMP) ## ruff check and format
 	$(PYTHON) -m ruff check .
@@ -422,8 +427,9 @@ serve: $(STAMP) ## answer with RUN through ENGINE=llamacpp, ollama, mlx or vllm 
 	@$(PYTHON) -m scripts.serve --config $(TRAIN_CONFIG) $(if $(ENGINE),--engine $(ENGINE)) \
 	  $(if $(MODEL),--model "$(MODEL)") $(if $(PORT),--port $(PORT))
 
-demo: $(STAMP) ## base and tuned replies side by side, in the browser, on this machine only
-	@$(PYTHON) -m demo.app --config $(TRAIN_CONFIG) $(DATA_ARG) $(EVAL_ARG) $(if $(PORT),--port $(PORT))
+demo: $(STAMP) ## base and tuned replies side by side, in the browser (REPLAY=1: recorded ones, no model)
+	@$(PYTHON) -m demo.$(if $(REPLAY),replay,app) --config $(TRAIN_CONFIG) $(DATA_ARG) $(EVAL_ARG) \
+	  $(if $(PORT),--port $(PORT))
 
 space: $(STAMP) ## a Hugging Face Space of RUN's recorded replies (TWEETS=heldout: other people's, asks first)
 	@$(PYTHON) -m scripts.space --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) $(DATA_ARG) \
