@@ -8,28 +8,34 @@ the votes, `scripts.human_eval --import` reads it.
 """
 
 import os
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from demo.events import GeneratePair
 from demo.own_host import only_this_machine
-from demo.page import build_app, launch
+from demo.page import build_app, serve
+from demo.replay import evaluations_with_replies, replay, reports_of
 from demo.votes import Votes
 from lib.base.config import config_name, given, load_config
 from lib.base.console import load_env, parser, run
 from lib.base.errors import UserError
 from lib.base.files import read_jsonl
 from lib.base.schema import TestPrompt
-from lib.base.settings import EvalConfig, SamplingConfig, TrainConfig
+from lib.base.settings import EvalConfig, OpenAIEngine, SamplingConfig, TrainConfig
 from lib.data.text import clean_tweet
+from lib.evaluate.answers import refuse_other_run
 from lib.evaluate.standing import next_line
 from lib.model.adapters import sha256_of
-from lib.model.chat import messages
+from lib.model.chat import Messages, messages
 from lib.model.machine import refuse_small_machine
+from lib.model.openai_engine import openai_engine
+from lib.model.served_pair import stream_served_pair
 from lib.train.fingerprint import changed_since
 from lib.train.manifest import as_trained
+
+StreamPair = Callable[[Messages, SamplingConfig], Iterator[tuple[str, str]]]
 
 
 def main() -> None:
@@ -40,52 +46,36 @@ def main() -> None:
     today, name = load_config(args.config, TrainConfig), config_name(args.config)
     folder = Path("adapters") / name
     if not (folder / "adapter_model.safetensors").is_file():
+        if evaluations_with_replies(folder):
+            print(f"demo: {folder} holds no weights: these are its recorded replies", flush=True)
+            replay(args.config, args.data, args.eval, args.port)
+            return
         raise UserError(f"{folder} holds no finished run. Run `make train RUN={name}` first.")
     if line := changed_since(folder, today):
         print(f"demo: {line}", flush=True)
     config = given(as_trained(folder, today), data=args.data, eval=args.eval)
-    sampling = load_config(args.config.with_name(f"eval-{config.eval}.yaml"), EvalConfig).sampling
-    refuse_small_machine(name, config, to_train=False)
-    auth = _auth(args.host)
+    evaluation = load_config(args.config.with_name(f"eval-{config.eval}.yaml"), EvalConfig)
+    sampling, auth = evaluation.sampling, _auth(args.host)
     votes = Votes(folder / "votes.jsonl", name, sha256_of(folder / "adapter_model.safetensors"))
-    generate_pair = pair_generator(_load(folder, config), config.prompt)
-    report = None if auth else report_of(folder, config.eval)  # the password does not cover that page
+    generate_pair = _generator(name, config, evaluation)
+    data = Path("data") / config.data
+    reports = {} if auth else reports_of(folder, config.eval, data)  # the password does not cover these pages
     app = build_app(
         generate_pair,
         f"Base · {config.model}",
         f"Tuned · {name}",
         sampling,
         votes=votes,
-        tweets=held_out(Path("data") / config.data / "processed" / "test_prompts.jsonl"),
-        has_report=report is not None,
+        tweets=held_out(data / "processed" / "test_prompts.jsonl"),
+        reports=reports,
     )
-    serve(app, args.host, args.port, auth, report)
+    serve(app, args.host, args.port, auth, reports)
     print(next_line(args.config, args.data, args.eval, done="demo"), flush=True)
 
 
 def held_out(path: Path) -> list[str]:
     """The tweets that training never saw; none where the data set is not here."""
     return [prompt.tweet for prompt in read_jsonl(path, TestPrompt)] if path.is_file() else []
-
-
-def report_of(folder: Path, evaluation: str) -> Path | None:
-    """The page of the run's own evaluation, or of another one of this run."""
-    own = folder / "eval" / evaluation / "report.html"
-    return next((path for path in (own, *sorted(folder.glob("eval/*/report.html"))) if path.is_file()), None)
-
-
-def serve(
-    app: Any, host: str, port: int | None, auth: tuple[str, str] | None, report: Path | None = None
-) -> None:
-    """Launch, print the address, wait for Ctrl-C. Raises UserError if the port is taken."""
-    url = launch(app.queue(max_size=16), port, host, report=report, auth=auth)
-    try:
-        print(f"open {url}   (Ctrl-C ends it)", flush=True)
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        print("\ndemo: ended")
-    finally:
-        app.close(verbose=False)
 
 
 def _arguments() -> Any:
@@ -98,9 +88,22 @@ def _arguments() -> Any:
     return arguments.parse_args()
 
 
-def _load(folder: Path, config: TrainConfig) -> Any:
+def _generator(run: str, config: TrainConfig, evaluation: EvalConfig) -> GeneratePair:
+    """What answers: the servers of the eval config, or the run's weights, which are loaded here."""
     from statsmodels.stats import proportion  # noqa: F401  takes a second or more: not at the first vote
 
+    folder = Path("adapters") / run
+    if not isinstance(evaluation.engine, OpenAIEngine):
+        refuse_small_machine(run, config, to_train=False)
+        return pair_generator(_load(folder, config), config.prompt)
+    refuse_other_run(evaluation.engine, run, sha256_of(folder / "adapter_model.safetensors"))
+    arms = evaluation.engine.openai
+    openai_engine(arms, evaluation.sampling)  # refuses servers that are not there, or answer alike
+    print(f"asking {arms['base'].base_url} ({arms['base'].quantization})", flush=True)
+    return _of_cleaned(partial(stream_served_pair, arms), config.prompt)
+
+
+def _load(folder: Path, config: TrainConfig) -> Any:
     from lib.model.loading import load_for_inference
 
     print(f"loading {config.model} with {folder} ...", flush=True)
@@ -113,6 +116,10 @@ def pair_generator(loaded: Any, prompt: str) -> GeneratePair:
     """The page's function: (base so far, tuned so far) for a tweet. loaded: lib.model.loading.Loaded."""
     from lib.model.streaming import stream_pair
 
+    return _of_cleaned(partial(stream_pair, loaded), prompt)
+
+
+def _of_cleaned(stream: StreamPair, prompt: str) -> GeneratePair:
     def generate_pair(tweet: str, sampling: SamplingConfig) -> Iterator[tuple[str, str]]:
         cleaned = clean_tweet(tweet)  # as the tweets it was trained on
         if not cleaned:
@@ -120,7 +127,7 @@ def pair_generator(loaded: Any, prompt: str) -> GeneratePair:
                 "Nothing is left of that tweet without links, control tokens and invisible characters. Add "
                 "words."
             )
-        return stream_pair(loaded, messages(prompt, cleaned), sampling)
+        return stream(messages(prompt, cleaned), sampling)
 
     return generate_pair
 

@@ -7,7 +7,7 @@ Origin, Sec-Fetch-Site: cross-site).
 
 import ipaddress
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,10 @@ def only_this_machine(host: str) -> bool:
         return False
 
 
-def guarded_app(host: str, share: bool, report: Path | None = None) -> Any:
+def guarded_app(host: str, share: bool, reports: Mapping[str, Path]) -> Any:
     """The application that gradio fills and serves, with the guard around all of it, web sockets included.
 
-    report: an HTML file that it answers with at /report.
+    reports: HTML files that it answers with, by the path of each.
     """
     from gradio.routes import App, ORJSONResponse
     from starlette.responses import FileResponse
@@ -46,8 +46,8 @@ def guarded_app(host: str, share: bool, report: Path | None = None) -> Any:
             return OwnHost(super().build_middleware_stack(), host, share)
 
     app = OwnApp(default_response_class=ORJSONResponse)
-    if report:
-        app.add_route("/report", lambda request: FileResponse(report, media_type="text/html"))
+    for path, report in reports.items():
+        app.add_route(f"/{path}", lambda _, report=report: FileResponse(report, media_type="text/html"))
     return app
 
 

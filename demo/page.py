@@ -3,27 +3,24 @@
 It knows nothing of models, only of a function that streams pairs.
 """
 
-import html
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from demo.events import (
     GeneratePair,
-    emptied,
-    labels,
     on_again,
     on_next,
-    settled,
-    status_line,
     streamer,
-    time_line,
     voter,
 )
 from demo.look import calm
 from demo.own_host import bracketed, guarded_app
+from demo.views import emptied, labels, settled
 from demo.votes import CHOICES, KEYS_JS, LEAVE_BOX_JS, Session, Votes
+from demo.widgets import EXAMPLES, widgets
 from lib.base.errors import UserError
 from lib.base.settings import SamplingConfig
 
@@ -32,13 +29,7 @@ if TYPE_CHECKING:
 
 LOCAL = "127.0.0.1"
 TITLE = "Two replies to one tweet"
-PLACEHOLDER = "Write or paste a tweet. Enter sends, Shift + Enter starts a new line."
-EXAMPLES = [  # written for this project
-    "Half of growing up is learning which emails to ignore.",
-    "The best part of a long run is the shower afterwards.",
-    "My sourdough has survived two moves and one breakup.",
-    "We shipped it on a Friday at 5 pm. What could go wrong?",
-]
+NONE: Mapping[str, Path] = {}
 OFF_JS = "() => Array(10).fill({__type__: 'update', interactive: false})"  # of the controls and the ballot
 # The boxes follow the direction of what is written in them; what is said in these lines is read out. Enter
 # sends nothing while "Reply" is off.
@@ -53,7 +44,6 @@ PAGE_JS = """() => {
     if (document.querySelector('#send').disabled) { event.preventDefault(); event.stopPropagation(); }
   }, true);
 }"""
-REPORT_LINK = ' <a href="report" target="_blank" rel="noopener">How it did in its evaluation</a>'
 
 
 def build_app(
@@ -64,64 +54,25 @@ def build_app(
     title: str = TITLE,
     votes: Votes | None = None,
     tweets: Sequence[str] = EXAMPLES,
-    has_report: bool = False,
+    reports: Container[str] = (),
+    is_live: bool = True,
 ) -> "gr.Blocks":
     """The Gradio app, not yet launched.
 
     base, tuned: what stands above the two boxes. Only an event brings it to the page, so that nothing there
     holds it during a blind round. votes: where the blind votes go; without it there is no switch for them.
-    tweets: what "Next tweet" goes through. has_report: launch() is given the report to link to.
+    tweets: what "Next tweet" goes through. reports: the pages that launch() is given, to link to. is_live: a
+    model answers whatever is written; else generate_pair knows these tweets only, and the first is there.
     """
     import gradio as gr
 
     with gr.Blocks(title=title, analytics_enabled=False) as app:
-        page = _widgets(title, sampling, votes is not None, has_report)
-        stream, names = streamer(generate_pair, sampling), {"base": base, "tuned": tuned}
+        page = widgets(title, sampling, votes is not None, reports, is_live)
+        stream, names = streamer(generate_pair, sampling, is_live), {"base": base, "tuned": tuned}
         _listen(app, page, stream, names, votes, tweets or EXAMPLES)
+        if not is_live:
+            _answer(page, app.load, **page.go_on)
     return app
-
-
-def _widgets(title: str, sampling: SamplingConfig, can_vote: bool, has_report: bool) -> SimpleNamespace:
-    """What stands on the page, from top to bottom."""
-    import gradio as gr
-
-    page = SimpleNamespace(session=gr.State(Session()))
-    gr.HTML(
-        f"<h1>{html.escape(title)}</h1><p>Written on this machine, by one model: without and with what it "
-        f"has learned.{REPORT_LINK if has_report else ''}</p>",
-        elem_id="heading",
-    )
-    page.tweet = gr.Textbox(
-        label="Tweet", placeholder=PLACEHOLDER, lines=1, max_lines=8, autofocus=True, elem_id="tweet"
-    )
-    with gr.Row(elem_id="actions"):
-        page.send = gr.Button("Reply", variant="primary", elem_id="send")
-        page.again = gr.Button("Again", elem_id="again")
-        page.next = gr.Button("Next tweet", elem_id="next")
-        page.stop = gr.Button("Stop", interactive=False, elem_id="stop")
-        page.clear = gr.Button("Clear", elem_id="clear")
-        page.blind = gr.Checkbox(
-            label="Blind", container=False, min_width=0, visible=can_vote, elem_id="blind"
-        )
-    page.controls = [page.send, page.again, page.next, page.clear, page.blind, page.stop]
-    page.status = gr.HTML(status_line(""), elem_id="status")
-    page.announced = gr.HTML(status_line(""), elem_id="announced")
-    with gr.Row(elem_id="replies", equal_height=True):
-        (left_reply, left_time), (right_reply, right_time) = _box("left", "A"), _box("right", "B")
-    page.replies, page.times = [left_reply, right_reply], [left_time, right_time]
-    with gr.Row(visible=False, elem_id="votes") as page.ballot:
-        page.buttons = [
-            gr.Button(label, interactive=False, min_width=0, elem_id=f"vote-{key}")
-            for key, (_, label) in CHOICES.items()
-        ]
-    page.tally = gr.HTML(status_line(""), elem_id="tally")
-    with gr.Accordion("Sampling", open=False, elem_id="sampling"):
-        least = "0 always takes the likeliest word."
-        page.temperature = gr.Slider(0, 2, sampling.temperature, step=0.05, label="Temperature", info=least)
-        same = "The same seed gives the same two replies."
-        page.seed = gr.Number(sampling.seed, precision=0, label="Seed", info=same)
-    gr.Examples(EXAMPLES, page.tweet, label="Examples", elem_id="examples", api_visibility="private")
-    return page
 
 
 def _listen(
@@ -144,7 +95,8 @@ def _listen(
     _answer(page, page.tweet.submit, stream, outputs=shown, api_visibility="public", api_name="reply", **job)
     _answer(page, page.send.click, stream, outputs=shown, **job)
     _answer(page, page.again.click, on_again(stream), outputs=[page.seed, *shown], **job)
-    _answer(page, page.next.click, on_next(stream, tweets), outputs=[page.tweet, *shown], **job)
+    page.go_on = {"fn": on_next(stream, tweets), "outputs": [page.tweet, *shown], **job}
+    _answer(page, page.next.click, **page.go_on)
     quick: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     page.stop.click(lambda session: setattr(session, "end", "stop"), session, None, queue=False, **quick)
     app.load(lambda blind: labels(blind, names), blind, page.replies, **quick)
@@ -179,21 +131,39 @@ def _answer(page: SimpleNamespace, event: Callable[..., Any], fn: Callable[..., 
         over(settled, page.session, buttons, queue=False, **quick)
 
 
+def serve(
+    app: "gr.Blocks",
+    host: str,
+    port: int | None,
+    auth: tuple[str, str] | None,
+    reports: Mapping[str, Path] = NONE,
+) -> None:
+    """Launch, print the address, wait for Ctrl-C. Raises UserError if the port is taken."""
+    url = launch(app.queue(max_size=16), port, host, reports=reports, auth=auth)
+    try:
+        print(f"open {url}   (Ctrl-C ends it)", flush=True)
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        print("\ndemo: ended")
+    finally:
+        app.close(verbose=False)
+
+
 def launch(
     blocks: "gr.Blocks",
     port: int | None,
     host: str = LOCAL,
     share: bool = False,
-    report: Path | None = None,
+    reports: Mapping[str, Path] = NONE,
     **options: Any,
 ) -> str:
     """The address of a page, served until blocks.close(). Raises UserError if the port is taken.
 
-    report: the HTML file that stands beside the page, without a password. options: what differs from
-    launch_options, in gradio's words.
+    reports: the HTML files that stand beside the page, each under its name, without a password. options: what
+    differs from launch_options, in gradio's words.
     """
     here = {"server_name": bracketed(host), "server_port": port}
-    options = {**launch_options(host, share, report), **here, **options}
+    options = {**launch_options(host, share, reports), **here, **options}
     try:
         _, url, public = blocks.launch(prevent_thread_lock=True, **options)
     except OSError as error:
@@ -202,14 +172,16 @@ def launch(
     return public or url
 
 
-def launch_options(host: str = LOCAL, share: bool = False, report: Path | None = None) -> dict[str, Any]:
+def launch_options(
+    host: str = LOCAL, share: bool = False, reports: Mapping[str, Path] = NONE
+) -> dict[str, Any]:
     """What gradio's launch() needs for a page to look right and to keep to itself.
 
     Nothing is counted, recorded or fetched, and no name but these is answered: host, what the page listens
     at, and the public link where share says that one was asked for.
     """
     private = {
-        "_app": guarded_app(host, share, report),
+        "_app": guarded_app(host, share, reports),
         "share": share,
         "num_workers": 0,  # further processes, on ports of their own, would stand outside the guard
         "mcp_server": False,
@@ -226,20 +198,3 @@ def launch_options(host: str = LOCAL, share: bool = False, report: Path | None =
         "quiet": True,
         **private,
     }
-
-
-def _box(where: str, name: str) -> tuple[Any, Any]:
-    import gradio as gr
-
-    with gr.Column(elem_classes=["side", where], min_width=280):
-        # A Textbox, not Markdown: whatever a model writes is shown as the characters it consists of.
-        reply = gr.Textbox(
-            label=name,
-            lines=5,
-            max_lines=14,
-            interactive=False,
-            buttons=["copy"],
-            elem_classes=["reply"],
-            elem_id=f"{where}-reply",
-        )
-        return reply, gr.HTML(time_line(), elem_id=f"{where}-time")

@@ -28,9 +28,9 @@ document.getElementById('page')?.setAttribute('aria-live', 'polite');
 document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
   if (event.target.closest('textarea, input:not([type=checkbox]), [contenteditable=true]')) return;
-  if (!/^[120b]$/i.test(event.key)) return;
   const key = event.key.toLowerCase();
-  const button = document.querySelector(`#vote-${key}, #key-${key}`);
+  const wanted = /^[120b]$/.test(key) ? `#vote-${key}, #key-${key}` : {n: '#next', a: '#again'}[key];
+  const button = wanted && document.querySelector(wanted);
   if (button && button.offsetParent) { event.preventDefault(); button.click(); }
 }, true);
 }"""

@@ -35,6 +35,7 @@ def environment():
         **os.environ,
         "PYTHONPATH": os.pathsep.join(paths),
         "OMP_NUM_THREADS": "1",
+        "LLAMA_ARG_THREADS": "1",  # two would wait for each other on a busy machine
         "PATH": "/usr/bin:/bin",
     }
 

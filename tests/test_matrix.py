@@ -67,7 +67,7 @@ NO_RUN = r"error: adapters/r holds no finished run\. Run `make train RUN=r` firs
 WAITING = r"error: \d+ of \d+ pairs of data/x are unreviewed: run `make review DATA=x` first\."
 TO_TRAIN = "next: make train RUN=r"
 TO_DEMO = "next: make demo RUN=r"
-USES = ("human-eval", "field", "publish REPO=a/b", "demo", "export", "serve ENGINE=ollama")
+USES = ("human-eval", "field", "publish REPO=a/b", "demo", "export", "serve ENGINE=ollama", "space")
 OF_A_RUN = ("eval", "replies", *USES)
 RENTS = ("train ON=runpod", "train ON=hf")
 NO_CREDIT = {
@@ -143,6 +143,8 @@ STATES = {
         "field POSTS=20": (0, "next: make field RUN=r"),
         "publish REPO=a/b": UNPUBLISHED,
         "publish REPO=a/b FORCE=1": (0, TO_DEMO),
+        "space": (2, r"error: .*replies\.jsonl has no reply that may be shown .* TWEETS=heldout\."),
+        "space TWEETS=heldout": (0, TO_DEMO),
         "demo": (0, "next: make human-eval RUN=r"),
         "export": (0, "next: make serve ENGINE=llamacpp RUN=r"),
         "serve ENGINE=ollama": (0, "next: make .*"),
@@ -157,6 +159,8 @@ STATES = {
         "human-eval WEB=1": (0, "next: make human-eval RUN=r WEB=1"),
         "publish REPO=a/b": UNPUBLISHED,
         "publish REPO=a/b FORCE=1": (0, TO_DEMO),
+        "space": (2, r"error: .*replies\.jsonl has no reply that may be shown .* TWEETS=heldout\."),
+        "space TWEETS=heldout": (0, TO_DEMO),
         "demo": (0, "next: make human-eval RUN=r"),
         "export": (0, "next: make serve ENGINE=llamacpp RUN=r"),
         "serve ENGINE=ollama": (0, "next: make .*"),

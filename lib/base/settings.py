@@ -158,6 +158,9 @@ class TrainConfig(Strict):
     evals_after: float = Field(
         0.0, ge=0, lt=1, description="share of the steps before which only the base model is evaluated"
     )
+    max_evaluation_share: float = Field(
+        1.0, gt=0, le=1, description="of the time; below 1 an evaluation reads fewer validation rows"
+    )
     early_stopping: EarlyStoppingConfig | None = EarlyStoppingConfig()
     keep_best: int = Field(3, ge=1)
     max_train_eval_gap: float = Field(0.3, gt=0)
@@ -196,10 +199,14 @@ class ArmConfig(Strict):
     api_key_env: str | None = Field(None, description="name of the environment variable that holds the key")
     extra_body: dict[str, Any] = {}
     quantization: str = "unknown"
+    first_logprobs: list[float] = Field(
+        [], description="as `make serve` saw them: another model at this address is noticed"
+    )
 
 
 class OpenAIEngine(Strict):
     openai: dict[Literal["base", "tuned"], ArmConfig]
+    adapter_sha256: str | None = Field(None, description="of the run that `make serve` serves there")
 
 
 class SamplingConfig(Strict):

@@ -1,6 +1,7 @@
 """How each engine answers with a run's adapter: commands, where base and tuned then are, what it needs."""
 
 import importlib.util
+import json
 import shutil
 import sys
 from dataclasses import dataclass, field
@@ -76,6 +77,7 @@ def llamacpp(lora: Lora, adapter: Path, base: Path | None, quantization: str, po
     weights = ["-m", str(base)] if base else ["-hf", str(hub)]
     command = [*program, *weights, "--lora", str(adapter), "--lora-init-without-apply", "--jinja"]
     command += ["--host", HOST, "--port", str(port), "--ctx-size", str(CONTEXT), "--alias", "reply"]
+    command += ["--cors-origins", "localhost"]  # its default lets every page in the browser read answers
     url = _url(port)
     arms = {
         name: ArmConfig(
@@ -141,7 +143,8 @@ def mlx(lora: Lora, adapter: Path, base: str | None, port: int) -> Plan:
     options = ["--host", HOST, "--chat-template-args", '{"enable_thinking": false}', "--log-level", "WARNING"]
     arms, servers = {}, []
     for number, (arm, more) in enumerate((("base", []), ("tuned", ["--adapter-path", str(adapter)]))):
-        servers.append([*program, "--model", model, *more, *options, "--port", str(port + number)])
+        own = ["--port", str(port + number), "--allowed-origins", _origin(port + number)]
+        servers.append([*program, "--model", model, *more, *options, *own])
         arms[arm] = ArmConfig(
             base_url=_url(port + number), model="default_model", quantization=_mlx_quantization(model)
         )
@@ -160,15 +163,19 @@ def vllm(lora: Lora, here: Path | None, port: int) -> Plan:
     if here is None and lora.config.revision:
         command += ["--revision", lora.config.revision]
     command += ["--enable-lora", "--max-lora-rank", str(ranks[0]), "--lora-modules", f"tuned={lora.run}"]
-    command += ["--max-model-len", str(CONTEXT)]
+    command += ["--max-model-len", str(CONTEXT), "--allowed-origins", json.dumps([_origin(port)])]
     arms = {name: ArmConfig(base_url=url, model=name, quantization="bf16") for name in ("base", "tuned")}
     return Plan(
         "vllm", [command], [url], arms, download=None if here else f"{model}, all its weights in 16 bit"
     )
 
 
+def _origin(port: int) -> str:
+    return f"http://{HOST}:{port}"
+
+
 def _url(port: int) -> str:
-    return f"http://{HOST}:{port}/v1"
+    return f"{_origin(port)}/v1"
 
 
 def _mlx_quantization(model: str) -> str:

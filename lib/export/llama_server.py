@@ -4,6 +4,7 @@ python -m lib.export.llama_server -m base.gguf --lora adapter.gguf --lora-init-w
 """
 
 import argparse
+import os
 import threading
 
 
@@ -18,6 +19,8 @@ def main() -> None:
     arguments.add_argument("--port", type=int, default=8080)
     arguments.add_argument("--ctx-size", type=int, default=4096)
     arguments.add_argument("--alias", default="reply")
+    arguments.add_argument("--cors-origins", default="localhost")
+    arguments.add_argument("--threads", type=int, default=os.environ.get("LLAMA_ARG_THREADS"))
     args = arguments.parse_args()
     import xllamacpp
 
@@ -29,7 +32,10 @@ def main() -> None:
     params.use_jinja = args.jinja
     params.hostnames = [args.host]
     params.port = args.port
+    params.cors_origins = args.cors_origins
     params.n_ctx = args.ctx_size
+    if args.threads:
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = args.threads
     params.n_parallel = 1  # slots at the same time would each need the memory of a whole context
     params.warmup = False
     server = xllamacpp.Server(params)

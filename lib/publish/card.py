@@ -147,7 +147,7 @@ def _data(config: TrainConfig, manifest: Manifest) -> str:
     n_train, n_val = (
         "an unknown number of" if n is None else f"{n:,}" for n in (manifest.n_train, manifest.n_val)
     )
-    if config.data == SAMPLE:
+    if (manifest.config.get("data") or config.data) == SAMPLE:  # not what DATA= names today
         pairs = "invented posts and replies, the bundled sample of the pipeline"
     else:
         pairs = (

@@ -13,7 +13,10 @@ from lib.model.base_model import pinned, settled
 from lib.model.tiny import tiny_hash
 from lib.train.manifest import NOT_TRAINING, Manifest, Started, read_manifest
 
-LATE = {"evals_after": 0.0}  # keys that came later, with what runs were trained with before
+LATE = {
+    "evals_after": 0.0,
+    "max_evaluation_share": 1.0,
+}  # keys that came later, with what runs were trained with before
 
 
 def data_hashes(config: TrainConfig) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The end of a run: the best checkpoint's adapter, the curves, and the manifest, which is written last."""
 
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,9 @@ def finish(job: Job, history: list[dict[str, Any]], tracker: Tracker) -> Manifes
 def _manifest(job: Job, history: list[dict[str, Any]], best: int, answered: dict[str, Any]) -> Manifest:
     config, losses = job.config, eval_losses(history)
     course = [*base_loss(history), *sorted(losses.items())]
-    gap = train_eval_gap(history, best)
+    gap, loss, whole = train_eval_gap(history, best), losses[best], answered["perplexity"]
+    if config.method == "sft" and whole:  # of all rows, where the evaluations read a part of them
+        gap, loss = None if gap is None else gap + math.log(whole) - loss, math.log(whole)
     wide = {"train_eval_gap"} if gap is not None and gap > config.max_train_eval_gap else set()
     lines = read_dicts(job.folder / "metrics.jsonl", torn_tail=True)
     seconds = lines[-1]["seconds"]
@@ -61,13 +64,14 @@ def _manifest(job: Job, history: list[dict[str, Any]], best: int, answered: dict
         data_hashes=data_hashes(config),
         n_train=len(job.rows["train"]),
         n_val=len(job.rows["val"]),
+        n_evaluated=job.n_evaluated,
         steps=max(entry["step"] for entry in history),
         best_step=best,
         train_loss=train_loss(history, best),
-        eval_loss=losses[best],
+        eval_loss=loss,
         eval_losses=course,
         train_eval_gap=gap,
-        perplexity=perplexity(losses[best]) if config.method == "sft" else answered["perplexity"],
+        perplexity=perplexity(loss) if config.method == "sft" else whole,
         memorisation=memorisation(job, answered),
         **({"method": "sft"} if config.method == "sft" else preference_fields(config, history, best)),
         alerts=[alert["alert"] for alert in alerts_of(history, config.max_train_eval_gap)],

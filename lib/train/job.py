@@ -6,7 +6,7 @@ from typing import Any
 
 from lib.base.schema import Pair
 from lib.base.settings import TrainConfig
-from lib.train.schedule import Schedule
+from lib.train.schedule import Schedule, evaluated_rows
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,11 @@ class Job:
     def watch(self) -> str:
         """The measure that chooses the best checkpoint: loss, or loss_and_diversity."""
         return self.config.early_stopping.watch if self.config.early_stopping else "loss"
+
+    @property
+    def n_evaluated(self) -> int:
+        """Validation rows that each evaluation reads."""
+        return evaluated_rows(self.config, self.plan, len(self.rows["val"]))
 
     @property
     def checkpoints(self) -> Path:

@@ -121,6 +121,7 @@ class Manifest(Versioned):
     data_hashes: dict[str, str]
     n_train: int | None
     n_val: int | None
+    n_evaluated: int | None = None  # of these, at each evaluation while it trained
     steps: int | None
     best_step: int | None
     train_loss: float | None

@@ -20,7 +20,7 @@ from lib.train.metrics_log import diverged
 from lib.train.mlx_model import MlxModel
 from lib.train.schedule import learning_rate
 from lib.train.sft import ADAM_BETAS, ADAM_EPSILON, MAX_GRAD_NORM
-from lib.train.validation_loss import diversity_of, metrics_of, with_given
+from lib.train.validation_loss import answered, metrics_of, spread, with_given
 
 
 @dataclass
@@ -50,7 +50,8 @@ class MlxTrainer:
 
         self.job, self.model, self.handlers, self.counts = job, model, handlers, counts
         self.state, self.control = State(), Control()
-        self.rows = {name: with_given(rows) for name, rows in job.rows.items()}
+        checked = spread(job.rows["val"], job.n_evaluated)
+        self.rows = {"train": with_given(job.rows["train"]), "val": with_given(checked)}
         self.optimizer = optim.AdamW(
             job.config.learning_rate,
             betas=list(ADAM_BETAS),
@@ -139,7 +140,7 @@ class MlxTrainer:
         rows = self.rows["val"]
         losses = self.model.row_losses(rows, batches(rows))
         found = metrics_of([losses[place] for place in range(len(rows))])
-        found |= diversity_of(self.model, self.job)
+        found |= answered(self.model, self.job, self.state.global_step)
         mx.clear_cache()
         self._log({f"eval_{name}": value for name, value in found.items()})
         self._tell("on_evaluate")

@@ -15,7 +15,7 @@ from lib.model.losses import BATCH_TOKENS
 from lib.model.memory import FILLED, WHOLE_GB, full_batch, quantization_on, vram_gb
 from lib.model.shapes import Shape
 from lib.train.gpus import OFFERS, PRICES_DATE, SETUP_MINUTES, Gpu, minutes
-from lib.train.schedule import DIVERSE_TOKENS, schedule
+from lib.train.schedule import N_REPLIES, REPLY_TOKENS, evaluated_rows, schedule
 
 Tokens = Mapping[str, Sequence[tuple[int, int]]]  # train, val: (prompt, reply) tokens per row
 HELD = {"nf4": "4-bit", "none": "bf16", "auto": "4-bit or bf16"}  # the base's weights
@@ -78,22 +78,24 @@ def longest_row(tokens: Tokens) -> int:
 
 
 def _work(config: TrainConfig, tokens: Tokens, micro_batch: int) -> tuple[float, float]:
-    """(tokens, micro-batches) of the whole run, evaluations included."""
+    """(tokens, micro-batches) of the whole run, evaluations included. On a GPU rows lie end to end."""
     plan = schedule(config, len(tokens["train"]))
     mean = fmean([prompt + reply for prompt, reply in tokens["train"]] or [1])
-    padded = (mean + _longest_mean(tokens)) / 2
     n_trained = plan.steps * config.effective_batch
     n_tokens, n_batches = _evaluation_work(config, tokens)
-    return n_trained * padded + n_tokens, n_trained / micro_batch + n_batches
+    return n_trained * mean + n_tokens, n_trained / micro_batch + n_batches
 
 
 def _evaluation_work(config: TrainConfig, tokens: Tokens) -> tuple[float, float]:
-    """The evaluations' part of _work, the base model's too: no backward pass, hardly any padding."""
-    n_evals = schedule(config, len(tokens["train"])).n_evals + 1
-    n_tokens = sum(prompt + reply for prompt, reply in tokens["val"])
+    """The evaluations' part of _work, the base model's too: rows read and replies written, without a backward
+    pass and with hardly any padding.
+    """
+    plan, val = schedule(config, len(tokens["train"])), tokens["val"]
+    n_read = evaluated_rows(config, plan, len(val)) / max(1, len(val)) * sum(map(sum, val))
+    n_written = min(N_REPLIES, len(val)) * (fmean([prompt for prompt, _ in val] or [0]) + REPLY_TOKENS)
     # a forward pass launches a third of the kernels of a training step, a token that is written a quarter
-    launches = math.ceil(n_tokens / BATCH_TOKENS) / 3 + DIVERSE_TOKENS / 4
-    return n_evals * n_tokens / 2, n_evals * launches
+    launches = math.ceil(n_read / BATCH_TOKENS) / 3 + REPLY_TOKENS / 4
+    return (plan.n_evals + 1) * (n_read + n_written) / 2, (plan.n_evals + 1) * launches
 
 
 def evaluation_share(config: TrainConfig, shape: Shape, tokens: Tokens) -> tuple[float, float]:
@@ -108,10 +110,15 @@ def evaluation_share(config: TrainConfig, shape: Shape, tokens: Tokens) -> tuple
 def evaluations(config: TrainConfig, shape: Shape, tokens: Tokens) -> str:
     """The share of the time that evaluations take, against the goal, and what would lower it."""
     low, high = evaluation_share(config, shape, tokens)
-    said = f"evaluations: {low:.0%} to {high:.0%} of the time (estimate; the goal is {EVALUATION_GOAL:.0%})"
+    plan, n_val = schedule(config, len(tokens["train"])), len(tokens["val"])
+    said = (
+        f"evaluations: {low:.0%} to {high:.0%} of the time (estimate; the goal is {EVALUATION_GOAL:.0%}): "
+        f"{plan.n_evals + 1}, of {evaluated_rows(config, plan, n_val)} of {n_val} validation rows and "
+        f"{N_REPLIES} replies each"
+    )
     if low <= EVALUATION_GOAL:
         return said
-    return f"{said}; fewer: a lower evals_per_run or a higher evals_after"
+    return f"{said}; less: a lower max_evaluation_share or evals_per_run, or a higher evals_after"
 
 
 @dataclass(frozen=True)

@@ -80,8 +80,7 @@ def page(
     )
     held = "unquantised" if config.quantization == "none" else HELD[config.quantization]
     parts = [
-        f"plan for {run}: {config.model}, {held}, "
-        f"LoRA rank {config.lora.rank}, {config.method}",
+        f"plan for {run}: {config.model}, {held}, LoRA rank {config.lora.rank}, {config.method}",
         "rows and tokens" + counted + "\n" + _lengths(config, tokens),
         "schedule\n" + _schedule(config, len(tokens["train"])),
         "checks\n" + "\n".join(map(_checked, found)),

@@ -1,7 +1,6 @@
 """One training run, from processed pairs to a finished adapter folder; the same command resumes it."""
 
 import contextlib
-import functools
 import shutil
 import sys
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from lib.base.settings import TrainConfig
 from lib.model.adapters import adapter_to_fp32, assert_only_adapter_trains
 from lib.model.base_model import commit_of, device_of, load_tokenizer
 from lib.model.loading import load_model_for_training, prepare_libraries, resolve_backend
-from lib.train.callbacks import Alerts, EarlyStop, KeepBest, Progress, Samples, StopOnSignal, as_callback
+from lib.train.callbacks import Alerts, EarlyStop, KeepBest, Progress, StopOnSignal, as_callback
 from lib.train.checkpoints import cut_lines, newest, of_mlx, state_of, step_of, stopped_early, watched
 from lib.train.distributed import first_decides, first_then_all, is_first, smallest, then_wait, together
 from lib.train.fingerprint import as_begun, fingerprint_of, refuse_another_run
@@ -38,10 +37,8 @@ from lib.train.rows import pair_rows, read_splits
 from lib.train.schedule import schedule
 from lib.train.sft import batch_of, quantization_of, sft_trainer
 from lib.train.tracking import Tracker, require_tracker, tracking
-from lib.train.validation import LastAnswers, greedy_replies, validation_tweets
+from lib.train.validation import LastAnswers
 from lib.train.validation_loss import by_token
-
-N_SAMPLES = 5
 
 
 def train(run: str, config: TrainConfig) -> Manifest | None:
@@ -99,7 +96,7 @@ def _prepare(run: str, config: TrainConfig, folder: Path) -> Job:
     require_tracker(config)
     longest = max(n_tokens(row) for split in rows.values() for row in split)
     device = device_of(config)
-    held, why = quantization_of(base, longest, device)
+    held, why = quantization_of(base, backend, longest, device)
     if base.quantization != config.quantization:
         why = "as the run, or the one that it starts from, was begun"
     config, base = (one.model_copy(update={"quantization": held}) for one in (config, base))
@@ -217,13 +214,10 @@ def _mlx_trainer(job: Job, signals: StopOnSignal, resumed: bool, tracker: Tracke
 def _handlers(job: Job, model: Any, signals: StopOnSignal, tracker: Tracker) -> list[Any]:
     metrics, config = job.folder / "metrics.jsonl", job.config
     before = read_dicts(metrics, torn_tail=True) if metrics.exists() else []
-    sampled = dict(list(validation_tweets(job).items())[:N_SAMPLES])
-    answer = functools.partial(greedy_replies, model, job, list(sampled.values()))
     early = [EarlyStop(config.early_stopping)] if config.early_stopping else []
     same = [] if config.method == "sft" else [SameAtStart(config.beta)]
     return [
         MetricsLog(metrics, before, tracker.log, memory_gb=mlx_peak_gb if job.backend == "mlx" else peak_gb),
-        Samples(job.folder / "samples.jsonl", job.plan.steps_per_epoch, list(sampled), answer),
         Progress(job.plan.steps),
         Alerts(config.max_train_eval_gap),
         *early,

@@ -33,8 +33,10 @@ def batch_of(config: TrainConfig, longest: int, device: str) -> Batch:
     return Batch(size, share // size, checkpointing)
 
 
-def quantization_of(config: TrainConfig, longest: int, device: str) -> tuple[str, str]:
+def quantization_of(config: TrainConfig, backend: str, longest: int, device: str) -> tuple[str, str]:
     """(how the base is held on this machine, why). longest: tokens of the longest row."""
+    if backend == "mlx" and config.quantization == "auto":
+        return "nf4", "a Mac shares its memory with everything that runs on it"
     shape = shape_from(load_shape(config), config.model)
     return quantization_on(config, shape, longest, card_gb(device))
 

@@ -3,10 +3,10 @@
 import functools
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lib.base.files import read_json, write_json
+from lib.base.files import append_line, read_dicts, read_json, write_json
 from lib.model.adapters import ADAPTER_FILE, fill_adapter
 from lib.model.base_model import precision_of
 from lib.model.chat import chat_of, messages
@@ -15,14 +15,13 @@ from lib.model.loading import Loaded, answering, load_model_for_training
 from lib.model.overlap import COPIED_WORDS, copied_share, learned_runs
 from lib.model.sampling import end_ids, left_padded
 from lib.train.checkpoints import best_steps, watched
+from lib.train.distributed import is_first
 from lib.train.job import Job
 from lib.train.manifest import Memorisation
 from lib.train.mlx_model import MlxModel
 
 SAMPLE_TOKENS = 60
-N_DIVERSE = (
-    16  # validation tweets answered at every evaluation, in one batch: are the replies still different?
-)
+N_SAMPLES = 5
 N_TWEETS = 50  # validation tweets that a finished run answers, as base and as tuned
 TWEETS_PER_BATCH = 25
 MAX_SECONDS = 120  # of answering, base and tuned together: a CPU must not spend longer on it than on training
@@ -62,6 +61,17 @@ def validation_tweets(job: Job) -> dict[str, str]:
     return {pair.tweet_id: pair.tweet for pair in sorted(job.splits["val"], key=lambda pair: pair.tweet_id)}
 
 
+def write_samples(job: Job, step: int, replies: Mapping[str, str]) -> None:
+    """samples.jsonl: an evaluation's replies to the first few tweets, before training and at the first
+    evaluation after each epoch.
+    """
+    path, epoch = job.folder / "samples.jsonl", step // job.plan.steps_per_epoch
+    before = read_dicts(path, torn_tail=True) if path.exists() else []
+    if is_first() and epoch not in {line["epoch"] for line in before}:
+        for tweet_id, reply in list(replies.items())[:N_SAMPLES]:
+            append_line(path, {"step": step, "epoch": epoch, "tweet_id": tweet_id, "reply": reply})
+
+
 class LastAnswers:
     """validation.json, from the best checkpoint, when the last step is done and the model still in memory."""
 
@@ -75,7 +85,7 @@ class LastAnswers:
 
 
 def answer_validation(job: Job, best: int, model: Any) -> dict[str, Any]:
-    """Write validation.json: {step, perplexity, replies: [{tweet_id, base, tuned}]}. For sft no perplexity.
+    """Write validation.json: {step, perplexity, replies: [{tweet_id, base, tuned}]}.
 
     Up to N_TWEETS tweets, and no batch is begun after MAX_SECONDS.
     """
@@ -100,11 +110,12 @@ def answer_validation(job: Job, best: int, model: Any) -> dict[str, Any]:
 
 
 def _perplexity(job: Job, model: Any) -> float | None:
-    """Of the human validation replies.
+    """Of all human validation replies; None where the evaluations have measured it.
 
-    The loss of preferences is no likelihood, so dpo and kto have to measure it.
+    The loss of preferences is no likelihood, so dpo and kto have to measure it; so has a run whose
+    evaluations read a part of the rows.
     """
-    if job.config.method == "sft":
+    if job.config.method == "sft" and job.n_evaluated == len(job.rows["val"]):
         return None
     from lib.model.losses import perplexity
 

@@ -6,7 +6,14 @@ import pytest
 
 from lib.base.config import config_name, load_config
 from lib.base.errors import UserError
-from lib.base.settings import CollectConfig, DataConfig, EvalConfig, SplitConfig, TrainConfig
+from lib.base.settings import (
+    CollectConfig,
+    DataConfig,
+    EvalConfig,
+    FilterConfig,
+    SplitConfig,
+    TrainConfig,
+)
 from lib.train.variants import SweepConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -52,11 +59,14 @@ def test_a_config_that_says_nothing_is_the_production_recipe():
         for kind, name in (("data", "data-main"), ("train", "train-qwen3-8b"), ("eval", "eval-claude"))
     }
     recipe, run = written["data"], written["train"]
-    assert (recipe.split.test, recipe.preferences.max_per_tweet, run.evals_after) == (0.25, 10, 0.5)
+    assert (recipe.split.test, recipe.preferences.max_per_tweet) == (0.25, 10)
+    assert (recipe.filter.filler, FilterConfig().filler) == ("reject", "review")
     collect = CollectConfig(queries=recipe.collect.queries, tweets_per_query=recipe.collect.tweets_per_query)
     split = SplitConfig(test=recipe.split.test)
-    assert DataConfig(collect=collect, split=split, preferences=recipe.preferences) == recipe
-    assert TrainConfig(data="main", usd_per_hour=run.usd_per_hour, evals_after=run.evals_after) == run
+    rules = FilterConfig(filler=recipe.filter.filler)
+    assert DataConfig(collect=collect, filter=rules, split=split, preferences=recipe.preferences) == recipe
+    later = {"evals_per_run": 7, "evals_after": 0.5, "max_evaluation_share": 0.1}
+    assert TrainConfig(data="main", usd_per_hour=run.usd_per_hour, **later) == run
     assert EvalConfig() == written["eval"]
     assert written["train"].max_train_eval_gap == written["eval"].gate.max_train_eval_gap
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from urllib.parse import urlparse
+from types import MappingProxyType
 
 import pytest
 
@@ -31,7 +31,7 @@ HOSTILE = (
 )
 
 
-def _launch(generate_pair, votes=None, report=None, **more):
+def _launch(generate_pair, votes=None, reports=MappingProxyType({}), **more):
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
     from demo.page import build_app, launch_options
 
@@ -41,10 +41,10 @@ def _launch(generate_pair, votes=None, report=None, **more):
         "Tuned · test",
         SAMPLING,
         votes=votes,
-        has_report=report is not None,
+        reports=reports,
         **more,
     )
-    options = launch_options(report=report)
+    options = launch_options(reports=reports)
     app.queue(max_size=16).launch(server_name="127.0.0.1", prevent_thread_lock=True, **options)
     return app
 
@@ -92,38 +92,13 @@ class Script:
 
 @pytest.fixture(scope="module")
 def script_app(votes, tmp_path_factory):
-    script, report = Script(), tmp_path_factory.mktemp("eval") / "report.html"
-    report.write_text("<!doctype html><title>Does test write better replies?</title>", encoding="utf-8")
-    app = _launch(script, votes, report, tweets=["first held-out tweet", "second held-out tweet"])
+    script, reports = Script(), {}
+    for name, title in (("report", "Does test write better replies?"), ("data-report", "The data")):
+        reports[name] = tmp_path_factory.mktemp("reports") / "report.html"
+        reports[name].write_text(f"<!doctype html><title>{title}</title>", encoding="utf-8")
+    app = _launch(script, votes, reports, tweets=["first held-out tweet", "second held-out tweet"])
     yield script, app.local_url
     app.close()
-
-
-@pytest.fixture
-def open_page(browser):
-    contexts = []
-
-    def opened(url, **options):
-        contexts.append(browser.new_context(**options))
-        page = contexts[-1].new_page()
-        page.remote = []
-        page.on(
-            "request", lambda request: page.remote.append(request.url) if _is_remote(request.url) else None
-        )
-        page.goto(url)
-        page.wait_for_selector("#tweet textarea")
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-
-
-def _is_remote(url):
-    return urlparse(url).scheme not in ("data", "blob") and urlparse(url).hostname not in (
-        "127.0.0.1",
-        "localhost",
-    )
 
 
 def ask(page, tweet):
@@ -143,12 +118,12 @@ def replies(page):
     return page.input_value("#left-reply textarea"), page.input_value("#right-reply textarea")
 
 
-def blind(page, is_on):
-    """Throw the switch and wait for its answer."""
+def blind(page, is_on, button="#send"):
+    """Throw the switch and wait for its answer, when button is on again."""
     page.wait_for_selector("#blind input:enabled")
     page.click("#blind label")
     page.wait_for_selector("#votes", state="visible" if is_on else "hidden")
-    page.wait_for_selector("#send:enabled")
+    page.wait_for_selector(f"{button}:enabled")
 
 
 def status(page, text):
@@ -371,13 +346,16 @@ def luminance(colour):
     return sum(weight * v for weight, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
-def test_the_report_is_one_link_away_and_the_guard_stands_before_it(open_page, script_app):
+def test_both_reports_are_a_tab_away_and_the_guard_stands_before_them(open_page, script_app):
     page = open_page(script_app[1])
-    with page.expect_popup() as opened:
-        page.click("#heading a")
-    assert opened.value.title() == "Does test write better replies?"
-    refused = page.request.get(script_app[1] + "report", headers={"Host": "evil.example"})
-    assert refused.status == 403
+    titles = []
+    for link in page.locator("#heading a").all():
+        with page.expect_popup() as opened:
+            link.click()
+        titles.append(opened.value.title())
+        refused = page.request.get(opened.value.url, headers={"Host": "evil.example"})
+        assert refused.status == 403
+    assert titles == ["Does test write better replies?", "The data"]
     app = _launch(Script())
     try:
         assert open_page(app.local_url).locator("#heading a").count() == 0
@@ -386,15 +364,20 @@ def test_the_report_is_one_link_away_and_the_guard_stands_before_it(open_page, s
 
 
 def test_the_report_of_the_run_s_own_evaluation_comes_first(tmp_path):
-    from demo.app import held_out, report_of
+    from demo.app import held_out
+    from demo.replay import reports_of
 
-    assert report_of(tmp_path, "claude") is None
+    data = tmp_path / "data"
+    assert reports_of(tmp_path, "claude", data) == {}
     assert held_out(tmp_path / "test_prompts.jsonl") == []
     for name in ("a", "claude"):
         (tmp_path / "eval" / name).mkdir(parents=True)
         (tmp_path / "eval" / name / "report.html").write_text("x")
-    assert report_of(tmp_path, "claude") == tmp_path / "eval/claude/report.html"
-    assert report_of(tmp_path, "other") == tmp_path / "eval/a/report.html"
+    assert reports_of(tmp_path, "claude", data) == {"report": tmp_path / "eval/claude/report.html"}
+    data.mkdir()
+    (data / "report.html").write_text("x")
+    both = {"report": tmp_path / "eval/a/report.html", "data-report": data / "report.html"}
+    assert reports_of(tmp_path, "other", data) == both
 
 
 # --- the blind vote ------------------------------------------------------------------------------------
@@ -570,7 +553,7 @@ def test_data_and_eval_on_the_command_line_win_over_the_config(tiny_run, monkeyp
     (given, more), served = built
     assert given[-1].max_new_tokens == 7
     assert [tweet.startswith("Elsewhere I ") for tweet in more["tweets"]] == [True]
-    assert served[-1] == Path("adapters/tiny/eval/other/report.html")
+    assert served[-1]["report"] == Path("adapters/tiny/eval/other/report.html")
 
 
 def test_the_network_needs_a_password(project):
@@ -584,8 +567,7 @@ def test_the_network_needs_a_password(project):
 def test_a_port_in_use_is_one_sentence():
     import socket
 
-    from demo.app import serve
-    from demo.page import build_app
+    from demo.page import build_app, serve
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -1,7 +1,6 @@
 """What holds for any text, drawn by hypothesis: cleaning, pairing, splits, the books, the leak scan."""
 
 import base64
-import codecs
 import gzip
 import json
 import re
@@ -33,9 +32,10 @@ from tests.items import reply_item, rows_of, tweet_item
 
 # Characters and pieces that cleaning has a rule for, in any order, beside any others.
 PIECES = [
-    *TEXTS.values(), "@ann ", "#RemoteWork", "#a", "https://t.co/x", "x.com/y", "soooo", "&amp;", "&lt;", "\u200d",
-    "\ufe0f", "\u20e3", "\u0301", "👩", "🏽", "🇬", "🇧", "🏴", "\U000e0067", "\U000e007f", "❤", "#", "1", "<|", "|>", "</think>",
-    "e", "ﬁ", "İ", "ß", "한", "ᄒ", "ᅡ", "क्ष", "\n", " ", ".", "'s", "：", "＠x", "＃y",
+    *TEXTS.values(), "@ann ", "#RemoteWork", "#a", "https://t.co/x", "x.com/y", "soooo", "&amp;", "&lt;",
+    "\u200d", "\ufe0f", "\u20e3", "\u0301", "👩", "🏽", "🇬", "🇧", "🏴", "\U000e0067", "\U000e007f", "❤", "#",
+    "1", "<|", "|>", "</think>", "e",
+    "ﬁ", "İ", "ß", "한", "ᄒ", "ᅡ", "क्ष", "\n", " ", ".", "'s", "：", "＠x", "＃y",
 ]  # fmt: skip
 SHORT = [piece for piece in PIECES if len(piece) < 300]
 texts = st.lists(st.sampled_from(SHORT) | st.text(max_size=6), max_size=8).map("".join)
@@ -128,16 +128,8 @@ def test_no_author_tweet_or_text_is_in_two_splits(found, seed):
         for n, (author, tweet, reply) in enumerate([(whole(a), b, c) for a, b, c in found])
     ]
     parts = split_pairs(pairs, config)
-    tweets = [
-        Tweet(
-            **{
-                name: getattr(one, name)
-                for name in Tweet.model_fields
-                if hasattr(one, name) and name != "flags"
-            }
-        )
-        for one in pairs
-    ]
+    fields = [name for name in Tweet.model_fields if name != "flags"]
+    tweets = [Tweet(**{name: getattr(one, name) for name in fields}) for one in pairs]
     prompts = prompts_of(tweets, parts["test"], config)
     kept, rejected = drop_leaks(parts, prompts, char_ngram_vectors, 0.9)
     assert sum(map(len, kept.values())) + len(rejected) == len(pairs)
@@ -160,8 +152,8 @@ def whole(text):
 # --- books -------------------------------------------------------------------------------------------
 
 values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
-    | texts.map(whole),
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60)
+    | st.floats(allow_nan=False, allow_infinity=False) | texts.map(whole),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts.map(whole), inner, max_size=3),
     max_leaves=8,
 )  # fmt: skip
@@ -213,7 +205,6 @@ SPELLINGS = {
     "base64 twice": lambda text: base64.b64encode(base64.b64encode(text.encode())).decode(),
     "base64 of UTF-16": lambda text: base64.b64encode(text.encode("utf-16-le")).decode(),
     "base32": lambda text: base64.b32encode(text.encode()).decode(),
-    "base85": lambda text: base64.b85encode(text.encode()).decode(),
     "hexadecimal": lambda text: text.encode().hex(),
     "hexadecimal with spaces": lambda text: text.encode().hex(" "),
     "hexadecimal of UTF-16": lambda text: text.encode("utf-16-be").hex(),
@@ -222,10 +213,9 @@ SPELLINGS = {
     "URL": lambda text: quote(text, safe=""),
     "URL twice": lambda text: quote(quote(text, safe=""), safe=""),
     "every byte as %xx": lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
+    "a URL in base64": lambda text: base64.b64encode(quote(text, safe="").encode()).decode(),
     "base64 in a URL": lambda text: quote(base64.b64encode(text.encode()).decode(), safe=""),
     "numbers": lambda text: ", ".join(str(byte) for byte in text.encode()),
-    "ROT13": lambda text: codecs.encode(text, "rot13"),
-    "backwards": lambda text: text[::-1],
     "quoted-printable": lambda text: "".join(f"={byte:02X}" for byte in text.encode()),
 }
 FILES = {
@@ -236,16 +226,14 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 @pytest.mark.parametrize("spelling", SPELLINGS)
-@pytest.mark.parametrize("file", FILES)
-def test_a_planted_secret_is_found_in_every_allowed_file_however_it_is_spelled(
-    file, spelling, encoding, tmp_path
-):
-    for number, secret in enumerate(SECRETS):
-        folder = tmp_path / str(number)
-        (folder / file).parent.mkdir(parents=True)
-        (folder / file).write_bytes(FILES[file](SPELLINGS[spelling](secret)).encode(encoding))
-        with pytest.raises(UserError) as refused:
-            refuse_leaks(folder, KNOWN)
-        assert secret not in str(refused.value)
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_planted_secret_is_found_in_every_allowed_file_however_it_is_spelled(secret, spelling, tmp_path):
+    for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-32"):
+        for file, put in FILES.items():
+            folder = tmp_path / encoding / file.replace("/", "-")
+            (folder / file).parent.mkdir(parents=True)
+            (folder / file).write_bytes(put(SPELLINGS[spelling](secret)).encode(encoding))
+            with pytest.raises(UserError) as refused:
+                refuse_leaks(folder, KNOWN)
+            assert secret not in str(refused.value), (file, encoding)

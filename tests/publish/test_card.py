@@ -127,13 +127,13 @@ def test_the_code_on_the_card_samples_as_the_evaluation_did(manifest):
 
 
 def test_the_card_asks_whether_xs_terms_allow_it_and_says_what_it_was_trained_on(manifest):
-    card = model_card("ann/reply-8b", CONFIG, manifest, None)
+    real = manifest.model_copy(update={"config": {"data": "main"}})
+    card = model_card("ann/reply-8b", CONFIG.model_copy(update={"data": "sample"}), real, None)
+    assert "249 pairs of invented posts" in model_card("ann/reply-8b", CONFIG, manifest, None)
     assert "## May this be published?" in card
     assert "Trained on 249 pairs of public posts on X (Twitter)" in card
     assert "Of 17 replies to validation posts, 0.0% repeat 8 or more words of a training reply" in card
     assert "The texts are not published" in card
-    sample = model_card("ann/reply-8b", CONFIG.model_copy(update={"data": "sample"}), manifest, None)
-    assert "249 pairs of invented posts and replies" in sample
 
 
 def test_a_card_says_who_judged_and_where_judges_differ(manifest, report):
