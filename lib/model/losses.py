@@ -45,7 +45,7 @@ def model_metrics(loaded: "Loaded", pairs: Sequence[Pair], prompt: str) -> dict[
         "engine": loaded.engine,
         "quantization": loaded.quantization,
         "perplexity": {
-            **{name: _perplexity(found) for name, found in losses.items()},
+            **{name: perplexity_of(found) for name, found in losses.items()},
             "n_pairs": len(pairs),
         },
         "reply_losses": {
@@ -67,7 +67,7 @@ def perplexity(
 
     None for no pairs.
     """
-    return _perplexity(reply_losses(loaded, pairs, prompt, tuned, adapter))
+    return perplexity_of(reply_losses(loaded, pairs, prompt, tuned, adapter))
 
 
 def reply_losses(
@@ -78,7 +78,8 @@ def reply_losses(
     return token_losses(loaded, [completion_row(chat, pair, prompt) for pair in pairs], tuned, adapter)
 
 
-def _perplexity(losses: Sequence[tuple[float, int]]) -> float | None:
+def perplexity_of(losses: Iterable[RowLoss]) -> float | None:
+    """exp of the mean loss over all tokens of all rows. None for no tokens."""
     loss = per_token(losses)
     return None if loss is None else math.exp(min(loss, 700))
 
@@ -101,6 +102,11 @@ def general_texts() -> list[str]:
     ]
 
 
+def with_given(rows: Sequence[Mapping[str, list[int]]]) -> list[Row]:
+    """Rows of token ids and labels, as (token ids, how many of them are given)."""
+    return [(row["input_ids"], len(halves(row)[0])) for row in rows]
+
+
 def completion_row(chat: Chat, pair: Pair, prompt: str) -> Row:
     """The row that training would read of pair, control tokens taken out."""
     row = chat.row(messages(prompt, chat.plain(pair.tweet)), chat.plain(pair.reply))
@@ -112,11 +118,6 @@ def token_losses(loaded: "Loaded", rows: Sequence[Row], tuned: bool, adapter: st
     with arm(loaded, tuned, adapter) as model:
         found = row_losses(model, rows, batches(rows))
     return [found[place] for place in range(len(rows))]
-
-
-def with_given(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """Rows of token ids and labels, as (token ids, how many of them are given)."""
-    return [(row["input_ids"], len(halves(row)[0])) for row in rows]
 
 
 def batches(rows: Sequence[Row], n_tokens: int = BATCH_TOKENS) -> list[list[int]]:

@@ -19,6 +19,7 @@ from lib.model.chat import Row, chat_of, halves, messages
 from lib.model.machine import mlx_backend
 from lib.model.qwen3 import qwen3_without_words
 from lib.model.shapes import shape_of
+from lib.train.mac import mac
 from lib.train.needs import (
     HELD,
     GpuNeeds,
@@ -109,6 +110,7 @@ def _needs(config: TrainConfig, tokens: Tokens) -> list[str]:
         title + memory(config, shape, tokens),
         base_weights(config, shape, tokens, nvidia_cards()[0], on_mlx),
         costs(config, shape, tokens),
+        mac(config, shape, tokens),
         evaluations(config, shape, tokens),
         faster(config, tokens),
     ]

@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +12,7 @@ from lib.model.base_model import precision_of
 from lib.model.chat import chat_of, messages
 from lib.model.generate import clean_reply
 from lib.model.loading import Loaded, answering, load_model_for_training
-from lib.model.losses import batches, per_token, perplexity, row_losses, with_given
+from lib.model.losses import batches, perplexity, perplexity_of, with_given
 from lib.model.overlap import COPIED_WORDS, copied_share, learned_runs
 from lib.model.sampling import end_ids, left_padded
 from lib.train.checkpoints import best_steps, watched
@@ -117,16 +116,11 @@ def _perplexity(job: Job, model: Any) -> float | None:
     The loss of preferences is no likelihood, so dpo and kto have to measure it; so has a run whose
     evaluations read a part of the rows.
     """
-    if job.config.method == "sft":
-        if job.n_evaluated == len(job.rows["val"]):
-            return None
+    if job.config.method == "sft" and job.n_evaluated == len(job.rows["val"]):
+        return None
+    if job.backend == "mlx":
         rows = with_given(job.rows["val"])
-        if job.backend == "mlx":
-            losses = model.row_losses(rows, batches(rows))
-        else:
-            with answering(model, job.batch.checkpointing):
-                losses = row_losses(model, rows, batches(rows))
-        return math.exp(per_token(losses.values()))
+        return perplexity_of(model.row_losses(rows, batches(rows)).values())
     precision = precision_of(job.config, job.device)
     loaded = Loaded(model, job.tokenizer, "transformers", precision, job.device, job.config.model)
     with answering(model, job.batch.checkpointing):
