@@ -397,5 +397,5 @@ serve: $(STAMP) ## answer with RUN through ENGINE=llamacpp, ollama, mlx or vllm 
 	  $(if $(MODEL),--model "$(MODEL)") $(if $(PORT),--port $(PORT))
 
 demo: $(STAMP) ## base and tuned replies side by side, in the browser (REPLAY=1: recorded ones, no model)
-	@$(PYTHON) -m demo.$(if $(REPLAY),replay,app) --config $(TRAIN_CONFIG) $(DATA_ARG) $(EVAL_ARG) \
-	  $(if $(PORT),--port $(PORT))
+	@$(PYTHON) -m demo.$(if $(REPLAY),replay,app $(if $(FEWSHOT),--fewshot)) --config $(TRAIN_CONFIG) \
+	  $(DATA_ARG) $(EVAL_ARG) $(if $(PORT),--port $(PORT))

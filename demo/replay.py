@@ -33,7 +33,8 @@ PAIR = ("base", "tuned")
 @dataclass(frozen=True)
 class Recorded:
     """A held-out tweet and what both systems answered. seed: of the sampling. drafts: the candidates of the
-    tuned model, where the evaluation picked the best of several.
+    tuned model, where the evaluation picked the best of several. fewshot: what the base model answered with
+    examples in the prompt, "" for nothing.
     """
 
     tweet: str
@@ -41,6 +42,7 @@ class Recorded:
     tuned: str
     seed: int
     drafts: tuple[Draft, ...] = ()
+    fewshot: str = ""
 
 
 def main() -> None:
@@ -85,10 +87,12 @@ def replay_app(
     """
     by_tweet = {as_asked(row.tweet): row for row in rows}
 
-    def answer(tweet: str, sampling: SamplingConfig) -> Iterator[tuple[str, str]]:
+    def answer(tweet: str, sampling: SamplingConfig) -> Iterator[tuple[str, ...]]:
         if (row := by_tweet.get(tweet)) is None:
             raise UserError("No reply to that tweet is recorded. “Next tweet” has others.")
         yield row.base, row.tuned
+        if row.fewshot:
+            yield row.base, row.tuned, row.fewshot
 
     def drafts(tweet: str, sampling: SamplingConfig) -> Iterator[Sequence[Draft]]:
         yield by_tweet[tweet].drafts
@@ -103,6 +107,7 @@ def replay_app(
         reports=reports,
         is_live=False,
         drafts=drafts if any(row.drafts for row in rows) else None,
+        has_third=any(row.fewshot for row in rows),
     )
 
 
@@ -124,6 +129,7 @@ def recorded(
             own["tuned"].reply,
             own["tuned"].seed,
             tuple(drafts.get(tweet_id, {}).values()),
+            own["fewshot"].reply if "fewshot" in own else "",
         )
         for tweet_id, own in by_tweet.items()
         if tweet_id in tweets and own.keys() >= set(PAIR)
