@@ -55,9 +55,9 @@ endif
 NEXT = $(PYTHON) -m scripts.next_step --config $(TRAIN_CONFIG) $(DATA_ARG) $(EVAL_ARG)
 modules = $(wildcard $(or $(MODULES_$(1)),scripts/$(1).py lib/*/*.py lib/*/*/*.html))
 
-.PHONY: help setup setup-runpod doctor quickstart quickstart-files test test-long lint data review forget \
-  repair costs plan train replies rented runs compare sweep eval-plan eval human-eval field publish demo \
-  bench bench-train bench-real
+.PHONY: help setup setup-runpod lock doctor quickstart quickstart-files test test-long mutants lint data \
+  review forget repair costs plan train replies rented runs compare sweep eval-plan eval human-eval field \
+  publish demo space bench bench-train bench-real
 
 help: ## this list
 	@echo "usage: make TARGET [RUN=$(RUN)] [DATA=$(DATA)] [EVAL=$(EVAL)] [YES=1] [MAX_USD=5] [OPEN=1]"
@@ -91,21 +91,36 @@ refuse_machine = case "$$(uname -s) $$(uname -m)" in \
     *) stop "torch has no build for $$(uname -sm). Use Linux on x86-64 or arm64, or macOS 14 or newer." ;; \
   esac
 
+# From a lock, pip takes the very files that the project was tested with, or none. torch's build for CPUs,
+# where pip finds it, stands before the one of the package index, which wants the libraries of CUDA.
+locked = locked() { .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+    --require-hashes -r "$$1"; }; \
+  lock_failed() { stop "pip could not install $$1, and its own words are above. If a hash does not match, \
+  the package index of this machine (.venv/bin/python -m pip config list) has another file than the one \
+  that was tested: use another index and run this again. Without the check: $$2"; }
+by_hand = .venv/bin/python -m pip install -r requirements.txt && touch $(STAMP)
+
 # A virtual environment made by setup-runpod is left alone: it stands beside the image's own torch.
 ifeq ($(wildcard .venv/runpod),)
-$(STAMP): requirements.txt
-	@set -e; $(stop); $(refuse_machine); $(find_python); \
+$(STAMP): requirements.txt $(wildcard requirements.lock requirements-c*.lock)
+	@set -e; $(stop); $(locked); $(refuse_machine); $(find_python); \
 	echo "setup: .venv with $$($$python --version), then about 2 GB of packages (a few minutes)"; \
 	$$python -m venv .venv; \
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt; \
+	if [ "$$(uname -s)" = Linux ] && ! locked requirements-cpu.lock 2>/dev/null; then \
+	  echo "setup: torch with the libraries of CUDA: pip finds no build of it for CPUs"; \
+	  locked requirements-cuda.lock || lock_failed requirements-cuda.lock "$(by_hand)"; \
+	fi; \
+	locked requirements.lock || lock_failed requirements.lock "$(by_hand)"; \
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-index -r requirements.txt || \
+	  stop "requirements.lock lacks what requirements.txt asks for. Run \`make lock\`, then \`make setup\`."; \
 	touch $@; echo "setup: done"
 else
-$(STAMP): requirements-runpod.txt
+$(STAMP): requirements-runpod.txt $(wildcard requirements-runpod-*.lock)
 	@$(MAKE) setup-runpod
 endif
 
 setup-runpod: ## on an NVIDIA pod: install requirements-runpod.txt beside the image's torch
-	@set -e; $(stop); \
+	@set -e; $(stop); $(locked); \
 	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  stop "this image's python3 is older than 3.11. Choose a newer runpod/pytorch image."; \
 	python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null || \
@@ -115,8 +130,19 @@ setup-runpod: ## on an NVIDIA pod: install requirements-runpod.txt beside the im
 	$$pip freeze | grep -E '^(torch|torchvision|torchaudio|triton)==' > .venv/image-torch.txt; \
 	torch=$$(sed -n 's/^torch==\([0-9.]*\).*/\1/p' .venv/image-torch.txt); \
 	sed -n "s/^# torch $$torch: //p" requirements-runpod.txt >> .venv/image-torch.txt; \
-	$$pip install --disable-pip-version-check -c .venv/image-torch.txt -r requirements-runpod.txt; \
+	rest="$$pip install --disable-pip-version-check -c .venv/image-torch.txt -r requirements-runpod.txt"; \
+	lock=requirements-runpod-$$torch.lock; \
+	if [ -f $$lock ]; then locked $$lock || lock_failed $$lock "$$rest && touch .venv/runpod $(STAMP)"; \
+	else echo "setup-runpod: no lock for torch $$torch: pip chooses the packages"; fi; \
+	$$rest; \
 	touch .venv/runpod $(STAMP); echo "setup-runpod: done"
+
+# uv resolves for machines that this one is not.
+.venv/uv/bin/uv:
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --target .venv/uv uv==0.13.9
+
+lock: .venv/uv/bin/uv ## after a change of a requirements file: its packages and their hashes anew
+	@$(PYTHON) .ci/lock.py
 
 doctor: ## what this machine lacks for RUN and the exact fix, and what works here (JSON=1)
 	@$(stop); python=$(PYTHON); command -v "$$python" >/dev/null || { $(find_python); }; \
@@ -136,12 +162,12 @@ nearest = $(shell [ -f $(STAMP) ] && PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -c 'imp
   '$(2)' $(names) 2>/dev/null)
 there = $(if $(wildcard configs/$(1)-$(2).yaml),,$(error error: configs/$(1)-$(2).yaml does not exist. \
   $(or $(call nearest,$(1),$(2)),There are: $(names))))
-OF_A_RUN := doctor plan train replies eval-plan eval human-eval field publish export serve demo
+OF_A_RUN := doctor plan train replies eval-plan eval human-eval field publish export serve demo space
 OF_A_RUN += quickstart-files
 ifneq ($(filter $(OF_A_RUN),$(MAKECMDGOALS)),)
 $(call there,train,$(RUN))
 endif
-ifneq ($(filter replies eval-plan eval human-eval field,$(MAKECMDGOALS))$(EVAL_ARG),)
+ifneq ($(filter replies eval-plan eval human-eval field space,$(MAKECMDGOALS))$(EVAL_ARG),)
 $(call there,eval,$(EVAL))
 endif
 ifneq ($(filter data collect review,$(MAKECMDGOALS))$(DATA_ARG),)
@@ -171,6 +197,11 @@ test: $(STAMP) ## the tests: no key, no GPU; network only to bring a browser (SK
 
 test-long: $(STAMP) ## the slow tests: whole trainings, other engines, killed processes, rented machines
 	@$(PYTEST) -m slow tests
+
+# Each small fault of tests/mutations/ is put into a copy of the project; the tests have to notice it.
+mutants: $(STAMP) ## small faults, one at a time, that the tests have to notice (ROOM=data: those of one room)
+	OMP_NUM_THREADS=1 nice -n 5 $(PYTHON) -m tests.mutants --write docs/reliability.md \
+	  $(if $(ROOM),tests/mutations/$(ROOM).toml)
 
 lint: $(STAMP) ## ruff check and format
 	$(PYTHON) -m ruff check .
@@ -382,7 +413,7 @@ bench-real: .venv/smollm2/stamp ## train and evaluate a real language model, Smo
 
 # --- use ---------------------------------------------------------------------------------------------
 
-publish: $(STAMP) ## adapters/RUN/dist to the Hugging Face Hub, private: asks first (REPO=you/name)
+publish: $(STAMP) ## what passed, to the Hugging Face Hub, private: asks first (REPO=you/name, FORCE=1)
 	@$(PYTHON) -m scripts.publish --config $(TRAIN_CONFIG) $(DATA_ARG) $(EVAL_ARG) \
 	  $(if $(REPO),--repo $(REPO)) $(if $(PUBLIC),--public)
 
@@ -399,3 +430,7 @@ serve: $(STAMP) ## answer with RUN through ENGINE=llamacpp, ollama, mlx or vllm 
 demo: $(STAMP) ## base and tuned replies side by side, in the browser (REPLAY=1: recorded ones, no model)
 	@$(PYTHON) -m demo.$(if $(REPLAY),replay,app $(if $(FEWSHOT),--fewshot)) --config $(TRAIN_CONFIG) \
 	  $(DATA_ARG) $(EVAL_ARG) $(if $(PORT),--port $(PORT))
+
+space: $(STAMP) ## a Hugging Face Space of RUN's recorded replies (TWEETS=heldout: other people's, asks first)
+	@$(PYTHON) -m scripts.space --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) $(DATA_ARG) \
+	  $(if $(TWEETS),--tweets $(TWEETS))

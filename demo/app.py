@@ -8,8 +8,8 @@ the votes, `scripts.human_eval --import` reads it.
 """
 
 import os
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,9 @@ from lib.base.console import load_env, parser, run
 from lib.base.errors import UserError
 from lib.base.files import read_jsonl
 from lib.base.schema import Pair, TestPrompt
-from lib.base.settings import EvalConfig, SamplingConfig, TrainConfig
+from lib.base.settings import EvalConfig, OpenAIEngine, SamplingConfig, TrainConfig
 from lib.data.text import clean_tweet
-from lib.evaluate.answers import embedding_model
+from lib.evaluate.answers import embedding_model, refuse_other_run
 from lib.evaluate.evaluation import Evaluation
 from lib.evaluate.fewshot import nearest
 from lib.evaluate.standing import next_line
@@ -34,8 +34,12 @@ from lib.judge.offline import MIN_PAIRS, Ranker, fit_ranker, word_effects
 from lib.model.adapters import sha256_of
 from lib.model.chat import Messages, messages
 from lib.model.machine import refuse_small_machine
+from lib.model.openai_engine import openai_engine
+from lib.model.served_pair import stream_served_pair
 from lib.train.fingerprint import changed_since
 from lib.train.manifest import as_trained
+
+StreamPair = Callable[[Messages, SamplingConfig], Iterator[tuple[str, str]]]
 
 
 def main() -> None:
@@ -54,16 +58,22 @@ def main() -> None:
     if line := changed_since(folder, today):
         print(f"demo: {line}", flush=True)
     config = given(as_trained(folder, today), data=args.data, eval=args.eval)
-    sampling = load_config(args.config.with_name(f"eval-{config.eval}.yaml"), EvalConfig).sampling
-    refuse_small_machine(name, config, to_train=False)
-    auth = _auth(args.host)
+    evaluation = load_config(args.config.with_name(f"eval-{config.eval}.yaml"), EvalConfig)
+    sampling, auth = evaluation.sampling, _auth(args.host)
     votes = Votes(folder / "votes.jsonl", name, sha256_of(folder / "adapter_model.safetensors"))
-    loaded, data = _load(folder, config), Path("data") / config.data
-    generate_pair = pair_generator(loaded, config.prompt)
-    if args.fewshot:
-        of_run = Evaluation.of(args.config, args.config.with_name(f"eval-{config.eval}.yaml"), config.data)
-        generate_pair = with_fewshot(generate_pair, loaded, of_run)
-    drafts = drafts_writer(loaded, config.prompt, data / "processed" / "train.jsonl")
+    data = Path("data") / config.data
+    if isinstance(evaluation.engine, OpenAIEngine):
+        if args.fewshot:
+            raise UserError("The few-shot column needs the weights here: leave FEWSHOT=1 out.")
+        generate_pair, drafts = _served(name, config, evaluation.sampling, evaluation.engine), None
+    else:
+        refuse_small_machine(name, config, to_train=False)
+        loaded = _load(folder, config)
+        generate_pair = pair_generator(loaded, config.prompt)
+        if args.fewshot:
+            of_run = Evaluation(name, config, evaluation, folder / "eval" / config.eval)
+            generate_pair = with_fewshot(generate_pair, loaded, of_run)
+        drafts = drafts_writer(loaded, config.prompt, data / "processed" / "train.jsonl")
     reports = {} if auth else reports_of(folder, config.eval, data)  # the password does not cover these pages
     app = build_app(
         generate_pair,
@@ -96,6 +106,15 @@ def _arguments() -> Any:
     return arguments.parse_args()
 
 
+def _served(run: str, config: TrainConfig, sampling: SamplingConfig, engine: OpenAIEngine) -> GeneratePair:
+    """The page's function where servers answer, as `make serve` proved them for this run."""
+    refuse_other_run(engine, run, sha256_of(Path("adapters") / run / "adapter_model.safetensors"))
+    openai_engine(engine.openai, sampling)  # refuses servers that are not there, or answer alike
+    base = engine.openai["base"]
+    print(f"asking {base.base_url} ({base.quantization})", flush=True)
+    return _of_cleaned(partial(stream_served_pair, engine.openai), config.prompt)
+
+
 def _load(folder: Path, config: TrainConfig) -> Any:
     from statsmodels.stats import proportion  # noqa: F401  takes a second or more: not at the first vote
 
@@ -111,8 +130,12 @@ def pair_generator(loaded: Any, prompt: str) -> GeneratePair:
     """The page's function: (base so far, tuned so far) for a tweet. loaded: lib.model.loading.Loaded."""
     from lib.model.streaming import stream_pair
 
+    return _of_cleaned(partial(stream_pair, loaded), prompt)
+
+
+def _of_cleaned(stream: StreamPair, prompt: str) -> GeneratePair:
     def generate_pair(tweet: str, sampling: SamplingConfig) -> Iterator[tuple[str, str]]:
-        return stream_pair(loaded, _conversation(prompt, tweet), sampling)
+        return stream(_conversation(prompt, tweet), sampling)
 
     return generate_pair
 

@@ -17,7 +17,7 @@ from lib.data.ready import lacking
 from lib.evaluate.standing import next_line
 from lib.model.base_model import local_tokenizer
 from lib.train.assumed import assumed_page
-from lib.train.fingerprint import refuse_another_run
+from lib.train.fingerprint import as_begun, refuse_another_run
 from lib.train.plan import page, preference_plan, processed_splits, row_tokens
 from lib.train.rows import all_checks, token_rows
 
@@ -28,6 +28,8 @@ def main() -> int:
     arguments.add_argument("--data", help="another data set than the config's")
     args = arguments.parse_args()
     run, config = config_name(args.config), given(load_config(args.config, TrainConfig), data=args.data)
+    if config.quantization == "auto":
+        config = as_begun(run, config)
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     if why := lacking(config.data):
         print(assumed_page(run, config, why.rstrip("."), colour))

@@ -4,8 +4,11 @@ uploads.
 python -m scripts.publish --config configs/train-qwen3-8b.yaml --repo ann/reply-8b [--public] [--dry-run]
 
 Private unless --public is given. --dry-run stops after the list of files and needs no token and no network.
+Without a passing evaluation of this very adapter it refuses; FORCE=1 publishes it all the same, and the card
+says so.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +18,17 @@ from lib.base.errors import UserError
 from lib.base.files import read_json, write_json
 from lib.base.settings import EvalConfig, TrainConfig
 from lib.evaluate.standing import next_line
+from lib.export.howto import on_other_engines
 from lib.model.adapters import ADAPTER_FILE
-from lib.publish.dist import build_dist, dist_files
+from lib.publish.dist import Publication, build_dist, dist_files, listing
 from lib.publish.hub import check_repo_name, endpoint, hub_token, publish
 from lib.train.fingerprint import changed_since
 from lib.train.manifest import as_trained
+
+TERMS = (
+    "X's terms: whether an adapter trained on posts may be passed on is not settled, and yours to answer: "
+    "docs/data-policy.md"
+)
 
 
 def main() -> None:
@@ -37,13 +46,15 @@ def main() -> None:
     repo = _repo(args.repo, last, folder.name)
     if not args.dry_run:
         hub_token()  # before the work, not after it
-    dist = build_dist(folder, config, repo, sampling)
+    engines = on_other_engines(repo, folder, config, sampling)
+    dist = build_dist(Publication(folder, config, repo, sampling, engines, os.environ.get("FORCE") == "1"))
     files = dist_files(dist)
-    print(_listing(dist, files))
+    print(listing(dist, files))
     kind = "PUBLIC" if args.public else "private"
     if args.dry_run:
         print(f"dry run: nothing was sent. It would go to the {kind} repository {repo} at {endpoint()}.")
         return
+    print(TERMS)
     confirm(f"Upload these {len(files)} files to the {kind} repository {repo} at {endpoint()}?")
     receipt = publish(dist, files, repo, args.public, last)
     uploaded = receipt.pop("uploaded")
@@ -73,16 +84,6 @@ def _repo(asked: str | None, last: dict[str, Any] | None, run_name: str) -> str:
         )
     check_repo_name(repo)
     return repo
-
-
-def _listing(dist: Path, files: dict[str, dict[str, Any]]) -> str:
-    total = sum(file["bytes"] for file in files.values())
-    rows = [f"  {name:<28} {_size(file['bytes']):>10}" for name, file in files.items()]
-    return "\n".join([f"{dist}: {len(files)} files, {_size(total)}, no leak found", *rows])
-
-
-def _size(n_bytes: int) -> str:
-    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:.1f} kB"
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from lib.remote.orders import order, work_of
 from lib.remote.renting import Renting
 from lib.remote.runpod import runpod
 from lib.remote.seam import Clock
-from lib.train.fingerprint import fingerprint_of, up_to_date
+from lib.train.fingerprint import as_begun, fingerprint_of, up_to_date
 from lib.train.plan import planned_needs
 from lib.train.provenance import COMMIT, git_commit
 
@@ -50,7 +50,7 @@ def main() -> None:
     folder, (job_hash, adapters, is_done) = Path("adapters") / name, job_of(args, config)
     with lock(folder / "remote.lock"):
         engine = ENGINES[args.on](Clock(), say)
-        need = (need_of_replies if args.replies else need_of)(config, planned_needs(config))
+        need = (need_of_replies if args.replies else need_of)(config, planned_needs(as_begun(name, config)))
         told = {COMMIT: git_commit() or ""}
         work = work_of(name, config.data, args.eval, to_train=not args.replies, told=told)
         wanted = order(Path(), name, config, need, job_hash, work, is_done, adapters)

@@ -3,24 +3,32 @@
     python -m scripts.serve --config configs/train-qwen3-8b.yaml --engine llamacpp [--model base.gguf]
 
 Where the engine is not installed, prints the commands and what to install.
-Listens on 127.0.0.1 only. Ctrl-C ends it.
+Listens on 127.0.0.1 only. Ctrl-C ends it. Writes configs/eval-served.yaml: EVAL=served uses what it serves.
 """
 
 import argparse
+import contextlib
 import signal
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from lib.base.config import config_name, load_config
 from lib.base.console import confirm, load_env, parser, run
 from lib.base.settings import EvalConfig, TrainConfig
-from lib.evaluate.standing import next_line
 from lib.export.engines import INSTALL, PORTS, is_here
 from lib.export.lora import read_lora
-from lib.export.proof import prove, torch_reference
-from lib.export.servers import answers, command_line, refuse_taken, running, step
-from lib.export.serving import eval_config, plan
+from lib.export.proof import prove, reference_of
+from lib.export.servers import (
+    answers,
+    command_line,
+    end_with_make,
+    refuse_taken,
+    running,
+    step,
+    until_one_ends,
+)
+from lib.export.serving import eval_config, plan, write_eval_config
 from lib.train.fingerprint import changed_since
 
 
@@ -37,7 +45,9 @@ def main() -> int:
     args = parse_args()
     config, name = load_config(args.config, TrainConfig), config_name(args.config)
     sampling = load_config(args.config.with_name(f"eval-{config.eval}.yaml"), EvalConfig).sampling
+    written = args.config.with_name("eval-served.yaml")
     load_env()
+    end_with_make()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers end with this process
     lora = read_lora(Path("adapters") / name, config)
     if line := changed_since(lora.run, config):
@@ -45,35 +55,31 @@ def main() -> int:
     serving = plan(lora, args.engine, args.model, args.port, sampling, confirm)
     for command in (*serving.servers, *serving.steps):
         print(command_line(command))
-    snippet = eval_config(serving.arms, config.eval, name)
+    config_text = partial(eval_config, lora, extends=config.eval)
     if not is_here(args.engine):
-        print(f"\nnot started: {args.engine} is not installed here. Install it: {INSTALL[args.engine]}\n")
-        print(f"{snippet}\n\nnext: make serve ENGINE={args.engine} RUN={name}      once it is installed")
+        print(f"\nnot started: {args.engine} is not installed here. Install it: {INSTALL[args.engine]}")
+        print(f"then: make serve ENGINE={args.engine} RUN={name}")
+        print(f"or run the commands above, and put this into {written}:\n\n{config_text(serving.arms)}")
         return 0
     if serving.download:
         confirm(f"The first time, {args.engine} downloads {serving.download}. Go on?")
     shared = serving.shares_port and answers(serving.urls[0])
     for url in () if shared else serving.urls:
         refuse_taken(url)
-    with running(() if shared else serving.servers, serving.urls, lora.run / "serve") as processes:
+    logs = lora.run / "serve"
+    with running(() if shared else serving.servers, serving.urls, logs) as processes:
         for command in serving.steps:
             step(command)
-        print(prove(serving.arms, sampling, torch_reference(lora)))
-        print(f"\n{snippet}", flush=True)
-        wait(processes)
-    print(next_line(args.config))
+        proof = prove(serving.arms, sampling, reference_of(lora))
+        write_eval_config(written, config_text(proof.arms))
+        print(f"{proof.line}\nwrote {written}")
+        print(f"next: make demo RUN={name} EVAL=served      (in another terminal; eval and replies alike)")
+        if processes:  # a server that ran before stays when this ends
+            print("serving; Ctrl-C ends it", flush=True)
+            with contextlib.suppress(KeyboardInterrupt):
+                until_one_ends(processes, logs)
+            print("serve: ended")
     return 0
-
-
-def wait(processes: list[Any]) -> None:
-    """Until a server ends, or Ctrl-C. A server that ran before stays when this ends."""
-    if not processes:
-        return
-    print("serving; Ctrl-C ends it", flush=True)
-    try:
-        processes[0].wait()
-    except KeyboardInterrupt:
-        print("\nserve: ended")
 
 
 if __name__ == "__main__":

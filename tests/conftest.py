@@ -159,3 +159,16 @@ def tiny_run(trained, tmp_path, monkeypatch):
     """The current directory: a copy of a workspace with a finished run in adapters/tiny, free to change."""
     monkeypatch.chdir(copied(trained, tmp_path))
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def mlx_trained(_built, tmp_path_factory):
+    """A workspace with a finished run in adapters/mlx, trained by `backend: mlx`. Read only."""
+
+    def build(folder):
+        from tests.mlx_run import SETTINGS, finished
+
+        copied(_built, folder)
+        finished("mlx", SETTINGS)
+
+    return once(tmp_path_factory, "mlx", build)

@@ -38,6 +38,7 @@ def make(*arguments):
 @pytest.mark.parametrize("target", ["plan", "train", "eval-plan", "replies", "eval", "publish REPO=a/b"])
 def test_data_on_the_command_line_is_the_set_that_is_read(project, target, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_" + "T" * 34)
+    monkeypatch.setenv("FORCE", "1")  # it was never evaluated
     said = make(*target.split(), "DATA=other")[1]
     assert "data/other" in said, said
     assert "data/sample" not in said, said

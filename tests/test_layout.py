@@ -11,7 +11,7 @@ from statistics import median
 
 import pytest
 
-from scripts.prerequisites import imports
+from lib.base.own_modules import imports
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py") if path.stem != "__init__")
@@ -166,7 +166,7 @@ def test_scripts_import_only_rooms_and_demo_only_rooms_and_itself():
     ],
 )
 def test_an_import_is_seen_wherever_and_however_it_is_written(code, tmp_path, monkeypatch):
-    monkeypatch.setattr("scripts.prerequisites.ROOT", tmp_path)
+    monkeypatch.setattr("lib.base.own_modules.ROOT", tmp_path)
     for room, text in (("model/chat", ""), ("model/__init__", ""), ("data/pairs", code)):
         path = tmp_path / "lib" / f"{room}.py"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -57,7 +57,7 @@ ASKS = {
     "apify": {"data", "collect", "doctor"},
     "claude": {"eval", "doctor"},
     "runpod": {"train ON=runpod", "rented", "doctor"},
-    "hub": {"train ON=hf", "publish REPO=a/b", "rented", "doctor"},
+    "hub": {"train ON=hf", "publish REPO=a/b FORCE=1", "rented", "doctor"},
 }
 TRAINS = {"train", "sweep SWEEP=s", "quickstart"}
 
@@ -67,13 +67,14 @@ NO_RUN = r"error: adapters/r holds no finished run\. Run `make train RUN=r` firs
 WAITING = r"error: \d+ of \d+ pairs of data/x are unreviewed: run `make review DATA=x` first\."
 TO_TRAIN = "next: make train RUN=r"
 TO_DEMO = "next: make demo RUN=r"
-USES = ("human-eval", "field", "publish REPO=a/b", "demo", "export", "serve ENGINE=ollama")
+USES = ("human-eval", "field", "publish REPO=a/b", "demo", "export", "serve ENGINE=ollama", "space")
 OF_A_RUN = ("eval", "replies", *USES)
 RENTS = ("train ON=runpod", "train ON=hf")
 NO_CREDIT = {
     "train ON=runpod": (2, "error: RunPod: .* Add credit at .*"),
     "train ON=hf": (2, "error: Hugging Face: no credit left for Jobs. Add some at .*"),
 }
+UNPUBLISHED = (2, "error: Not published: its evaluation ended in the verdict .* FORCE=1; .*")
 TO_IMPORT = 'next: make human-eval RUN=r IMPORT="answers.json", or WEB=1 to answer here'
 DIFFERS = r"learning_rate \(0\.005 -> 0\.004\)"
 REFUSED = rf"error: adapters/r was trained with {DIFFERS} different from now\. .*"
@@ -140,7 +141,10 @@ STATES = {
         "human-eval LIMIT=2": (0, TO_IMPORT),
         "field": (0, "next: make field RUN=r POSTS=200"),
         "field POSTS=20": (0, "next: make field RUN=r"),
-        "publish REPO=a/b": (0, TO_DEMO),
+        "publish REPO=a/b": UNPUBLISHED,
+        "publish REPO=a/b FORCE=1": (0, TO_DEMO),
+        "space": (2, r"error: .*replies\.jsonl has no reply that may be shown .* TWEETS=heldout\."),
+        "space TWEETS=heldout": (0, TO_DEMO),
         "demo": (0, "next: make human-eval RUN=r"),
         "export": (0, "next: make serve ENGINE=llamacpp RUN=r"),
         "serve ENGINE=ollama": (0, "next: make .*"),
@@ -153,7 +157,9 @@ STATES = {
         "human-eval": (0, TO_IMPORT),
         "field": (0, "next: make field RUN=r"),
         "human-eval WEB=1": (0, "next: make human-eval RUN=r WEB=1"),
-        "publish REPO=a/b": (0, TO_DEMO),
+        "publish REPO=a/b": UNPUBLISHED,
+        "publish REPO=a/b FORCE=1": (0, TO_DEMO),
+        "space": (2, r"error: .*replies\.jsonl has no reply that may be shown .* TWEETS=heldout\."),
         "demo": (0, "next: make human-eval RUN=r"),
         "export": (0, "next: make serve ENGINE=llamacpp RUN=r"),
         "serve ENGINE=ollama": (0, "next: make .*"),

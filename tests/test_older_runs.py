@@ -26,13 +26,13 @@ def older(tmp_path, monkeypatch):
     return tmp_path
 
 
-def says(script, *arguments):
+def says(script, *arguments, **environment):
     """What a script prints. It must not fail."""
     done = subprocess.run(
         [sys.executable, "-m", f"scripts.{script}", *arguments],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment},
         timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -98,7 +98,8 @@ def test_its_card_says_what_was_measured(older):
 
 
 def card():
-    assert "no leak found" in says("publish", *TRAIN, "--repo", "ann/reply-tiny", "--dry-run")
+    said = says("publish", *TRAIN, "--repo", "ann/reply-tiny", "--dry-run", FORCE="1")  # a stand-in judged
+    assert "no leak found" in said
     return (RUN / "dist/README.md").read_text()
 
 

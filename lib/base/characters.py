@@ -21,6 +21,12 @@ _LINE_BREAK = re.compile("\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 # Letters and marks that look like nothing. Their categories say otherwise, so they are named here.
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0\ufffc\ufffd")
 MAX_MARKS = 2  # accents on one letter; more is zalgo
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
+
+
+def whole(text: str) -> str:
+    """text as UTF-8 can hold it: browsers and servers may send half a surrogate pair, which no file keeps."""
+    return text if text.isascii() else _HALF_PAIR.sub("\ufffd", text)
 
 
 def visible(text: str) -> str:

@@ -1,19 +1,27 @@
-"""Self-contained HTML pages: one file, no script, no request, every text escaped."""
+"""Self-contained HTML pages: one file, no script, no request, every text escaped and inert."""
 
 from pathlib import Path
 from typing import Any
+
+from lib.base.characters import visible
 
 
 def render(template: str, **values: Any) -> str:
     """Fill templates/<template>.
 
-    Texts are escaped by jinja2; only markupsafe.Markup (the plots) passes as markup.
+    Texts are escaped by jinja2; only markupsafe.Markup (the plots) passes as markup. Bidi overrides, ANSI and
+    NUL would act all the same: a text stands as its readers see it.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    def seen(value: Any) -> Any:
+        return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
+        finalize=seen,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

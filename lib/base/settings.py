@@ -137,8 +137,10 @@ class TrainConfig(Strict):
     eval: Name = "claude"
     model: str = Field("Qwen/Qwen3-8B", min_length=1)
     revision: str | None = Field(None, description="commit of the base model on the Hub")
-    backend: Literal["auto", "unsloth", "peft"] = "auto"
-    quantization: Literal["nf4", "none"] = "nf4"
+    backend: Literal["auto", "unsloth", "peft", "mlx"] = "auto"
+    quantization: Literal["nf4", "none", "auto"] = Field(
+        "nf4", description="auto: settled by the GPU that trains, lib.model.memory.quantization_on"
+    )
     lora: LoraConfig = LoraConfig()
     method: Literal["sft", "dpo", "kto"] = "sft"
     init_adapter: Name | None = None
@@ -155,6 +157,9 @@ class TrainConfig(Strict):
     evals_per_run: int = Field(10, ge=1)
     evals_after: float = Field(
         0.0, ge=0, lt=1, description="share of the steps before which only the base model is evaluated"
+    )
+    max_evaluation_share: float = Field(
+        1.0, gt=0, le=1, description="of the time; below 1 an evaluation reads fewer validation rows"
     )
     early_stopping: EarlyStoppingConfig | None = EarlyStoppingConfig()
     keep_best: int = Field(3, ge=1)
@@ -177,6 +182,8 @@ class TrainConfig(Strict):
                 "init_adapter: dpo and kto start from an SFT run (init_adapter: <run>); sft starts from the "
                 "base model"
             )
+        if self.backend == "mlx" and self.method != "sft":
+            raise ValueError(f"backend: mlx does not know method: {self.method}. Set backend: auto, on a GPU")
         return self
 
 
@@ -189,10 +196,14 @@ class ArmConfig(Strict):
     api_key_env: str | None = Field(None, description="name of the environment variable that holds the key")
     extra_body: dict[str, Any] = {}
     quantization: str = "unknown"
+    first_logprobs: list[float] = Field(
+        [], description="as `make serve` saw them: another model at this address is noticed"
+    )
 
 
 class OpenAIEngine(Strict):
     openai: dict[Literal["base", "tuned"], ArmConfig]
+    adapter_sha256: str | None = Field(None, description="of the run that `make serve` serves there")
 
 
 class SamplingConfig(Strict):

@@ -7,6 +7,8 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+from lib.base.characters import whole
+
 
 class BadItem(Exception):  # noqa: N818 - not an error of the program: a row that is dropped and counted
     """A row that cannot be used: reason is one of the fixed words, detail is for people."""
@@ -141,8 +143,8 @@ def to_text(value: Any, name: str) -> str:
 
 
 def storable(text: str) -> str:
-    """Text that UTF-8 can hold: JSON may carry half a surrogate pair, on which writing a file would die."""
-    return re.sub("[\ud800-\udfff]", "\ufffd", text.replace("\0", ""))
+    """Text that a file can hold, and every reader of it."""
+    return whole(text.replace("\0", ""))
 
 
 def to_handle(value: Any, name: str) -> str:

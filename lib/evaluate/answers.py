@@ -129,10 +129,10 @@ def identities(evaluation: Evaluation) -> dict[str, Any]:
             )
         servers = evaluation.eval.engine.openai
         refuse_unlike_quantization(servers)
-        of = {
-            name: ["openai", server.model_dump(exclude={"api_key_env"})] for name, server in servers.items()
-        }
+        unnamed = {"api_key_env", "first_logprobs"}  # neither names the weights
+        of = {name: ["openai", server.model_dump(exclude=unnamed)] for name, server in servers.items()}
         adapter = _adapter_hash(evaluation.run) if _adapter(evaluation.run).is_file() else None
+        refuse_other_run(evaluation.eval.engine, evaluation.run, adapter)
         return {"base": of.get("base"), "fewshot": of.get("base"), "tuned": [of.get("tuned"), adapter]}
     manifest = training(_folder(evaluation.run))
     base = ["transformers", *_weights(evaluation.config.model_dump(), manifest)]
@@ -141,6 +141,15 @@ def identities(evaluation: Evaluation) -> dict[str, Any]:
         _refuse_other_weights(run, evaluation, manifest)
         arms[run] = [base, _adapter_hash(run)]
     return arms
+
+
+def refuse_other_run(engine: OpenAIEngine, run: str, adapter: str | None) -> None:
+    """Raise UserError if `make serve` wrote engine for another adapter than this one of run."""
+    if engine.adapter_sha256 not in (None, adapter):
+        raise UserError(
+            f"configs/eval-served.yaml is of another adapter than adapters/{run} holds: another run is "
+            f"served, or this one was trained again. Run `make serve RUN={run}` first."
+        )
 
 
 def _weights(config: Mapping[str, Any], manifest: Manifest) -> list[Any]:

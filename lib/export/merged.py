@@ -13,6 +13,7 @@ from lib.base.settings import SamplingConfig
 from lib.base.text_files import read_text
 from lib.export.base_weights import INDEX, n_bytes, weight_files
 from lib.export.lora import Lora
+from lib.model.shapes import with_rope_theta
 
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 MAX_TEMPLATE_BYTES = 1_000_000
@@ -32,7 +33,7 @@ def write_merged(lora: Lora, base: Path, folder: Path, dtype: str, sampling: Sam
     _write_weights(lora, base, folder, dtype)
     kind = {"bf16": "bfloat16", "f16": "float16"}[dtype]
     config.pop("torch_dtype", None)
-    write_json(folder / "config.json", {**config, "dtype": kind})
+    write_json(folder / "config.json", {**with_rope_theta(config), "dtype": kind})
     _write_generation_config(base, folder, sampling)
     write_tokenizer(lora.run, folder)
 

@@ -5,12 +5,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lib.base.errors import UserError
+from lib.base.files import write_text
 from lib.base.settings import ArmConfig, SamplingConfig
+from lib.base.text_files import read_text
 from lib.export.base_weights import n_bytes, weights_here
 from lib.export.engines import PORTS, EngineName, Plan, gguf_quantization, llamacpp, mlx, ollama, vllm
 from lib.export.exporting import export, export_folder
 from lib.export.lora import Lora
 
+HEAD = "# Written by `make serve`, again and again: change a copy of it. Served is the"
+MAX_CONFIG_BYTES = 100_000
 MAX_OWN_GGUF = 1e9  # bytes of a base model that is converted here; larger ones are published as GGUF
 
 
@@ -60,17 +64,27 @@ def _folder_here(lora: Lora) -> str | None:
     return str(here) if here is not None and n_bytes(here) <= MAX_OWN_GGUF else None
 
 
-def eval_config(arms: Mapping[str, ArmConfig], extends: str, run: str) -> str:
-    """The whole of a config under which eval, replies and demo use the served run, and how."""
+def eval_config(lora: Lora, arms: Mapping[str, ArmConfig], extends: str) -> str:
+    """The whole of a config under which eval, replies and demo use the served run."""
     lines = [
-        f"# configs/eval-served.yaml, then: make eval RUN={run} EVAL=served",
+        f"{HEAD} run {lora.run.name}.",
         f"extends: {extends}",
         "engine:",
+        f"  adapter_sha256: {json.dumps(lora.sha256)}",
         "  openai:",
     ]
     for name, arm in arms.items():
         lines.append(f"    {name}:")
         for key, value in arm.model_dump(exclude_none=True).items():
-            if value != {}:
+            if value not in ({}, []):
                 lines.append(f"      {key}: {json.dumps(value)}")
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"
+
+
+def write_eval_config(path: Path, text: str) -> None:
+    """Write it, unless it says the same. Raises UserError before a file of somebody's own is lost."""
+    there = read_text(path, MAX_CONFIG_BYTES) if path.is_file() else text
+    if not there.startswith(HEAD):
+        raise UserError(f"{path} is not of `make serve`, which would write it. Rename it, then serve again.")
+    if there != text or not path.is_file():
+        write_text(path, text)

@@ -117,6 +117,38 @@ def _field(path: Path, name: str) -> Any:
     return value[name]
 
 
+def lora_config(config: TrainConfig) -> Any:
+    """PEFT's LoraConfig of a run."""
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=config.lora.rank,
+        lora_alpha=config.lora.alpha,
+        lora_dropout=config.lora.dropout,
+        target_modules=list(config.lora.target_modules),
+        bias="none",
+        use_rslora=False,
+        use_dora=False,
+        task_type="CAUSAL_LM",
+    )
+
+
+def write_adapter_config(config: TrainConfig, folder: Path) -> None:
+    """adapter_config.json, as PEFT itself writes it beside a trained adapter."""
+    adapter = lora_config(config)
+    _name_in(adapter, config)
+    adapter.inference_mode = True
+    adapter.save_pretrained(folder)
+
+
+def _name_in(adapter: Any, config: TrainConfig) -> None:
+    adapter.base_model_name_or_path = config.model
+    adapter.revision = config.revision
+    if not isinstance(adapter.target_modules, str):
+        # PEFT's set is written in another order by every process
+        adapter.target_modules = sorted(adapter.target_modules)
+
+
 def name_base(model: Any, config: TrainConfig) -> None:
     """Write the base model's public name and revision into the adapter's config, never the path it was loaded
     from.
@@ -124,12 +156,7 @@ def name_base(model: Any, config: TrainConfig) -> None:
     Two runs of one config write the same adapter_config.json.
     """
     for adapter in model.peft_config.values():
-        adapter.base_model_name_or_path = config.model
-        adapter.revision = config.revision
-        if not isinstance(adapter.target_modules, str):
-            adapter.target_modules = sorted(
-                adapter.target_modules
-            )  # PEFT's set is written in another order by every process
+        _name_in(adapter, config)
     # The embeddings are not trained. "auto" would ask the Hub at every save whether they were resized.
     # One adapter: preference tuning holds a frozen copy as well, and the Trainer resumes from a checkpoint of
     # two with only the copy.

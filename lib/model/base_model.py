@@ -27,7 +27,9 @@ def device_of(config: TrainConfig) -> str:
 
 
 def precision_of(config: TrainConfig, device: str) -> str:
-    """nf4 | bf16 | fp32: how the base model's weights are held."""
+    """nf4 | bf16 | fp32: how the base model's weights are held. Raises ValueError where that is open yet."""
+    if config.quantization == "auto":
+        raise ValueError("quantization: auto is not settled: see lib.model.memory.quantization_on")
     if config.quantization == "nf4":
         return "nf4"
     return "fp32" if config.model == TINY and not device.startswith("cuda") else "bf16"
@@ -79,12 +81,22 @@ def commit_of(config: TrainConfig) -> str | None:
 
 
 def pinned(config: TrainConfig, *records: Path) -> TrainConfig:
-    """config with the base model's commit that it or the first of the records (a run's manifest.json or
-    started.json) names.
+    """config with what it leaves open, the base model's commit and `quantization: auto`, as the first of the
+    records (a run's manifest.json or started.json) names it.
     """
-    known = [read_json(record) for record in records if config.revision is None and record.is_file()]
-    named = [one["revision"] for one in known if isinstance(one, dict) and one.get("revision")]
-    return config.model_copy(update={"revision": named[0]}) if named else config
+    known = [one for one in map(read_json, filter(Path.is_file, records)) if isinstance(one, dict)]
+    for one in known:
+        config = settled(config, one.get("config"))
+    named = [one["revision"] for one in known if one.get("revision")]
+    return config.model_copy(update={"revision": named[0]}) if named and config.revision is None else config
+
+
+def settled(config: TrainConfig, recorded: Any) -> TrainConfig:
+    """config with `quantization: auto` as a run has settled it. recorded: the config in that run's record."""
+    found = recorded.get("quantization") if isinstance(recorded, dict) else None
+    if config.quantization != "auto" or found not in ("nf4", "none"):
+        return config
+    return config.model_copy(update={"quantization": found})
 
 
 def source_of(config: TrainConfig) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lib.base.characters import whole
 from lib.base.errors import UserError
 from lib.base.schema import Pair
 from lib.data.control_tokens import control_tokens, without_control_tokens
@@ -123,7 +124,11 @@ class Chat:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def plain(self, text: str) -> str:
-        """text without control tokens: those known of any family and this tokenizer's own."""
+        """text without control tokens: those known of any family and this tokenizer's own.
+
+        No tokenizer takes half a surrogate pair, which a browser may send.
+        """
+        text = whole(text)
         while (cleaned := self.own.sub("", without_control_tokens(text))) != text:
             text = cleaned
         return text

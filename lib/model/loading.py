@@ -24,6 +24,7 @@ from lib.model.adapters import (
     assert_only_adapter_trains,
     check_adapter,
     fill_adapter,
+    lora_config,
     name_base,
 )
 from lib.model.base_model import (
@@ -36,6 +37,7 @@ from lib.model.base_model import (
     precision_of,
     source_of,
 )
+from lib.model.machine import mlx_backend
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,12 @@ class Loaded:
 
 
 def resolve_backend(config: TrainConfig) -> tuple[str, str]:
-    """("unsloth" | "peft", why).
+    """("unsloth" | "peft" | "mlx", why).
 
-    Raises UserError if the config insists on Unsloth and this machine cannot run it.
+    Raises UserError if the config insists on Unsloth or MLX and this machine cannot run it.
     """
+    if found := mlx_backend(config):
+        return found
     import torch
 
     has_gpu = torch.cuda.is_available()
@@ -148,19 +152,9 @@ def _hold_in_four_bits(model: Any) -> None:
 
 
 def _peft(config: TrainConfig) -> tuple[Any, Any]:
-    from peft import LoraConfig, get_peft_model
+    from peft import get_peft_model
 
-    lora = LoraConfig(
-        r=config.lora.rank,
-        lora_alpha=config.lora.alpha,
-        lora_dropout=config.lora.dropout,
-        target_modules=list(config.lora.target_modules),
-        bias="none",
-        use_rslora=False,
-        use_dora=False,
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(_base_model(config), lora), load_tokenizer(config)
+    return get_peft_model(_base_model(config), lora_config(config)), load_tokenizer(config)
 
 
 def _unsloth(config: TrainConfig, checkpointing: bool) -> tuple[Any, Any]:

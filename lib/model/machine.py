@@ -1,9 +1,10 @@
 """A machine against a model: refused in one sentence, before gigabytes are downloaded for nothing."""
 
+import importlib.util
 import os
+import platform
 import re
 from pathlib import Path
-from typing import get_args
 
 from lib.base.errors import UserError
 from lib.base.hardware import this_machine
@@ -34,6 +35,7 @@ def shortfall(
     if size is not None and size <= SMALL:
         return None
     if mac_gb is not None and shape and uses_mlx(config):
+        need = least_gb(config, shape, to_train, "mlx")
         if need <= SHARED * mac_gb:
             return None
         return f"this Mac has {mac_gb:.0f} GB, {need / SHARED:.0f} GB are needed at least"
@@ -41,9 +43,28 @@ def shortfall(
 
 
 def uses_mlx(config: TrainConfig) -> bool:
-    """True if a Mac's own backend is one of this version's, and the config may use it."""
-    known = get_args(TrainConfig.model_fields["backend"].annotation)
-    return "mlx" in known and config.backend in ("auto", "mlx")
+    """True if the run may be trained by a Mac's own backend, which knows supervised training alone."""
+    return config.backend in ("auto", "mlx") and config.method == "sft"
+
+
+def mlx_backend(config: TrainConfig) -> tuple[str, str] | None:
+    """("mlx", why), or None where it is another backend's turn.
+
+    `auto` takes it on Apple silicon for every model but the tiny one, which trains in seconds anywhere, and
+    for supervised training, which is all that this backend knows.
+    """
+    has_mlx = importlib.util.find_spec("mlx_lm") is not None
+    if config.backend == "mlx":
+        if has_mlx:
+            return "mlx", "the config says so"
+        raise UserError(
+            "backend: mlx cannot run here: no package mlx-lm. On a Mac with Apple silicon `make setup` "
+            "installs it; elsewhere set backend: auto."
+        )
+    on_mac = (platform.system(), platform.machine()) == ("Darwin", "arm64")
+    if on_mac and has_mlx and config.model != TINY and uses_mlx(config):
+        return "mlx", "Apple silicon and the package mlx-lm are here"
+    return None
 
 
 def refuse_small_machine(run: str, config: TrainConfig, to_train: bool) -> None:
@@ -87,7 +108,7 @@ def _or_a_mac(config: TrainConfig, shape: Shape | None) -> str:
     """The smallest Mac that trains it, where this version can train on one."""
     if not shape or not uses_mlx(config):
         return ""
-    need = least_gb(config, shape, to_train=True)
+    need = least_gb(config, shape, to_train=True, path="mlx")
     sizes = [size for size in MAC_SIZES if need <= SHARED * size]
     return f", or use a Mac with Apple silicon and {sizes[0]} GB or more" if sizes else ""
 

@@ -19,6 +19,7 @@ from lib.model.sampling import of_candidate
 WORKERS = 8
 TIMEOUT_S = 300.0
 PROBE_TOKENS = 32
+SAME_SERVER = 0.05  # of a logprob: one model on one machine, asked again, is nearer than that
 
 
 def openai_engine(
@@ -42,6 +43,8 @@ def openai_engine(
     base.health()
     tuned.health()
     refuse_equal_arms(base, tuned, sampling)
+    for arm in (base, tuned):
+        refuse_other_model(arm, sampling)
 
     def answer(system: str, conversations: Sequence[Messages], candidate: int = 0) -> Answers:
         arm = tuned if system == "tuned" else base
@@ -109,6 +112,31 @@ def refuse_equal_arms(base: Arm, tuned: Arm, sampling: SamplingConfig) -> None:
             "arm tuned has loaded it "
             "(vLLM: --lora-modules and its name as `model`; llama-server: `lora` in extra_body of both arms)."
         )
+
+
+def refuse_other_model(arm: Arm, sampling: SamplingConfig) -> None:
+    """Raise UserError where the arm's server answers otherwise than when `make serve` proved it."""
+    known = arm.config.first_logprobs
+    found = first_logprobs(first_candidates(arm, sampling)) if known else []
+    off = max((abs(one - other) for one, other in zip(known, found, strict=False)), default=0.0)
+    if len(found) != len(known) or off > SAME_SERVER:
+        raise UserError(
+            f"Arm {arm.name}: the server at {arm.root} does not answer as it did when `make serve` proved it "
+            f"({off:.2f} off its logprobs): another model or adapter is there now. Run `make serve` for this "
+            "run again. Replies that came before are kept."
+        )
+
+
+def first_logprobs(candidates: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Logprobs of the likeliest first tokens, the likeliest first: a server is known by them."""
+    return sorted((round(one["logprob"], 4) for one in candidates), reverse=True)
+
+
+def n_prompt_tokens(arm: Arm, sampling: SamplingConfig) -> int | None:
+    """Tokens of FIXED_PROMPT as the server's own chat template writes it; None where it does not say."""
+    usage = arm.chat(FIXED_PROMPT, sampling.model_copy(update={"max_new_tokens": 1}))["usage"]
+    n = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+    return n if isinstance(n, int) and n > 0 else None
 
 
 def _greedy(arm: Arm, sampling: SamplingConfig) -> list[str]:

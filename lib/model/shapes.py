@@ -135,3 +135,18 @@ def refuse_missing_targets(found: Any, config: TrainConfig) -> None:
             f"model: the layers of {config.model} have no {', '.join(missing)} (lora.target_modules). "
             "Choose a model that is built like Qwen3 or Llama."
         )
+
+
+def with_rope_theta(config: dict[str, Any]) -> dict[str, Any]:
+    """A model's config.json with the rotary base at its old place too, where other engines look for it.
+
+    transformers 5 writes it into rope_parameters alone. mlx-lm's Llama then takes 10,000 without a word: in
+    SmolLM2, which has 100,000, log-probabilities were off by 2.1 instead of 0.0003.
+    """
+    rope = config.get("rope_parameters")
+    if not isinstance(rope, dict) or "rope_theta" not in rope:
+        return config
+    scaling = {name: value for name, value in rope.items() if name != "rope_theta"}
+    scaled = scaling.get("rope_type", "default") != "default"
+    old = {"rope_theta": rope["rope_theta"], **({"rope_scaling": scaling} if scaled else {})}
+    return {**config, **old}

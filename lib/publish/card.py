@@ -3,7 +3,7 @@
 What an older manifest or report does not say is said to be unknown, never guessed.
 """
 
-from lib.base.settings import TrainConfig
+from lib.base.settings import SamplingConfig, TrainConfig
 from lib.evaluate.report import Report
 from lib.model.chat import messages
 from lib.publish.card_results import evaluation, is_stand_in, n_tweets, number, table, verdict
@@ -11,31 +11,62 @@ from lib.train.manifest import Manifest
 
 TINY = "tiny"
 
-LIMITS = """## Data and limits
+SAMPLE = "sample"  # the project's own data set, which nobody but the project wrote
+DATA_STAYS = """The texts are not published: none stands here, in the weights' file or in any other file of
+this repository. No adapter forgets a single example: whoever deletes a post asks the publisher to train again
+without it, or to take this down."""
 
-Trained on replies that got likes, collected by the adapter's author. The data is not distributed, and no text
-of it stands here. Likes reward what is quick, agreeable or sharp, which is not the same as true or kind. The
-adapter may imitate the style of persons, repeat what it was trained on, be wrong, or be rude. It is not for
-impersonation and not for automated replying. Not affiliated with X.
+TERMS = """## May this be published?
 
-## Licence
+**An open question, which whoever publishes this answers for themselves.** X's Developer Agreement
+(III.A(k), read in November 2026) bars using the X API or X content to fine-tune or train a foundation or
+frontier model. Whether a small adapter over a model of somebody else is one, whether the clause binds those
+who got the posts by another way than the X API, and whether the weights may be passed on, is not settled, and
+this card claims nothing about it. Read the terms before you use or pass on what stands here."""
 
-Apache-2.0, as the base model's."""
+LIMITS = """## Limits
+
+Likes reward what is quick, agreeable or sharp, which is not the same as true or kind. The adapter may imitate
+the style of persons, repeat what it was trained on, be wrong, or be rude. What it writes are drafts for a
+person to read, choose and post: it is not for automated replying, and not for impersonation. Not affiliated
+with X."""
+
+LICENCE = """## Licence
+
+Apache-2.0, as the base model's. It covers the numbers published here, not the posts that they were learned
+from."""
 
 
-def model_card(repo: str, config: TrainConfig, manifest: Manifest, report: Report | None) -> str:
-    """README.md for the Hub: YAML metadata, then Markdown.
+def model_card(
+    repo: str,
+    config: TrainConfig,
+    manifest: Manifest,
+    report: Report | None,
+    sampling: SamplingConfig | None = None,
+    engines: str = "",
+    objection: str = "",
+) -> str:
+    """README.md for the Hub: YAML metadata, then Markdown. The same inputs give the same text, to the byte.
 
-    The same inputs give the same text, to the byte.
+    sampling: what the replies were evaluated with. engines: commands for other engines than transformers.
+    objection: the sentence that FORCE=1 has overridden.
     """
-    sections = [_what(repo, config), evaluation(report), _training(config, manifest)]
+    sections = [_what(repo, config)]
+    if objection:
+        sections.append(
+            f"> **Published without the evidence that this pipeline asks for** (`FORCE=1`). {objection} "
+            "Expect no more of it than of the base model."
+        )
+    sections += [evaluation(report), _training(config, manifest), _data(config, manifest), TERMS]
     if config.model != TINY:  # nobody else has its base
-        sections.append(_use(repo, config, config.revision or manifest.revision))
-    sections.append(LIMITS)
-    return f"---\n{_metadata(repo, config, report)}\n---\n\n" + "\n\n".join(sections) + "\n"
+        revision = config.revision or manifest.revision
+        sections.append(_use(repo, config, revision, sampling or SamplingConfig()))
+        sections += [engines] if engines else []
+    sections += [LIMITS, LICENCE]
+    return f"---\n{_metadata(repo, config, manifest, report)}\n---\n\n" + "\n\n".join(sections) + "\n"
 
 
-def _metadata(repo: str, config: TrainConfig, report: Report | None) -> str:
+def _metadata(repo: str, config: TrainConfig, manifest: Manifest, report: Report | None) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     results = None
@@ -62,7 +93,7 @@ def _metadata(repo: str, config: TrainConfig, report: Report | None) -> str:
         tags=[
             "lora",
             "qlora" if config.quantization == "nf4" else "peft",
-            "trl",
+            "mlx" if manifest.backend == "mlx" else "trl",
             f"base_model:adapter:{config.model}",
         ],
         eval_results=results,
@@ -92,7 +123,7 @@ def _training(config: TrainConfig, manifest: Manifest) -> str:
                 f"{', '.join(lora.target_modules)}"
             ),
         ),
-        ("base weights while training", "4-bit NF4" if config.quantization == "nf4" else "not quantised"),
+        ("base weights while training", _held(config, manifest)),
         (
             "pairs (train / validation)",
             " / ".join("unknown" if n is None else str(n) for n in (manifest.n_train, manifest.n_val)),
@@ -111,16 +142,53 @@ def _training(config: TrainConfig, manifest: Manifest) -> str:
     return "## Training\n\n" + table(("setting", "value"), rows)
 
 
-def _use(repo: str, config: TrainConfig, commit: str | None) -> str:
+def _held(config: TrainConfig, manifest: Manifest) -> str:
+    if config.quantization != "nf4":
+        return "not quantised"
+    return "4-bit, as MLX has it (affine, groups of 64)" if manifest.backend == "mlx" else "4-bit NF4"
+
+
+def _data(config: TrainConfig, manifest: Manifest) -> str:
+    """The training data: what they were, and how much of them comes out again."""
+    n_train, n_val = (
+        "an unknown number of" if n is None else f"{n:,}" for n in (manifest.n_train, manifest.n_val)
+    )
+    if (manifest.config.get("data") or config.data) == SAMPLE:  # not what DATA= names today
+        pairs = "invented posts and replies, the bundled sample of the pipeline"
+    else:
+        pairs = (
+            "public posts on X (Twitter), each with a reply to it that got likes, collected by the publisher"
+        )
+    lines = [
+        f"Trained on {n_train} pairs of {pairs}. {n_val} more chose the best step and were not trained on; "
+        "the posts of the evaluation are of other authors than both.",
+    ]
+    if (found := manifest.memorisation) and found.tuned is not None and found.base is not None:
+        lines.append(
+            f"Of {found.n} replies to validation posts, {found.tuned:.1%} repeat {found.words} or more words "
+            f"of a training reply (without the adapter: {found.base:.1%})."
+        )
+    return "## Training data\n\n" + "\n\n".join([*lines, DATA_STAYS])
+
+
+def _use(repo: str, config: TrainConfig, commit: str | None, sampling: SamplingConfig) -> str:
     content = messages(config.prompt, "TWEET")[0]["content"]
     revision = f", revision={commit!r}" if commit else ""
-    rank = max(16, config.lora.rank)
+    chosen = f"max_new_tokens={sampling.max_new_tokens}, do_sample={sampling.temperature > 0}"
+    if sampling.temperature > 0:
+        names = ("temperature", "top_p", "top_k")
+        chosen += "".join(f", {name}={getattr(sampling, name)!r}" for name in names)
     return f"""## Use
+
+Thinking has to be off: the adapter was trained without it.
+
+**transformers and PEFT**
 
 ```python
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+tweet = "..."
 tokenizer = AutoTokenizer.from_pretrained({repo!r})
 base = AutoModelForCausalLM.from_pretrained({config.model!r}{revision}, dtype="bfloat16", device_map="auto")
 model = PeftModel.from_pretrained(base, {repo!r})
@@ -128,9 +196,6 @@ chat = [{{"role": "user", "content": {content!r}.replace("TWEET", tweet)}}]
 inputs = tokenizer.apply_chat_template(
     chat, add_generation_prompt=True, enable_thinking=False, return_dict=True, return_tensors="pt"
 ).to(model.device)
-reply = model.generate(**inputs, max_new_tokens=120, do_sample=True, temperature=0.7, top_p=0.8, top_k=20)
+reply = model.generate(**inputs, {chosen})
 print(tokenizer.decode(reply[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))
-```
-
-Keep `enable_thinking=False`: the adapter was trained without thinking. vLLM serves it with
-`vllm serve {config.model} --enable-lora --max-lora-rank {rank} --lora-modules tuned={repo}`."""
+```"""

@@ -4,24 +4,32 @@ Built afresh from an allow-list, checked, then moved into place.
 """
 
 import re
-import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lib.base.errors import UserError
-from lib.base.files import lock, read_json, write_json, write_text
+from lib.base.files import write_json, write_text
 from lib.base.seals import checked
 from lib.base.settings import SamplingConfig, TrainConfig
 from lib.evaluate.report import Report, read_report
 from lib.model.adapters import ADAPTER_FILE, sha256_of
 from lib.publish.card import TINY, model_card
-from lib.publish.dist_leaks import refuse_leaks, refuse_link
+from lib.publish.dist_leaks import refuse_leaks
 from lib.publish.known import known_of
+from lib.publish.permit import is_of, objection_to, refuse_unless_forced
+from lib.publish.run_files import (
+    ADAPTER_CONFIG,
+    TOKENIZER,
+    built_afresh,
+    copied,
+    copy_tokenizer,
+    licence,
+    public_adapter_config,
+)
 from lib.publish.weights_file import check_weights
 from lib.train.manifest import Manifest, read_manifest
 
-ADAPTER_CONFIG = "adapter_config.json"
-TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 ALLOWED = frozenset(
     {
         ADAPTER_FILE,
@@ -50,28 +58,44 @@ SUMMARY = [
 SUMMARY += ["judge", "metrics", "gate"]
 
 
-def build_dist(run: Path, config: TrainConfig, repo: str, sampling: SamplingConfig | None) -> Path:
-    """Write run/dist and return it.
+@dataclass(frozen=True)
+class Publication:
+    """A run on its way to a repository. sampling: what it was evaluated with. is_forced: evidence or not.
+
+    engines: the card's commands for other engines than transformers, in Markdown.
+    """
+
+    run: Path
+    config: TrainConfig
+    repo: str
+    sampling: SamplingConfig
+    engines: str = ""
+    is_forced: bool = False
+
+
+def build_dist(published: Publication) -> Path:
+    """Write the run's dist/ and return it.
 
     Raises UserError naming file (and line) for whatever may not or cannot be published.
     """
+    run, config = published.run, published.config
     manifest = _manifest(run, config)
     refuse_local_base(config.model)
-    report = _report(run, config, manifest)
-    partial, dist = run / "dist.partial", run / "dist"
-    with lock(run / "publish.lock"):
-        for folder in (partial, dist):
-            _refuse_link(folder)
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        try:
-            _fill(partial, run, config, repo, sampling, manifest, report)
-            refuse_leaks(partial, known_of(Path("data") / config.data, run, repo))
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-        shutil.rmtree(dist, ignore_errors=True)
-        return partial.rename(dist)
+    report = _report(run, config.eval)
+    sha256 = sha256_of(run / ADAPTER_FILE)
+    objection = objection_to(report, sha256, run.name)
+    refuse_unless_forced(objection, published.is_forced)
+    if report is not None and not is_of(report, sha256):
+        report = None  # its numbers are not this adapter's
+    with built_afresh(run / "dist") as folder:
+        _fill(folder, published, manifest, report)
+        said = objection.said if objection else ""
+        card = model_card(
+            published.repo, config, manifest, report, published.sampling, published.engines, said
+        )
+        write_text(folder / "README.md", card)
+        refuse_leaks(folder, known_of(Path("data") / config.data, run, published.repo))
+    return run / "dist"
 
 
 def refuse_local_base(model: str) -> None:
@@ -84,46 +108,24 @@ def refuse_local_base(model: str) -> None:
         )
 
 
-def _fill(
-    dist: Path,
-    run: Path,
-    config: TrainConfig,
-    repo: str,
-    sampling: SamplingConfig | None,
-    manifest: Manifest,
-    report: Report | None,
-) -> None:
-    _copy(run / ADAPTER_FILE, dist / ADAPTER_FILE)
-    adapter_config = _adapter_config(checked(run / ADAPTER_CONFIG), config, manifest)
+def _fill(dist: Path, published: Publication, manifest: Manifest, report: Report | None) -> None:
+    """Everything but the card."""
+    run, config = published.run, published.config
+    copied(run / ADAPTER_FILE, dist / ADAPTER_FILE)
+    adapter_config = public_adapter_config(checked(run / ADAPTER_CONFIG), config, manifest)
     check_weights(dist / ADAPTER_FILE, manifest.adapter_sha256, adapter_config["r"])
     write_json(dist / ADAPTER_CONFIG, adapter_config)
-    _copy_tokenizer(run, dist)
-    _copy(_license(), dist / "LICENSE")
-    write_text(dist / "README.md", model_card(repo, config, manifest, report))
-    if report is not None and sampling is not None:
+    copy_tokenizer(run, dist)
+    copied(licence(), dist / "LICENSE")
+    if report is not None:
+        sampling = published.sampling
         write_json(
             dist / "generation_config.json",
             {"do_sample": sampling.temperature > 0, **sampling.model_dump(exclude={"seed"})},
         )
-    if report is not None:
         said = report.as_written()
         summary = {key: _aggregates(said[key]) for key in SUMMARY if key in said}
         write_json(dist / "eval" / "summary.json", summary)
-
-
-def _copy(source: Path, target: Path) -> None:
-    refuse_link(source)
-    shutil.copyfile(source, target)
-
-
-def _refuse_link(path: Path) -> None:
-    """Raises UserError for a link or a file: dist is replaced as a whole, through a link elsewhere."""
-    if path.is_symlink():
-        raise UserError(
-            f"{path} is a link to {path.readlink()}. Delete the link, then publish again; it is built here."
-        )
-    if path.exists() and not path.is_dir():
-        raise UserError(f"{path} is not a folder. Move it away, then publish again.")
 
 
 def dist_files(dist: Path) -> dict[str, dict[str, Any]]:
@@ -143,6 +145,17 @@ def dist_files(dist: Path) -> dict[str, dict[str, Any]]:
     return files
 
 
+def listing(folder: Path, files: dict[str, dict[str, Any]]) -> str:
+    """The files with their sizes, as a table for the terminal."""
+    total = sum(file["bytes"] for file in files.values())
+    rows = [f"  {name:<28} {_size(file['bytes']):>10}" for name, file in files.items()]
+    return "\n".join([f"{folder}: {len(files)} files, {_size(total)}, no leak found", *rows])
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:.1f} kB"
+
+
 def _manifest(run: Path, config: TrainConfig) -> Manifest:
     if not (run / ADAPTER_FILE).is_file():
         raise UserError(f"{run} holds no finished run. Run `make train RUN={run.name}` first.")
@@ -159,69 +172,9 @@ def _manifest(run: Path, config: TrainConfig) -> Manifest:
     return manifest
 
 
-def _report(run: Path, config: TrainConfig, manifest: Manifest) -> Report | None:
-    path = run / "eval" / config.eval / "report.json"
-    if not path.is_file():
-        return None
-    report = read_report(path)
-    if (report.hashes.get("adapter") or manifest.adapter_sha256) != manifest.adapter_sha256:
-        raise UserError(
-            f"{path} is about an older adapter than {run / ADAPTER_FILE}. Run `make eval RUN={run.name}`, or "
-            "delete the report."
-        )
-    return report
-
-
-def _adapter_config(path: Path, config: TrainConfig, manifest: Manifest) -> dict[str, Any]:
-    """PEFT's own, with the base model's public name and revision instead of a folder of this machine."""
-    values = read_json(path)
-    odd = [
-        key
-        for key in ("use_dora", "use_rslora", "modules_to_save", "rank_pattern", "alpha_pattern", "lora_bias")
-        if values.get(key)
-    ]
-    if odd:
-        raise UserError(
-            f"{path}: {', '.join(odd)}: other engines read this differently or not at all. Train without it."
-        )
-    if not isinstance(values.get("r"), int):
-        raise UserError(f"{path}: r, the rank, is missing. Train or copy it again.")
-    revision = config.revision or manifest.revision
-    named = {
-        "base_model_name_or_path": config.model,
-        "revision": revision,
-        "auto_mapping": None,
-        "inference_mode": True,
-    }
-    targets = values.get("target_modules")
-    return {**values, **named, "target_modules": sorted(targets) if isinstance(targets, list) else targets}
-
-
-def _copy_tokenizer(run: Path, dist: Path) -> None:
-    for name in TOKENIZER:
-        if not (run / name).is_file():
-            raise UserError(
-                f"{run / name} does not exist. Copy it back from where the training ran, or run `make train "
-                f"RUN={run.name}`."
-            )
-        _copy(checked(run / name), dist / name)
-    settings = read_json(dist / "tokenizer_config.json")
-    # Where the tokenizer was loaded from is a folder on this machine.
-    write_json(
-        dist / "tokenizer_config.json",
-        {
-            key: value
-            for key, value in settings.items()
-            if key not in ("name_or_path", "cache_dir", "local_files_only", "is_local")
-        },
-    )
-
-
-def _license() -> Path:
-    path = Path("LICENSE")
-    if not path.is_file():
-        raise UserError("LICENSE does not exist in this folder. Publish from the project's top folder.")
-    return path
+def _report(run: Path, evaluation: str) -> Report | None:
+    path = run / "eval" / evaluation / "report.json"
+    return read_report(path) if path.is_file() else None
 
 
 def _aggregates(value: Any) -> Any:

@@ -14,7 +14,14 @@ from lib.publish.weights_file import texts_in_weights
 
 MAX_TEXT_BYTES = 64_000_000  # the largest tokenizer.json of a known model has 34 MB
 MAX_SHOWN = 20
-TEXTS = (".json", ".jinja", ".md", "LICENSE")
+CODE = (
+    ".py",
+    ".css",
+    ".js",
+    ".html",
+    ".txt",
+)  # of this project: full of decorators and paths, which are nobody's
+TEXTS = (".json", ".jinja", ".md", "LICENSE", *CODE)
 BOMS = {
     codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16's, which begins the same
     codecs.BOM_UTF32_BE: "utf-32",
@@ -45,7 +52,8 @@ def refuse_leaks(folder: Path, known: Known) -> None:
         if path.suffix == ".safetensors":
             leaks += weights_leaks(name, path, known)
         else:
-            leaks += [leak for text in _texts(path) for leak in scan(name, text, known)]
+            is_code = path.suffix in CODE
+            leaks += [leak for text in _texts(path) for leak in scan(name, text, known, noise=is_code)]
     if leaks:
         found = list(dict.fromkeys(leaks))
         shown = [f"  {leak}" for leak in found[:MAX_SHOWN]]

@@ -58,6 +58,10 @@ def endpoint() -> str:
     return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
 
 
+def _settings(repo: str) -> str:
+    return f"{endpoint()}/{repo}/settings"
+
+
 def publish(
     dist: Path, files: Files, repo: str, public: bool, receipt: dict[str, Any] | None
 ) -> dict[str, Any]:
@@ -127,8 +131,14 @@ def _remote(api: Any, repo: str) -> Remote:
 def _refuse_unfit(remote: Remote, repo: str, public: bool, files: Files) -> None:
     if not remote.private and not public:
         raise UserError(
-            f"{repo} is public. Pass --public to publish there, or choose another --repo. Nothing was "
-            "uploaded."
+            f"{repo} is public, and a private one was asked for. Make it private at {_settings(repo)}, "
+            "choose another REPO=, or publish to everyone with PUBLIC=1 (--public). Nothing was uploaded."
+        )
+    if remote.private and public:  # else the person believes that everyone sees it
+        raise UserError(
+            f"{repo} is private, and a public one was asked for. Make it public at {_settings(repo)} "
+            "(what it holds is shown to everyone then), choose another REPO=, or leave out PUBLIC=1 "
+            "(--public). Nothing was uploaded."
         )
     foreign = sorted(remote.files - set(files) - MADE_BY_THE_HUB)
     if foreign:
@@ -177,8 +187,8 @@ def _number(tag: str) -> int:
 def _check_read_back(remote: Remote, repo: str, public: bool, files: Files) -> None:
     if not remote.private and not public:
         raise UserError(
-            f"{repo} is public although a private one was asked for. Make it private at "
-            f"{endpoint()}/{repo}/settings at once."
+            f"{repo} is public although a private one was asked for. Make it private at {_settings(repo)} "
+            "at once."
         )
     odd = sorted(remote.files - MADE_BY_THE_HUB ^ set(files))
     odd += [name for name, size in remote.sizes.items() if name in files and size != files[name]["bytes"]]

@@ -8,6 +8,7 @@ import binascii
 import html
 import re
 import unicodedata
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
@@ -30,7 +31,12 @@ MARKUP = re.compile(r"<!--[^<>]*-->|<!--|-->|\]\([^()\s]*\)|</?[A-Za-z][^<>\n]*>
 LINE_BREAK = re.compile(r"\\?[ \t]*[\r\n]+[ \t>#|*]*|[\"'],\s*[\"']")  # or the next string of a list
 HYPHENATED = re.compile(r"-[ \t]*[\r\n]+[ \t>#|*]*")
 BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}")
-HEX = re.compile(r"\b(?:[0-9a-fA-F]{2}){8,}\b")
+BASE32 = re.compile(r"\b[A-Z2-7]{24,}")
+HEX = re.compile(r"\b(?:[0-9a-fA-F]{2}){8,}\b|\b[0-9a-fA-F]{2}(?:[ :,=-]\s*(?:0x)?[0-9a-fA-F]{2}){11,}\b")
+BYTES = re.compile(r"\b\d{1,3}(?:[\s,;]+\d{1,3}){11,}\b")
+LEGIBLE = re.compile(rb"[ -~\n]{12,}|(?:[ -~\n]\0){12,}|(?:\0[ -~\n]){12,}")  # or in UTF-16
+MAX_PACKINGS = 2  # base64 of base64
+MAX_INFLATED = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -56,18 +62,13 @@ class Readings:
 
     spelled: tuple[View, ...]
     joined: tuple[View, ...]  # words divided at a hyphen, with and without it
-    packed: tuple[View, ...]  # what base64 and hexadecimal numbers in it stand for
+    packed: tuple[View, ...]  # what base64, base32 and numbers in it stand for, inflated too
 
 
 def readings(text: str) -> Readings:
     """Every reading of text that differs from the others."""
     visible = View(text, range(len(text))).replaced(NOT_ASCII, _visible)
-    decoded = visible
-    for _ in range(MAX_DECODINGS):
-        again = decoded.replaced(ENCODED, _decoded).replaced(NOT_ASCII, _visible)
-        if again.text == decoded.text:
-            break
-        decoded = again
+    decoded = _wholly_decoded(visible)
     bare = _without(decoded, MARKUP)
     joined = {
         view.text: view
@@ -76,6 +77,15 @@ def readings(text: str) -> Readings:
     spelled = {view.text: view for view in (bare, decoded, visible)}
     packed = {view.text: view for source in (decoded, *joined.values()) for view in _packed(source)}
     return Readings(tuple(spelled.values()), tuple(joined.values()), tuple(packed.values()))
+
+
+def _wholly_decoded(view: View) -> View:
+    for _ in range(MAX_DECODINGS):
+        again = view.replaced(ENCODED, _decoded).replaced(NOT_ASCII, _visible)
+        if again.text == view.text:
+            break
+        view = again
+    return view
 
 
 def _without(view: View, pattern: re.Pattern[str]) -> View:
@@ -111,31 +121,41 @@ def _decoded(found: str) -> str:
     return pairs.decode("utf-16-le", "replace")
 
 
-def _packed(view: View) -> Iterator[View]:
+def _packed(view: View, depth: int = MAX_PACKINGS) -> Iterator[View]:
+    for at, content in _contents(view):
+        if text := _legible(content):
+            inner = _wholly_decoded(View(text, [view.at[at]] * len(text)))
+            yield inner
+            if depth > 1:
+                yield from _packed(inner, depth - 1)
+
+
+def _contents(view: View) -> Iterator[tuple[int, bytes]]:
+    """(where it begins, the bytes) of all in view that may stand for bytes."""
     for match in BASE64.finditer(view.text):
         for shift in range(4):  # letters that stand before it may look like a part of it
             run = match.group()[shift:].translate(str.maketrans("-_", "+/"))
-            yield from _readable(
-                _unpacked(base64.b64decode, run[: len(run) - len(run) % 4 or None]), view.at[match.start()]
-            )
-            yield from _readable(
-                _unpacked(base64.b64decode, run + "=" * (-len(run) % 4)), view.at[match.start()]
-            )
+            yield match.start(), _unpacked(base64.b64decode, run[: len(run) - len(run) % 4 or None])
+            yield match.start(), _unpacked(base64.b64decode, run + "=" * (-len(run) % 4))
+    for match in BASE32.finditer(view.text):
+        yield match.start(), _unpacked(base64.b32decode, match.group() + "=" * (-len(match.group()) % 8))
     for match in HEX.finditer(view.text):
-        yield from _readable(_unpacked(bytes.fromhex, match.group()), view.at[match.start()])
+        yield match.start(), _unpacked(bytes.fromhex, re.sub(r"0x|[^0-9a-fA-F]", "", match.group()))
+    for match in BYTES.finditer(view.text):
+        yield match.start(), _unpacked(lambda text: bytes(map(int, re.findall(r"\d+", text))), match.group())
 
 
 def _unpacked(unpack: Callable[[str], bytes], text: str) -> bytes:
     try:
-        return unpack(text)
-    except (binascii.Error, ValueError):
+        content = unpack(text)
+        if content[:2] in (b"\x1f\x8b", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda"):  # gzip, zlib
+            return zlib.decompressobj(47).decompress(content, MAX_INFLATED)
+        return content
+    except (binascii.Error, ValueError, zlib.error):
         return b""
 
 
-def _readable(content: bytes, at: int) -> Iterator[View]:
+def _legible(content: bytes) -> str:
     """The longest legible run of content, if it is most of it: numbers and names decode to noise."""
-    runs = re.findall(rb"[ -~\n]{12,}", content)
-    longest = max(runs, key=len, default=b"")
-    if longest and 2 * len(longest) > len(content):
-        text = longest.decode("ascii")
-        yield View(text, [at] * len(text))
+    longest = max(LEGIBLE.findall(content), key=len, default=b"")
+    return longest.replace(b"\0", b"").decode("ascii") if 2 * len(longest) > len(content) else ""

@@ -20,7 +20,7 @@ from lib.base.files import read_json, write_bytes, write_json
 HOUSE = (
     "Makefile",
     "README.md",
-    "requirements*.txt",
+    "requirements*",
     "configs/**/*",
     "lib/**/*",
     "scripts/**/*",

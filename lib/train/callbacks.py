@@ -1,4 +1,4 @@
-"""Callbacks of a run that trains: progress shown, replies sampled, checkpoints kept, an end in good order.
+"""Callbacks of a run that trains: progress shown, checkpoints kept, an end in good order.
 
 The numbers are lib.train.metrics_log's.
 
@@ -8,11 +8,9 @@ Plain classes; `as_callback` hands one to the Trainer, so that importing this mo
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lib.base.files import append_line
 from lib.base.settings import EarlyStoppingConfig
 from lib.train.checkpoints import keep_best, stopped_early, watched
 from lib.train.curves import alerts_of
@@ -90,40 +88,6 @@ class Alerts:
                     f"{chr(10) if sys.stderr.isatty() else ''}alert: {alert['alert']}",
                     file=sys.stderr,
                     flush=True,
-                )
-
-
-class Samples:
-    """Replies to a few fixed validation tweets, before training and after every epoch: samples.jsonl."""
-
-    def __init__(
-        self, path: Path, steps_per_epoch: int, tweet_ids: Sequence[str], answer: Callable[[], list[str]]
-    ) -> None:
-        self.path, self.steps_per_epoch, self.tweet_ids, self.answer = (
-            path,
-            steps_per_epoch,
-            tweet_ids,
-            answer,
-        )
-
-    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        # Not before the first evaluation: Unsloth answers in inference mode, and the rotary table is made by
-        # whoever comes first. Tensors made in that mode cannot be saved for a backward pass.
-        if state.global_step == 0:
-            self._write(0, state)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        # At the step and not at the epoch's end, which comes after the checkpoint: a run killed between the
-        # two would lack them.
-        if state.global_step % self.steps_per_epoch == 0:
-            self._write(state.global_step // self.steps_per_epoch, state)
-
-    def _write(self, epoch: int, state: Any) -> None:
-        if state.is_world_process_zero:
-            for tweet_id, reply in zip(self.tweet_ids, self.answer(), strict=True):
-                append_line(
-                    self.path,
-                    {"step": state.global_step, "epoch": epoch, "tweet_id": tweet_id, "reply": reply},
                 )
 
 

@@ -15,11 +15,8 @@ from lib.model.overlap import Diversity
 
 STATE_FILE = "trainer_state.json"  # the Trainer writes it last
 SENTINEL = "checkpoint-is-incomplete.txt"
-PICKLES = (
-    "optimizer.pt",
-    "scheduler.pt",
-    "rng_state.pth",
-)  # zip files: one cut short has no directory at its end
+# Zip files: one cut short has no directory at its end. MLX's run needs no more than its optimizer.
+PICKLES, MLX_FILE = ("optimizer.pt", "scheduler.pt"), "optimizer.npz"
 
 
 def step_of(checkpoint: Path) -> int:
@@ -36,14 +33,25 @@ def state_of(checkpoint: Path) -> dict[str, Any] | None:
             not (checkpoint / SENTINEL).exists()
             and isinstance(state, dict)
             and state.get("global_step") == step_of(checkpoint)
-            and all(zipfile.is_zipfile(checkpoint / name) for name in PICKLES if not name.startswith("rng"))
-            and (random_states := list(checkpoint.glob("rng_state*.pth")))  # one for each process of the run
-            and all(zipfile.is_zipfile(path) for path in random_states)
+            and all(zipfile.is_zipfile(path) for path in _zips(checkpoint))
             and bool(tensor_shapes(checkpoint / ADAPTER_FILE))
         )
     except (OSError, ValueError, RecursionError, UserError):
         return None
     return state if whole else None
+
+
+def _zips(checkpoint: Path) -> list[Path]:
+    """The zip files of a whole checkpoint, there or not."""
+    if of_mlx(checkpoint):
+        return [checkpoint / MLX_FILE]
+    random_states = list(checkpoint.glob("rng_state*.pth"))  # one for each process of the run
+    return [*(checkpoint / name for name in PICKLES), *(random_states or [checkpoint / "rng_state.pth"])]
+
+
+def of_mlx(checkpoint: Path) -> bool:
+    """True for a checkpoint that `backend: mlx` wrote: no other backend can go on from it."""
+    return (checkpoint / MLX_FILE).exists()
 
 
 def whole_checkpoints(folder: Path) -> list[Path]:

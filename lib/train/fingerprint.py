@@ -9,10 +9,14 @@ from lib.base.files import content_hash
 from lib.base.seals import checked
 from lib.base.settings import TrainConfig
 from lib.model.adapters import sha256_of, whole_adapter
+from lib.model.base_model import pinned, settled
 from lib.model.tiny import tiny_hash
 from lib.train.manifest import NOT_TRAINING, Manifest, Started, read_manifest
 
-LATE = {"evals_after": 0.0}  # keys that came later, with what runs were trained with before
+LATE = {
+    "evals_after": 0.0,
+    "max_evaluation_share": 1.0,
+}  # keys that came later, with what runs were trained with before
 
 
 def data_hashes(config: TrainConfig) -> dict[str, str]:
@@ -44,6 +48,14 @@ def _deciding(settings: dict[str, Any]) -> dict[str, Any]:
         settings = {**settings, "early_stopping": {key: early[key] for key in early if key != "watch"}}
     late = {key for key, default in LATE.items() if settings.get(key) == default}
     return {key: value for key, value in settings.items() if key not in NOT_TRAINING | late}
+
+
+def as_begun(run: str, config: TrainConfig) -> TrainConfig:
+    """config with what it leaves open as the run, or the one that it starts from, has settled it."""
+    folder = Path("adapters")
+    return pinned(
+        config, folder / run / "started.json", folder / (config.init_adapter or run) / "manifest.json"
+    )
 
 
 def start_of(config: TrainConfig) -> Manifest:
@@ -82,7 +94,7 @@ def refuse_another_run(folder: Path, config: TrainConfig) -> None:
         if not (folder / name).is_file():
             continue
         known = record.read(folder / name)
-        if known.fingerprint != fingerprint_of(config):
+        if known.fingerprint != fingerprint_of(settled(config, known.config)):
             changed = changed_keys(known.config, config)
             raise UserError(
                 f"{folder} {what} with {', '.join(changed) or 'other data'} different from now. {advice}"
@@ -114,5 +126,5 @@ def changed_since(folder: Path, config: TrainConfig) -> str | None:
 
 def changed_keys(before: dict[str, Any], config: TrainConfig) -> list[str]:
     """`learning_rate (0.001 -> 0.002)` for each setting that matters and differs."""
-    before, now = _deciding(before), _deciding(config.model_dump(mode="json"))
+    before, now = _deciding(before), _deciding(settled(config, before).model_dump(mode="json"))
     return [f"{key} ({before.get(key)} -> {value})" for key, value in now.items() if before.get(key) != value]

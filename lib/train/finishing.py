@@ -1,5 +1,6 @@
 """The end of a run: the best checkpoint's adapter, the curves, and the manifest, which is written last."""
 
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from lib.base.course import training_advice
 from lib.base.files import read_dicts, read_jsonl, write_bytes, write_text
 from lib.base.seals import seal_file
+from lib.base.settings import TrainConfig
 from lib.model.adapters import ADAPTER_FILE, sha256_of
 from lib.train.checkpoints import best_steps, eval_losses, keep_best, watched
 from lib.train.curves import alerts_of, base_loss, curves, perplexity, train_eval_gap, train_loss
@@ -40,10 +42,17 @@ def finish(job: Job, history: list[dict[str, Any]], tracker: Tracker) -> Manifes
     return manifest
 
 
+def usd_of(seconds: float, config: TrainConfig) -> float:
+    """Dollars of this run's GPUs, one a process, which were all paid for as long."""
+    return round(seconds / 3600 * config.usd_per_hour * n_processes(), 4)
+
+
 def _manifest(job: Job, history: list[dict[str, Any]], best: int, answered: dict[str, Any]) -> Manifest:
     config, losses = job.config, eval_losses(history)
     course = [*base_loss(history), *sorted(losses.items())]
-    gap = train_eval_gap(history, best)
+    gap, loss, whole = train_eval_gap(history, best), losses[best], answered["perplexity"]
+    if config.method == "sft" and whole:  # of all rows, where the evaluations read a part of them
+        gap, loss = None if gap is None else gap + math.log(whole) - loss, math.log(whole)
     wide = {"train_eval_gap"} if gap is not None and gap > config.max_train_eval_gap else set()
     lines = read_dicts(job.folder / "metrics.jsonl", torn_tail=True)
     seconds = lines[-1]["seconds"]
@@ -53,6 +62,7 @@ def _manifest(job: Job, history: list[dict[str, Any]], best: int, answered: dict
         config=config.model_dump(mode="json"),
         backend=job.backend,
         backend_reason=job.backend_reason,
+        quantization_reason=job.quantization_reason,
         model=config.model,
         base_model=config.model,
         revision=job.base.revision,
@@ -60,13 +70,14 @@ def _manifest(job: Job, history: list[dict[str, Any]], best: int, answered: dict
         data_hashes=data_hashes(config),
         n_train=len(job.rows["train"]),
         n_val=len(job.rows["val"]),
+        n_evaluated=job.n_evaluated,
         steps=max(entry["step"] for entry in history),
         best_step=best,
         train_loss=train_loss(history, best),
-        eval_loss=losses[best],
+        eval_loss=loss,
         eval_losses=course,
         train_eval_gap=gap,
-        perplexity=perplexity(losses[best]) if config.method == "sft" else answered["perplexity"],
+        perplexity=perplexity(loss) if config.method == "sft" else whole,
         memorisation=memorisation(job, answered),
         **({"method": "sft"} if config.method == "sft" else preference_fields(config, history, best)),
         alerts=[alert["alert"] for alert in alerts_of(history, config.max_train_eval_gap)],
@@ -77,7 +88,7 @@ def _manifest(job: Job, history: list[dict[str, Any]], best: int, answered: dict
         evaluation_share=evaluation_share(lines),
         minutes=round(seconds / 60, 2),
         processes=n_processes(),
-        usd=round(seconds / 3600 * config.usd_per_hour * n_processes(), 4),
+        usd=usd_of(seconds, config),
         seed=config.seed,
         device=job.device,
         **environment(),

@@ -6,7 +6,7 @@ from typing import Any
 
 from lib.base.schema import Pair
 from lib.base.settings import TrainConfig
-from lib.train.schedule import Schedule
+from lib.train.schedule import Schedule, evaluated_rows
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Batch:
 class Job:
     """The parts of one run.
 
-    base: config with the commit of the base model, which every load of this run takes, resumed or not.
+    config: with `quantization: auto` settled. base: config with the commit of the base model, which every
+    load of this run takes, resumed or not.
     rows: train and val as the trainer reads them (token ids; for sft also labels).
     """
 
@@ -32,6 +33,7 @@ class Job:
     folder: Path
     backend: str  # unsloth | peft
     backend_reason: str
+    quantization_reason: str
     device: str  # cuda:<n> | mps | cpu
     tokenizer: Any
     splits: dict[str, list[Pair]]
@@ -43,6 +45,11 @@ class Job:
     def watch(self) -> str:
         """The measure that chooses the best checkpoint: loss, or loss_and_diversity."""
         return self.config.early_stopping.watch if self.config.early_stopping else "loss"
+
+    @property
+    def n_evaluated(self) -> int:
+        """Validation rows that each evaluation reads."""
+        return evaluated_rows(self.config, self.plan, len(self.rows["val"]))
 
     @property
     def checkpoints(self) -> Path:

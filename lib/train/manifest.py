@@ -109,9 +109,10 @@ class Manifest(Versioned):
     """
 
     run: str | None
-    config: dict[str, Any]  # TrainConfig as it was; its keys change with the versions
+    config: dict[str, Any]  # TrainConfig as it was, auto settled; its keys change with the versions
     backend: str | None
     backend_reason: str | None
+    quantization_reason: str | None = None  # of config's quantization
     model: str | None
     base_model: str | None
     revision: str | None  # commit of the base model
@@ -120,6 +121,7 @@ class Manifest(Versioned):
     data_hashes: dict[str, str]
     n_train: int | None
     n_val: int | None
+    n_evaluated: int | None = None  # of these, at each evaluation while it trained
     steps: int | None
     best_step: int | None
     train_loss: float | None

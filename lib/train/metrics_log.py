@@ -24,6 +24,7 @@ class MetricsLog:
     """One JSON line per log in metrics.jsonl.
 
     before: the lines of this run before it was interrupted; time and tokens go on from them.
+    memory_gb: the peak so far, where torch does not know it.
     """
 
     def __init__(
@@ -31,8 +32,9 @@ class MetricsLog:
         path: Path,
         before: Sequence[Mapping[str, Any]] = (),
         also: Callable[[dict[str, Any]], None] = lambda line: None,
+        memory_gb: Callable[[], float] | None = None,
     ) -> None:
-        self.path, self.also = path, also
+        self.path, self.also, self.memory_gb = path, also, memory_gb or peak_gb
         self.start = time.monotonic() - (before[-1]["seconds"] if before else 0.0)
         self.n_before = max((line.get("num_tokens", 0) for line in before), default=0)
         self.step_start = self.step_seconds = 0.0
@@ -53,10 +55,7 @@ class MetricsLog:
             return
         loss = logs.get("loss", logs.get("eval_loss"))
         if not math.isfinite(loss):
-            raise UserError(
-                f"The loss is not a number at step {state.global_step}. Lower learning_rate, give the run a "
-                "new name, try again."
-            )
+            raise diverged(state.global_step)
         counted, n_learned = self._counted() if "loss" in logs else (0, 0)
         if n_learned:  # the gap weighs a step's loss by it; the Trainer's state keeps it for a resumed run
             state.log_history[-1][LEARNED] = n_learned
@@ -89,7 +88,7 @@ class MetricsLog:
         fields["num_tokens"] = self.n_before + total
         if n_new > 0 and self.step_seconds > 0:
             fields["tokens_per_second"] = round(n_new / self.step_seconds, 1)
-        return {**fields, "memory_gb": memory_gb()}
+        return {**fields, "memory_gb": self.memory_gb()}
 
     def _eval_fields(self, logs: Mapping[str, Any], state: Any) -> dict[str, Any]:
         names = ("eval_loss", *OF_EVALUATION, *(f"eval_{name}" for name in REWARD_FIELDS))
@@ -97,6 +96,15 @@ class MetricsLog:
         if "eval_rewards/chosen" not in logs:  # the loss of preferences is no likelihood
             fields["perplexity"] = perplexity(logs["eval_loss"])
         return {**fields, "train_eval_gap": train_eval_gap(state.log_history, state.global_step)}
+
+
+def diverged(step: int) -> UserError:
+    """The end of a run whose loss, or its gradient, is not a number any more."""
+    return UserError(
+        f"The loss is not a number at step {step}: the training has diverged. Copy the config to a new name "
+        "and lower learning_rate there: in 4 bits on a Mac 5e-5 has held where 2e-4 had not; warmup: 0.1 "
+        "helps too."
+    )
 
 
 def evaluation_share(lines: Sequence[Mapping[str, Any]]) -> float | None:
@@ -138,7 +146,7 @@ def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def memory_gb() -> float:
+def peak_gb() -> float:
     """Peak memory so far, GB (1e9 bytes): of the GPU where there is one, else of this process."""
     import torch
 

@@ -8,22 +8,25 @@ from dataclasses import dataclass
 from itertools import product
 from statistics import fmean
 
+from lib.base.hardware import Card
 from lib.base.settings import TrainConfig
 from lib.model.activations import Path
 from lib.model.losses import BATCH_TOKENS
-from lib.model.memory import FILLED, vram_gb
+from lib.model.memory import FILLED, WHOLE_GB, full_batch, quantization_on, vram_gb
 from lib.model.shapes import Shape
 from lib.train.gpus import OFFERS, PRICES_DATE, SETUP_MINUTES, Gpu, minutes
-from lib.train.schedule import DIVERSE_TOKENS, schedule
+from lib.train.schedule import N_REPLIES, REPLY_TOKENS, evaluated_rows, schedule
 
 Tokens = Mapping[str, Sequence[tuple[int, int]]]  # train, val: (prompt, reply) tokens per row
+HELD = {"nf4": "4-bit", "none": "bf16", "auto": "4-bit or bf16"}  # the base's weights
 EVALUATION_GOAL = 0.1  # of the time: the rest is training
-FULL_BATCH = 4  # rows at once that a card should hold to be worth renting; auto takes more where they fit
 
 
 @dataclass(frozen=True)
 class GpuNeeds:
-    """memory_gb: of one GPU. minutes: GPU -> best and cautious, from boot to adapter; priced GPUs only."""
+    """memory_gb: of one GPU, in four bits where the config leaves that to it. minutes: GPU -> best and
+    cautious, from boot to adapter; priced GPUs only.
+    """
 
     memory_gb: float
     minutes: dict[str, tuple[float, float]]
@@ -31,11 +34,10 @@ class GpuNeeds:
 
 def gpu_needs(config: TrainConfig, shape: Shape, tokens: Tokens) -> GpuNeeds:
     """The needs of a rented machine: its memory, and for how long."""
-    wanted = config.micro_batch if isinstance(config.micro_batch, int) else FULL_BATCH
-    at_once = min(wanted, config.effective_batch)
-    targets, nf4 = tuple(config.lora.target_modules), config.quantization == "nf4"
+    at_once, row = full_batch(config), longest_mean(tokens)
+    targets, nf4 = tuple(config.lora.target_modules), config.quantization != "none"
     checkpointing = config.gradient_checkpointing is True
-    memory_gb = vram_gb(shape, at_once, _longest_mean(tokens), config.lora.rank, targets, nf4, checkpointing)
+    memory_gb = vram_gb(shape, at_once, row, config.lora.rank, targets, nf4, checkpointing)
     fitting = [run for run in rented(config, shape, tokens) if run.micro_batch]
     return GpuNeeds(memory_gb, {run.gpu.name: run.minutes for run in fitting})
 
@@ -48,7 +50,7 @@ def memory(config: TrainConfig, shape: Shape, tokens: Tokens) -> str:
     """Peak GB per micro-batch x accumulation, with and without four bits and checkpointing, on each path that
     may train.
     """
-    row, targets = _longest_mean(tokens), tuple(config.lora.target_modules)
+    row, targets = longest_mean(tokens), tuple(config.lora.target_modules)
     sizes = _micro_batches(config)
     lines = [
         "  " + " " * 33 + "".join(f"{f'{size} x {config.effective_batch // size}':>9}" for size in sizes)
@@ -64,35 +66,42 @@ def memory(config: TrainConfig, shape: Shape, tokens: Tokens) -> str:
     return "\n".join(lines)
 
 
-def _longest_mean(tokens: Tokens) -> float:
+def longest_mean(tokens: Tokens) -> float:
     """Tokens per padded row: a batch is as long as its longest row, about the 95th percentile."""
     whole = sorted(prompt + reply for prompt, reply in tokens["train"])
     return whole[min(len(whole) - 1, int(0.95 * len(whole)))] if whole else 1
 
 
-def _work(config: TrainConfig, tokens: Tokens, micro_batch: int) -> tuple[float, float]:
-    """(tokens, micro-batches) of the whole run, evaluations included."""
+def longest_row(tokens: Tokens) -> int:
+    """Tokens of the longest row that is trained or validated on."""
+    return max((prompt + reply for rows in tokens.values() for prompt, reply in rows), default=1)
+
+
+def work(config: TrainConfig, tokens: Tokens, micro_batch: int) -> tuple[float, float]:
+    """(tokens, micro-batches) of the whole run, evaluations included. On a GPU rows lie end to end."""
     plan = schedule(config, len(tokens["train"]))
     mean = fmean([prompt + reply for prompt, reply in tokens["train"]] or [1])
-    padded = (mean + _longest_mean(tokens)) / 2
     n_trained = plan.steps * config.effective_batch
     n_tokens, n_batches = _evaluation_work(config, tokens)
-    return n_trained * padded + n_tokens, n_trained / micro_batch + n_batches
+    return n_trained * mean + n_tokens, n_trained / micro_batch + n_batches
 
 
 def _evaluation_work(config: TrainConfig, tokens: Tokens) -> tuple[float, float]:
-    """The evaluations' part of _work, the base model's too: no backward pass, hardly any padding."""
-    n_evals = schedule(config, len(tokens["train"])).n_evals + 1
-    n_tokens = sum(prompt + reply for prompt, reply in tokens["val"])
+    """The evaluations' part of the work, the base model's too: rows read and replies written, without a
+    backward pass and with hardly any padding.
+    """
+    plan, val = schedule(config, len(tokens["train"])), tokens["val"]
+    n_read = evaluated_rows(config, plan, len(val)) / max(1, len(val)) * sum(map(sum, val))
+    n_written = min(N_REPLIES, len(val)) * (fmean([prompt for prompt, _ in val] or [0]) + REPLY_TOKENS)
     # a forward pass launches a third of the kernels of a training step, a token that is written a quarter
-    launches = math.ceil(n_tokens / BATCH_TOKENS) / 3 + DIVERSE_TOKENS / 4
-    return n_evals * n_tokens / 2, n_evals * launches
+    launches = math.ceil(n_read / BATCH_TOKENS) / 3 + REPLY_TOKENS / 4
+    return (plan.n_evals + 1) * (n_read + n_written) / 2, (plan.n_evals + 1) * launches
 
 
 def evaluation_share(config: TrainConfig, shape: Shape, tokens: Tokens) -> tuple[float, float]:
     """Share of the training time that goes to evaluations, least and most, on the first card to be rented."""
     gpu = next((gpu for _, gpu, _ in OFFERS if gpu.name in config.remote.gpus), OFFERS[0][1])
-    whole = minutes(gpu, shape, *_work(config, tokens, config.effective_batch), checkpointing=False)
+    whole = minutes(gpu, shape, *work(config, tokens, config.effective_batch), checkpointing=False)
     part = minutes(gpu, shape, *_evaluation_work(config, tokens), checkpointing=False)
     low, high = sorted(one / all_ for one, all_ in zip(part, whole, strict=True))
     return low, high
@@ -101,10 +110,15 @@ def evaluation_share(config: TrainConfig, shape: Shape, tokens: Tokens) -> tuple
 def evaluations(config: TrainConfig, shape: Shape, tokens: Tokens) -> str:
     """The share of the time that evaluations take, against the goal, and what would lower it."""
     low, high = evaluation_share(config, shape, tokens)
-    said = f"evaluations: {low:.0%} to {high:.0%} of the time (estimate; the goal is {EVALUATION_GOAL:.0%})"
+    plan, n_val = schedule(config, len(tokens["train"])), len(tokens["val"])
+    said = (
+        f"evaluations: {low:.0%} to {high:.0%} of the time (estimate; the goal is {EVALUATION_GOAL:.0%}): "
+        f"{plan.n_evals + 1}, of {evaluated_rows(config, plan, n_val)} of {n_val} validation rows and "
+        f"{N_REPLIES} replies each"
+    )
     if low <= EVALUATION_GOAL:
         return said
-    return f"{said}; fewer: a lower evals_per_run or a higher evals_after"
+    return f"{said}; less: a lower max_evaluation_share or evals_per_run, or a higher evals_after"
 
 
 @dataclass(frozen=True)
@@ -114,6 +128,7 @@ class Rented:
     engine: str
     gpu: Gpu
     usd_per_hour: float
+    quantization: str  # nf4 | none
     micro_batch: int
     training: tuple[float, float] = (0, 0)  # minutes
 
@@ -129,20 +144,22 @@ class Rented:
 
 def rented(config: TrainConfig, shape: Shape, tokens: Tokens) -> list[Rented]:
     """The run on every offer of the price table, in its order."""
-    row, nf4, targets = _longest_mean(tokens), config.quantization == "nf4", tuple(config.lora.target_modules)
+    row, longest, targets = longest_mean(tokens), longest_row(tokens), tuple(config.lora.target_modules)
     found = []
     for engine, gpu, usd_per_hour in OFFERS:
+        held, _ = quantization_on(config, shape, longest, gpu.memory_gb)
         fitting = [
             size
             for size in _micro_batches(config)
-            if vram_gb(shape, size, row, config.lora.rank, targets, nf4, False) < FILLED * gpu.memory_gb
+            if vram_gb(shape, size, row, config.lora.rank, targets, held == "nf4", False)
+            < FILLED * gpu.memory_gb
         ]
         if not fitting:
-            found.append(Rented(engine, gpu, usd_per_hour, 0))
+            found.append(Rented(engine, gpu, usd_per_hour, held, 0))
             continue
-        work = _work(config, tokens, max(fitting))
-        training = minutes(gpu, shape, *work, checkpointing=False)
-        found.append(Rented(engine, gpu, usd_per_hour, max(fitting), training))
+        load = work(config, tokens, max(fitting))
+        training = minutes(gpu, shape, *load, checkpointing=False)
+        found.append(Rented(engine, gpu, usd_per_hour, held, max(fitting), training))
     return found
 
 
@@ -153,7 +170,7 @@ def costs(config: TrainConfig, shape: Shape, tokens: Tokens) -> str:
         f"rented GPUs, minutes and dollars (estimate; prices of {PRICES_DATE}, nobody was asked; set-up and",
         "download are paid for too)",
         f"  {'ON=':<8}{'':<13}{'GB':>4}{'$/h':>6}{'fits':>9}{'training, min':>16}{'in all, min':>13}"
-        f"{'in all, $':>13}",
+        f"{'in all, $':>13}{'base':>7}",
     ]
     for run in found:
         mark = "*" if run.gpu.name in config.remote.gpus else " "
@@ -166,11 +183,27 @@ def costs(config: TrainConfig, shape: Shape, tokens: Tokens) -> str:
         lines.append(
             f"{start}{fits:>9}{f'{training[0]:.1f}–{training[1]:.1f}':>16}"
             f"{f'{whole[0]:.0f}–{whole[1]:.0f}':>13}{f'{usd[0]:.2f}–{usd[1]:.2f}':>13}"
+            f"{HELD[run.quantization]:>7}"
         )
     lines.append(
         "  * may be rented for this run (`remote: {gpus: ...}`); `make train ON=...` shows what is free"
     )
     return "\n".join(lines)
+
+
+def base_weights(config: TrainConfig, shape: Shape, tokens: Tokens, cards: Sequence[Card]) -> str:
+    """The base's weights under `quantization: auto`, and why: on every GPU that is rented out and on those of
+    this machine. Empty for another setting.
+    """
+    if config.quantization != "auto":
+        return ""
+    offered = {gpu.name: gpu.memory_gb for _, gpu, _ in OFFERS}
+    here = {f"here, {card.name}": card.memory_gb for card in cards} or {"here, no NVIDIA GPU": None}
+    cases: dict[tuple[str, str], list[str]] = {}
+    for name, memory_gb in (offered | here).items():
+        cases.setdefault(quantization_on(config, shape, longest_row(tokens), memory_gb), []).append(name)
+    lines = [f"  {HELD[held]:<6}{', '.join(names)}: {why}" for (held, why), names in cases.items()]
+    return "\n".join(["base weights (quantization: auto; settled by the GPU that trains)", *lines])
 
 
 def faster(config: TrainConfig, tokens: Tokens) -> str:
@@ -189,7 +222,8 @@ def faster(config: TrainConfig, tokens: Tokens) -> str:
         )
     if config.quantization == "nf4":
         advice.append(
-            "quantization: none on a card with 48 GB or more: no weights to unpack in every micro-batch"
+            f"quantization: auto: bf16 on a card of {WHOLE_GB} GB or more: no weights to unpack in every "
+            "micro-batch; answering takes their memory then too"
         )
     if config.max_length > 4 * max([prompt + reply for prompt, reply in tokens["train"]], default=1):
         advice.append(

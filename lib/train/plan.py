@@ -10,6 +10,7 @@ from typing import Any
 from lib.base.console import printable
 from lib.base.errors import UserError
 from lib.base.files import read_jsonl
+from lib.base.hardware import nvidia_cards
 from lib.base.schema import Pair, Preference
 from lib.base.seals import checked
 from lib.base.settings import TrainConfig
@@ -17,7 +18,18 @@ from lib.model.base_model import TINY, local_tokenizer
 from lib.model.chat import Row, chat_of, halves, messages
 from lib.model.qwen3 import qwen3_without_words
 from lib.model.shapes import shape_of
-from lib.train.needs import GpuNeeds, Tokens, costs, evaluations, faster, gpu_needs, memory
+from lib.train.mac import mac
+from lib.train.needs import (
+    HELD,
+    GpuNeeds,
+    Tokens,
+    base_weights,
+    costs,
+    evaluations,
+    faster,
+    gpu_needs,
+    memory,
+)
 from lib.train.preference_rows import Answer, answers, parts_of, preference_checks, read_preferences, unpaired
 from lib.train.preference_tuning import check_start
 from lib.train.preflight import Check
@@ -67,9 +79,9 @@ def page(
         if tokenizer is not None
         else f"  (estimated: the tokenizer of {config.model} is not on this machine)"
     )
+    held = "unquantised" if config.quantization == "none" else HELD[config.quantization]
     parts = [
-        f"plan for {run}: {config.model}, {'4-bit' if config.quantization == 'nf4' else 'unquantised'}, "
-        f"LoRA rank {config.lora.rank}, {config.method}",
+        f"plan for {run}: {config.model}, {held}, LoRA rank {config.lora.rank}, {config.method}",
         "rows and tokens" + counted + "\n" + _lengths(config, tokens),
         "schedule\n" + _schedule(config, len(tokens["train"])),
         "checks\n" + "\n".join(map(_checked, found)),
@@ -94,7 +106,9 @@ def _needs(config: TrainConfig, tokens: Tokens) -> list[str]:
     title = f"memory, GB (estimate for {config.model.rpartition('/')[2]})\n"
     return [
         title + memory(config, shape, tokens),
+        base_weights(config, shape, tokens, nvidia_cards()[0]),
         costs(config, shape, tokens),
+        mac(config, shape, tokens),
         evaluations(config, shape, tokens),
         faster(config, tokens),
     ]

@@ -13,6 +13,7 @@ from typing import Any
 from lib.base.errors import UserError
 from lib.base.settings import TrainConfig
 from lib.model.adapters import ADAPTER, ADAPTER_FILE, REFERENCE, fill_adapter, whole_adapter
+from lib.model.base_model import settled
 from lib.train.fingerprint import data_hashes, start_of
 from lib.train.job import Batch, Job
 from lib.train.manifest import BeforeAfter, Manifest
@@ -49,7 +50,7 @@ SHARED_LORA = ("rank", "alpha", "target_modules")
 def check_start(config: TrainConfig) -> None:
     """Raise UserError unless init_adapter is a finished supervised run of this model, prompt and data."""
     start, folder = start_of(config), Path("adapters") / str(config.init_adapter)
-    before, now = start.config, config.model_dump(mode="json")
+    before, now = start.config, settled(config, start.config).model_dump(mode="json")
     if before["method"] != "sft":
         raise UserError(
             f"init_adapter: {folder} was trained with method: {before['method']}. Name a run with method: "

@@ -17,6 +17,8 @@ PACKAGES = (
     "datasets",
     "unsloth",
     "unsloth_zoo",
+    "mlx",
+    "mlx-lm",
 )
 
 

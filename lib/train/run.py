@@ -1,7 +1,6 @@
 """One training run, from processed pairs to a finished adapter folder; the same command resumes it."""
 
 import contextlib
-import functools
 import shutil
 import sys
 from collections.abc import Iterator
@@ -13,16 +12,26 @@ from lib.base.errors import UserError
 from lib.base.files import lock, read_dicts
 from lib.base.settings import TrainConfig
 from lib.model.adapters import adapter_to_fp32, assert_only_adapter_trains
-from lib.model.base_model import commit_of, device_of, load_tokenizer, pinned
+from lib.model.base_model import commit_of, device_of, load_tokenizer
 from lib.model.loading import load_model_for_training, prepare_libraries, resolve_backend
-from lib.train.callbacks import Alerts, EarlyStop, KeepBest, Progress, Samples, StopOnSignal, as_callback
-from lib.train.checkpoints import cut_lines, newest, state_of, step_of, stopped_early, watched
-from lib.train.distributed import first_decides, first_then_all, is_first, smallest, then_wait, together
-from lib.train.fingerprint import fingerprint_of, refuse_another_run
+from lib.train.callbacks import Alerts, EarlyStop, KeepBest, Progress, StopOnSignal, as_callback
+from lib.train.checkpoints import cut_lines, newest, of_mlx, state_of, step_of, stopped_early, watched
+from lib.train.distributed import (
+    first_decides,
+    first_then_all,
+    is_first,
+    smallest,
+    then_wait,
+    together,
+)
+from lib.train.fingerprint import as_begun, fingerprint_of, refuse_another_run
 from lib.train.finishing import finish
 from lib.train.job import Job
 from lib.train.manifest import Manifest, Started, read_manifest, write_trained_on
-from lib.train.metrics_log import MetricsLog, counting
+from lib.train.metrics_log import MetricsLog, counting, peak_gb
+from lib.train.mlx_model import MlxModel, refuse_what_mlx_lacks
+from lib.train.mlx_training import MlxTrainer
+from lib.train.mlx_training import peak_gb as mlx_peak_gb
 from lib.train.preference_rows import n_tokens, read_preferences
 from lib.train.preference_tuning import (
     SameAtStart,
@@ -33,12 +42,10 @@ from lib.train.preference_tuning import (
 )
 from lib.train.rows import pair_rows, read_splits
 from lib.train.schedule import schedule
-from lib.train.sft import batch_of, sft_trainer
+from lib.train.sft import batch_of, quantization_of, sft_trainer
 from lib.train.tracking import Tracker, require_tracker, tracking
-from lib.train.validation import LastAnswers, greedy_replies, validation_tweets
+from lib.train.validation import LastAnswers
 from lib.train.validation_loss import by_token
-
-N_SAMPLES = 5
 
 
 def train(run: str, config: TrainConfig) -> Manifest | None:
@@ -53,7 +60,8 @@ def train(run: str, config: TrainConfig) -> Manifest | None:
         if first_decides((folder / "manifest.json").is_file):
             return read_manifest(folder / "manifest.json")
         job = first_then_all(lambda: _prepare(run, config, folder))
-        job = replace(job, batch=smallest(job.batch, key=lambda batch: (not batch.checkpointing, batch.size)))
+        job = _agreed(job)
+        config = job.config
         started = Started(
             fingerprint=fingerprint_of(config),
             config=config.model_dump(mode="json"),
@@ -84,10 +92,10 @@ def _prepare(run: str, config: TrainConfig, folder: Path) -> Job:
     splits = read_splits(config)
     backend, reason = resolve_backend(config)
     prepare_libraries(backend)
-    base = pinned(
-        config, folder / "started.json", Path("adapters") / (config.init_adapter or run) / "manifest.json"
-    )
+    base = as_begun(run, config)
     base = base.model_copy(update={"revision": commit_of(base)})
+    if backend == "mlx":
+        refuse_what_mlx_lacks(base)
     tokenizer = load_tokenizer(base)
     rows = (
         pair_rows(config, splits, tokenizer)
@@ -97,6 +105,10 @@ def _prepare(run: str, config: TrainConfig, folder: Path) -> Job:
     require_tracker(config)
     longest = max(n_tokens(row) for split in rows.values() for row in split)
     device = device_of(config)
+    held, why = quantization_of(base, backend, longest, device)
+    if base.quantization != config.quantization:
+        why = "as the run, or the one that it starts from, was begun"
+    config, base = (one.model_copy(update={"quantization": held}) for one in (config, base))
     return Job(
         run=run,
         config=config,
@@ -104,18 +116,35 @@ def _prepare(run: str, config: TrainConfig, folder: Path) -> Job:
         folder=folder,
         backend=backend,
         backend_reason=reason,
+        quantization_reason=why,
         device=device,
         tokenizer=tokenizer,
         splits=splits,
         rows=rows,
         plan=schedule(config, len(rows["train"])),
-        batch=batch_of(config, longest, device),
+        batch=batch_of(config, longest, device, backend),
     )
+
+
+def _agreed(job: Job) -> Job:
+    """The job as all processes can do it: the smallest batch, and four bits where one of them needs those."""
+    batch = smallest(job.batch, key=lambda batch: (not batch.checkpointing, batch.size))
+    held, why = smallest(
+        (job.config.quantization, job.quantization_reason), key=lambda both: both[0] != "nf4"
+    )
+    config, base = (one.model_copy(update={"quantization": held}) for one in (job.config, job.base))
+    return replace(job, batch=batch, config=config, base=base, quantization_reason=why)
 
 
 def _go_on_from(job: Job) -> Path | None:
     """The newest whole checkpoint; what was written after it is dropped."""
     checkpoint = newest(job.checkpoints)
+    if checkpoint and of_mlx(checkpoint) != (job.backend == "mlx"):
+        before = "backend: mlx" if of_mlx(checkpoint) else "another backend"
+        raise UserError(
+            f"{checkpoint} was written by {before}, and {job.backend} cannot go on from it. Go on where the "
+            f"run was begun, or move {job.folder} away to train it anew."
+        )
     for name in ("metrics.jsonl", "samples.jsonl"):
         cut_lines(job.folder / name, step_of(checkpoint) if checkpoint else -1)
     return checkpoint
@@ -134,7 +163,8 @@ def _run(job: Job, tracker: Tracker) -> list[dict[str, Any]] | None:
     if checkpoint and is_first():
         print(f"resuming {job.run} from step {step} of {job.plan.steps}", file=sys.stderr)
     signals = StopOnSignal()
-    trainer = _trainer(job, signals, resumed=checkpoint is not None, tracker=tracker)
+    make = _mlx_trainer if job.backend == "mlx" else _trainer
+    trainer = make(job, signals, resumed=checkpoint is not None, tracker=tracker)
     with _disk_full_is_a_sentence(job):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     over = _is_over(job, trainer.state.log_history, trainer.state.global_step)
@@ -184,16 +214,19 @@ def _trainer(job: Job, signals: StopOnSignal, resumed: bool, tracker: Tracker | 
     return trainer
 
 
+def _mlx_trainer(job: Job, signals: StopOnSignal, resumed: bool, tracker: Tracker) -> MlxTrainer:
+    model = MlxModel(job.base, job.batch.checkpointing)
+    handlers = _handlers(job, model, signals, tracker)
+    return MlxTrainer(job, model, handlers, handlers[0].counts)
+
+
 def _handlers(job: Job, model: Any, signals: StopOnSignal, tracker: Tracker) -> list[Any]:
     metrics, config = job.folder / "metrics.jsonl", job.config
     before = read_dicts(metrics, torn_tail=True) if metrics.exists() else []
-    sampled = dict(list(validation_tweets(job).items())[:N_SAMPLES])
-    answer = functools.partial(greedy_replies, model, job, list(sampled.values()))
     early = [EarlyStop(config.early_stopping)] if config.early_stopping else []
     same = [] if config.method == "sft" else [SameAtStart(config.beta)]
     return [
-        MetricsLog(metrics, before, tracker.log),
-        Samples(job.folder / "samples.jsonl", job.plan.steps_per_epoch, list(sampled), answer),
+        MetricsLog(metrics, before, tracker.log, memory_gb=mlx_peak_gb if job.backend == "mlx" else peak_gb),
         Progress(job.plan.steps),
         Alerts(config.max_train_eval_gap),
         *early,

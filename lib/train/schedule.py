@@ -5,7 +5,11 @@ from dataclasses import dataclass
 
 from lib.base.settings import TrainConfig
 
-DIVERSE_TOKENS = 32  # of each reply that an evaluation samples: enough to see whether they are all the same
+# What an evaluation writes, in one batch: openings of replies, enough to see whether they are all the same.
+N_REPLIES, REPLY_TOKENS = 10, 16
+# They take as long as reading this many rows: 16 passes one after the other, on a 48 GB card (estimate).
+REPLIES_AS_ROWS = 35
+LEAST_ROWS = 32  # that an evaluation reads, or all
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,18 @@ def schedule(config: TrainConfig, n_rows: int) -> Schedule:
     return Schedule(n_rows, per_epoch, steps, every, math.floor(config.evals_after * steps))
 
 
+def evaluated_rows(config: TrainConfig, plan: Schedule, n_val: int) -> int:
+    """Validation rows that each evaluation reads: all, or as many as max_evaluation_share has time for.
+
+    A row that is read takes half as long as one that is trained on (no backward pass).
+    """
+    share, n_trained = config.max_evaluation_share, plan.steps * config.effective_batch
+    if share == 1:
+        return n_val
+    time_for = 2 * n_trained * share / (1 - share) / (plan.n_evals + 1) - REPLIES_AS_ROWS
+    return min(n_val, max(LEAST_ROWS, int(time_for)))
+
+
 def cannot_fire(config: TrainConfig, plan: Schedule) -> str | None:
     """The reason why early stopping can never stop this run, or None.
 
@@ -59,3 +75,18 @@ def cannot_fire(config: TrainConfig, plan: Schedule) -> str | None:
         f"and {plan.steps} steps leave {plan.n_evals}. Raise evals_per_run (to {max(needed, 10)}), lower the "
         f"patience{earlier}, or train longer."
     )
+
+
+def warmup_steps(config: TrainConfig, plan: Schedule) -> int:
+    """The steps in which the learning rate rises to its full height."""
+    return round(config.warmup * plan.steps)
+
+
+def learning_rate(config: TrainConfig, plan: Schedule, step: int) -> float:
+    """The learning rate of a step, from 1, as transformers' schedulers have it."""
+    warmup, done = warmup_steps(config, plan), step - 1
+    if config.scheduler != "constant" and done < warmup:
+        return config.learning_rate * done / warmup
+    share = (done - warmup) / max(1, plan.steps - warmup)
+    left = {"linear": 1 - share, "cosine": (1 + math.cos(math.pi * share)) / 2}.get(config.scheduler, 1.0)
+    return config.learning_rate * max(0.0, left)

@@ -5,15 +5,18 @@ from typing import Any
 
 from lib.base.errors import UserError
 from lib.base.settings import TrainConfig
+from lib.model.activations import Path
 from lib.model.base_model import load_shape
-from lib.model.memory import vram_gb
+from lib.model.memory import quantization_on, vram_gb
 from lib.model.shapes import Shape, shape_from
 from lib.train.job import Batch, Job
+from lib.train.schedule import warmup_steps
 
+ADAM_BETAS, ADAM_EPSILON, MAX_GRAD_NORM = (0.9, 0.999), 1e-8, 1.0
 MIN_MICRO_BATCH = 4  # below it, recomputing activations costs less than more and smaller batches
 
 
-def batch_of(config: TrainConfig, longest: int, device: str) -> Batch:
+def batch_of(config: TrainConfig, longest: int, device: str, backend: str = "peft") -> Batch:
     """The effective batch as it is cut on this machine. longest: tokens of the longest row.
 
     Raises UserError if it cannot be shared among the processes of a distributed run.
@@ -27,12 +30,33 @@ def batch_of(config: TrainConfig, longest: int, device: str) -> Batch:
         )
     memory_gb = free_gb(device)
     shape = None if memory_gb is None else shape_from(load_shape(config), config.model)
-    size, checkpointing = fitting(config, share, longest, memory_gb, shape)
+    path: Path = "mlx" if backend == "mlx" else "peft"
+    size, checkpointing = fitting(config, share, longest, memory_gb, shape, path)
     return Batch(size, share // size, checkpointing)
 
 
+def quantization_of(config: TrainConfig, backend: str, longest: int, device: str) -> tuple[str, str]:
+    """(how the base is held on this machine, why). longest: tokens of the longest row."""
+    if backend == "mlx" and config.quantization == "auto":
+        return "nf4", "a Mac shares its memory with everything that runs on it"
+    shape = shape_from(load_shape(config), config.model)
+    return quantization_on(config, shape, longest, card_gb(device))
+
+
+def card_gb(device: str) -> float | None:
+    """Memory of an NVIDIA GPU, GB (1e9 bytes), whoever uses it; None for another device."""
+    import torch
+
+    return torch.cuda.mem_get_info(device)[1] / 1e9 if device.startswith("cuda") else None
+
+
 def fitting(
-    config: TrainConfig, share: int, longest: int, memory_gb: float | None, shape: Shape | None
+    config: TrainConfig,
+    share: int,
+    longest: int,
+    memory_gb: float | None,
+    shape: Shape | None,
+    path: Path = "peft",
 ) -> tuple[int, bool]:
     """(micro-batch, checkpointing): the largest micro-batch that fits without checkpointing, else with it.
 
@@ -52,7 +76,7 @@ def fitting(
             if shape is None or memory_gb is None:
                 return size, mode
             nf4 = config.quantization == "nf4"
-            if vram_gb(shape, size, longest, config.lora.rank, targets, nf4, mode) <= memory_gb:
+            if vram_gb(shape, size, longest, config.lora.rank, targets, nf4, mode, path) <= memory_gb:
                 return size, mode
     return sizes[-1], modes[-1]
 
@@ -101,13 +125,13 @@ def shared_arguments(job: Job, eval_on_start: bool) -> dict[str, Any]:
         "num_train_epochs": config.epochs,
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": config.scheduler,
-        "warmup_steps": round(config.warmup * job.plan.steps),
+        "warmup_steps": warmup_steps(config, job.plan),
         "weight_decay": config.weight_decay,
         "optim": "adamw_torch",
-        "adam_beta1": 0.9,
-        "adam_beta2": 0.999,
-        "adam_epsilon": 1e-8,
-        "max_grad_norm": 1.0,
+        "adam_beta1": ADAM_BETAS[0],
+        "adam_beta2": ADAM_BETAS[1],
+        "adam_epsilon": ADAM_EPSILON,
+        "max_grad_norm": MAX_GRAD_NORM,
         "label_smoothing_factor": 0.0,
         "per_device_train_batch_size": batch.size,
         "per_device_eval_batch_size": batch.size,

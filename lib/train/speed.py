@@ -161,6 +161,7 @@ def _trainer(
         folder=folder / arm.letter,
         backend=arm.backend,
         backend_reason=arm.name,
+        quantization_reason=arm.name,
         device=device(),
         tokenizer=tokenizer,
         splits={"val": []},  # random rows: nothing to answer

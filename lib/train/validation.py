@@ -1,26 +1,28 @@
 """A finished run's answers to validation tweets, base and tuned: learned by heart, and written how?"""
 
+import functools
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lib.base.files import read_json, write_json
+from lib.base.files import append_line, read_dicts, read_json, write_json
 from lib.model.adapters import ADAPTER_FILE, fill_adapter
 from lib.model.base_model import precision_of
 from lib.model.chat import chat_of, messages
 from lib.model.generate import clean_reply
 from lib.model.loading import Loaded, answering, load_model_for_training
+from lib.model.losses import batches, perplexity, perplexity_of, with_given
 from lib.model.overlap import COPIED_WORDS, copied_share, learned_runs
 from lib.model.sampling import end_ids, left_padded
 from lib.train.checkpoints import best_steps, watched
+from lib.train.distributed import is_first
 from lib.train.job import Job
 from lib.train.manifest import Memorisation
+from lib.train.mlx_model import MlxModel
 
 SAMPLE_TOKENS = 60
-N_DIVERSE = (
-    16  # validation tweets answered at every evaluation, in one batch: are the replies still different?
-)
+N_SAMPLES = 5
 N_TWEETS = 50  # validation tweets that a finished run answers, as base and as tuned
 TWEETS_PER_BATCH = 25
 MAX_SECONDS = 120  # of answering, base and tuned together: a CPU must not spend longer on it than on training
@@ -30,7 +32,16 @@ def greedy_replies(model: Any, job: Job, tweets: Sequence[str], n_tokens: int = 
     """One greedy reply per tweet, all in one batch; of what a model writes after its turn nothing counts."""
     chat = chat_of(job.tokenizer)
     rows = [chat.prompt(messages(job.config.prompt, tweet)) for tweet in tweets]
-    ids, mask = left_padded(rows, job.tokenizer, model.device)
+    write = model.greedy if job.backend == "mlx" else functools.partial(_greedy, model, job)
+    written = write(rows, end_ids(model, chat), n_tokens)
+    return [clean_reply(job.tokenizer.decode(row), chat)[0] for row in written]
+
+
+def _greedy(
+    model: Any, job: Job, prompts: Sequence[Sequence[int]], ends: set[int], n_tokens: int
+) -> list[list[int]]:
+    """The likeliest tokens after each prompt, up to an end token, which is left out."""
+    ids, mask = left_padded(prompts, job.tokenizer, model.device)
     with answering(model, job.batch.checkpointing):
         output = model.generate(
             input_ids=ids,
@@ -38,19 +49,28 @@ def greedy_replies(model: Any, job: Job, tweets: Sequence[str], n_tokens: int = 
             max_new_tokens=n_tokens,
             do_sample=False,
             use_cache=True,
-            eos_token_id=sorted(end_ids(model, chat)),
+            eos_token_id=sorted(ends),
         )
-    ends = end_ids(model, chat)
-    written = [
+    return [
         list(itertools.takewhile(lambda token: token not in ends, row))
         for row in output[:, ids.shape[1] :].tolist()
     ]
-    return [clean_reply(job.tokenizer.decode(row), chat)[0] for row in written]
 
 
 def validation_tweets(job: Job) -> dict[str, str]:
     """tweet_id -> tweet of the validation set, by id."""
     return {pair.tweet_id: pair.tweet for pair in sorted(job.splits["val"], key=lambda pair: pair.tweet_id)}
+
+
+def write_samples(job: Job, step: int, replies: Mapping[str, str]) -> None:
+    """samples.jsonl: an evaluation's replies to the first few tweets, before training and at the first
+    evaluation after each epoch.
+    """
+    path, epoch = job.folder / "samples.jsonl", step // job.plan.steps_per_epoch
+    before = read_dicts(path, torn_tail=True) if path.exists() else []
+    if is_first() and epoch not in {line["epoch"] for line in before}:
+        for tweet_id, reply in list(replies.items())[:N_SAMPLES]:
+            append_line(path, {"step": step, "epoch": epoch, "tweet_id": tweet_id, "reply": reply})
 
 
 class LastAnswers:
@@ -66,11 +86,12 @@ class LastAnswers:
 
 
 def answer_validation(job: Job, best: int, model: Any) -> dict[str, Any]:
-    """Write validation.json: {step, perplexity, replies: [{tweet_id, base, tuned}]}. For sft no perplexity.
+    """Write validation.json: {step, perplexity, replies: [{tweet_id, base, tuned}]}.
 
     Up to N_TWEETS tweets, and no batch is begun after MAX_SECONDS.
     """
-    fill_adapter(model, job.checkpoints / f"checkpoint-{best}" / ADAPTER_FILE)
+    fill = model.fill if job.backend == "mlx" else functools.partial(fill_adapter, model)
+    fill(job.checkpoints / f"checkpoint-{best}" / ADAPTER_FILE)
     tweets = list(validation_tweets(job).items())[:N_TWEETS]
     start, replies = time.monotonic(), []
     for place in range(0, len(tweets), TWEETS_PER_BATCH):
@@ -90,14 +111,16 @@ def answer_validation(job: Job, best: int, model: Any) -> dict[str, Any]:
 
 
 def _perplexity(job: Job, model: Any) -> float | None:
-    """Of the human validation replies.
+    """Of all human validation replies; None where the evaluations have measured it.
 
-    The loss of preferences is no likelihood, so dpo and kto have to measure it.
+    The loss of preferences is no likelihood, so dpo and kto have to measure it; so has a run whose
+    evaluations read a part of the rows.
     """
-    if job.config.method == "sft":
+    if job.config.method == "sft" and job.n_evaluated == len(job.rows["val"]):
         return None
-    from lib.model.losses import perplexity
-
+    if job.backend == "mlx":
+        rows = with_given(job.rows["val"])
+        return perplexity_of(model.row_losses(rows, batches(rows)).values())
     precision = precision_of(job.config, job.device)
     loaded = Loaded(model, job.tokenizer, "transformers", precision, job.device, job.config.model)
     with answering(model, job.batch.checkpointing):
@@ -110,6 +133,8 @@ def answered_validation(job: Job, best: int) -> dict[str, Any]:
     found = read_json(path) if path.is_file() else {}
     if found.get("step") == best:
         return found
+    if job.backend == "mlx":
+        return answer_validation(job, best, MlxModel(job.base, job.batch.checkpointing))
     model, _ = load_model_for_training(job.base, job.batch.checkpointing)
     return answer_validation(job, best, model)
 

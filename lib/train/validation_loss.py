@@ -6,21 +6,21 @@ the same function (lib.model.losses).
 """
 
 import math
+from collections import ChainMap
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
 from lib.model.adapters import REFERENCE
-from lib.model.chat import halves
 from lib.model.loading import answering
-from lib.model.losses import Row, RowLoss, batches, per_token, row_losses
+from lib.model.losses import Row, RowLoss, batches, per_token, row_losses, with_given
 from lib.model.overlap import diversity
 from lib.train.distributed import n_processes, of_all, rank
 from lib.train.job import Job
-from lib.train.preference_rows import with_mismatched
-from lib.train.schedule import DIVERSE_TOKENS
-from lib.train.validation import N_DIVERSE, greedy_replies, validation_tweets
+from lib.train.preference_rows import n_tokens, with_mismatched
+from lib.train.schedule import N_REPLIES, REPLY_TOKENS
+from lib.train.validation import greedy_replies, validation_tweets, write_samples
 
 Metrics = dict[str, float]
 
@@ -29,14 +29,14 @@ def by_token(trainer: Any, job: Job) -> Callable[..., Any]:
     """An evaluation_loop for the trainer: the validation rows of the job, by length, in large batches."""
     from transformers.trainer_utils import EvalLoopOutput
 
-    rows = job.rows["val"]
+    rows = spread(job.rows["val"], job.n_evaluated)
     measure = {"sft": supervised, "dpo": preferred, "kto": desirable}[job.config.method]
 
     def evaluation_loop(*_: Any, metric_key_prefix: str = "eval", **__: Any) -> Any:
         model = trainer.model
         with answering(model, job.batch.checkpointing):
             found = measure(model, rows, trainer.args)
-        found |= _diversity(model, job)
+        found |= answered(model, job, trainer.state.global_step)
         model.eval()  # as the trainer's own loop leaves it: TRL logs by the mode of the model
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
         return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=len(rows))
@@ -44,13 +44,27 @@ def by_token(trainer: Any, job: Job) -> Callable[..., Any]:
     return evaluation_loop
 
 
-def _diversity(model: Any, job: Job) -> Metrics:
-    """distinct_2 and alike of the replies to the first validation tweets; each process answers some."""
-    tweets = list(validation_tweets(job).values())[:N_DIVERSE]
-    own = tweets[rank() :: n_processes()]
-    replies = of_all(greedy_replies(model, job, own, DIVERSE_TOKENS) if own else [])
-    found = asdict(diversity([reply for part in replies for reply in part]))  # None, None without a tweet
+def spread(rows: Sequence[dict[str, Any]], n: int) -> list[dict[str, Any]]:
+    """n of the rows, the same every time: evenly spaced from the shortest to the longest, in their order."""
+    by_length = sorted(range(len(rows)), key=lambda place: n_tokens(rows[place]))
+    return [rows[place] for place in sorted(by_length[k * len(rows) // n] for k in range(n))]
+
+
+def answered(model: Any, job: Job, step: int) -> Metrics:
+    """distinct_2 and alike of replies to the first validation tweets, which samples.jsonl keeps."""
+    replies = _replies(model, job)
+    write_samples(job, step, replies)
+    found = asdict(diversity(list(replies.values())))
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _replies(model: Any, job: Job) -> dict[str, str]:
+    """tweet_id -> the opening of a reply, of the first validation tweets; each process answers some."""
+    tweets = dict(list(validation_tweets(job).items())[:N_REPLIES])
+    own = list(tweets)[rank() :: n_processes()]
+    answers = greedy_replies(model, job, [tweets[one] for one in own], REPLY_TOKENS) if own else []
+    found = ChainMap(*of_all(dict(zip(own, answers, strict=True))))
+    return {one: found[one] for one in tweets}
 
 
 def _measured(model: Any, rows: Sequence[Row]) -> list[RowLoss]:
@@ -62,7 +76,11 @@ def _measured(model: Any, rows: Sequence[Row]) -> list[RowLoss]:
 
 def supervised(model: Any, rows: Sequence[dict[str, Any]], _: Any) -> Metrics:
     """Loss per learned token, entropy, and the share of tokens that were the likeliest."""
-    losses = _measured(model, [(row["input_ids"], len(halves(row)[0])) for row in rows])
+    return metrics_of(_measured(model, with_given(rows)))
+
+
+def metrics_of(losses: Sequence[RowLoss]) -> Metrics:
+    """The metrics of supervised training, from the losses of all its rows."""
     return {"loss": per_token(losses), **_certainty(losses, losses)}
 
 

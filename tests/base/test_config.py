@@ -6,7 +6,14 @@ import pytest
 
 from lib.base.config import config_name, load_config
 from lib.base.errors import UserError
-from lib.base.settings import CollectConfig, DataConfig, EvalConfig, SplitConfig, TrainConfig
+from lib.base.settings import (
+    CollectConfig,
+    DataConfig,
+    EvalConfig,
+    FilterConfig,
+    SplitConfig,
+    TrainConfig,
+)
 from lib.train.variants import SweepConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -52,11 +59,14 @@ def test_a_config_that_says_nothing_is_the_production_recipe():
         for kind, name in (("data", "data-main"), ("train", "train-qwen3-8b"), ("eval", "eval-claude"))
     }
     recipe, run = written["data"], written["train"]
-    assert (recipe.split.test, recipe.preferences.max_per_tweet, run.evals_after) == (0.25, 10, 0.5)
+    assert (recipe.split.test, recipe.preferences.max_per_tweet) == (0.25, 10)
+    assert (recipe.filter.filler, FilterConfig().filler) == ("reject", "review")
     collect = CollectConfig(queries=recipe.collect.queries, tweets_per_query=recipe.collect.tweets_per_query)
     split = SplitConfig(test=recipe.split.test)
-    assert DataConfig(collect=collect, split=split, preferences=recipe.preferences) == recipe
-    assert TrainConfig(data="main", usd_per_hour=run.usd_per_hour, evals_after=run.evals_after) == run
+    rules = FilterConfig(filler=recipe.filter.filler)
+    assert DataConfig(collect=collect, filter=rules, split=split, preferences=recipe.preferences) == recipe
+    later = {"evals_per_run": 7, "evals_after": 0.5, "max_evaluation_share": 0.1}
+    assert TrainConfig(data="main", usd_per_hour=run.usd_per_hour, **later) == run
     assert EvalConfig() == written["eval"]
     assert written["train"].max_train_eval_gap == written["eval"].gate.max_train_eval_gap
 
@@ -72,12 +82,15 @@ def test_a_config_that_says_nothing_is_the_production_recipe():
         ("data: main\ndata: other", "the key 'data' is given twice"),
         ("model: tiny", "data: this key is required"),
         ("data: ${SET}", "secrets belong in .env"),
+        ("data: main\nlora: {target_modules: [q_proj, '${LAYER}']}", "lora.target_modules[1]: ${...}"),
         ("data: ../../etc", "data: String should match"),
         ("data: [", "not valid YAML"),
         ("- a", "expected `key: value` lines"),
         ("data: main\nprompt: reply", "{tweet} exactly once"),
         ("data: main\nmicro_batch: 5", "5 does not divide effective_batch 16"),
         ("data: main\nmethod: dpo", "init_adapter"),
+        ("data: main\nmethod: kto", "init_adapter"),
+        ("data: main\nmethod: sft\ninit_adapter: other", "sft starts from the base model"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_file_its_key_and_the_fix(tmp_path, text, says):
@@ -100,6 +113,21 @@ def test_data_bounds_are_checked(tmp_path, text, says):
     with pytest.raises(UserError, match="data-x") as error:
         load(tmp_path, text, "data")
     assert says in str(error.value)
+
+
+def test_two_bounds_may_be_one_and_epochs_a_fraction(tmp_path):
+    found = load(tmp_path, "collect: {source: files}\nfilter: {reply_likes: [5, 5]}", "data")
+    assert found.filter.reply_likes == [5, 5]
+    assert load(tmp_path, "data: main\nepochs: 0.5").epochs == 0.5
+
+
+@pytest.mark.parametrize("system", ["tuned@2", "base@10"])
+def test_several_candidates_are_drawn_at_a_temperature_above_0_only(tmp_path, system):
+    text = f"systems: [base, tuned, {system}]\nsampling: {{temperature: %s}}"
+    assert load(tmp_path, text % 0.1, "eval").systems == ["base", "tuned", system]
+    with pytest.raises(UserError, match="temperature has to be above 0"):
+        load(tmp_path, text % 0, "eval")
+    assert load(tmp_path, "sampling: {temperature: 0}", "eval").sampling.temperature == 0
 
 
 def test_a_number_without_a_dot_in_scientific_notation_is_a_number(tmp_path):
@@ -134,8 +162,16 @@ def test_a_missing_config_lists_those_that_exist(tmp_path):
 
 def test_the_name_of_a_run_cannot_leave_its_folder():
     assert config_name(Path("configs/train-qwen3-8b.yaml")) == "qwen3-8b"
-    with pytest.raises(UserError, match="Rename it"):
-        config_name(Path("configs/train-...yaml"))
+    for name in (
+        "train-...yaml",
+        "train-.yaml",
+        "train.yaml",
+        "train-a b.yaml",
+        "train-a;ls.yaml",
+        "train-é.yaml",
+    ):
+        with pytest.raises(UserError, match="Rename it"):
+            config_name(Path("configs") / name)
 
 
 TENFOLD = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(

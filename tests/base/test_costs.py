@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from lib.base.costs import costs, name_of, table
+from lib.base.costs import budget_usd, costs, name_of, table
 from lib.base.errors import UserError
 from lib.base.files import write_json
-from lib.base.ledger import Ledger
+from lib.base.ledger import Ledger, open_units
 from lib.train.manifest import training_usd
 
 ROOT = Path(__file__).parents[2]
@@ -107,6 +107,30 @@ def test_apify_judges_crowds_machines_and_the_field_stand_in_one_account(project
 def test_a_run_whose_machines_never_started_costs_what_its_own_training_cost(project):
     Ledger(project / "adapters/tiny/ledger.jsonl").append("failed", "f", "pod", usd=0.0)
     assert ("train", "tiny") in {(cost.step, cost.name) for cost in costs(project, training_usd(project))}
+
+
+def test_a_unit_that_failed_costs_what_was_billed_for_it_and_is_closed(project):
+    path = project / "data/main/ledger.jsonl"
+    Ledger(path).append("intent", "f", "collect", note={"step": "search", "worst_usd": 0.02})
+    Ledger(path).append("failed", "f", "collect", usd=0.01, note={"step": "search"})
+    found = {(cost.step, cost.name): cost for cost in costs(project, {})}
+    search = found["collect search", "main"]
+    assert (search.n_units, search.n_open, search.usd) == (2, 0, pytest.approx(0.04))
+    assert Ledger(path).spent_usd("collect") == pytest.approx(0.045)
+    assert open_units(Ledger(path).entries(), "collect") == []
+
+
+@pytest.mark.parametrize(
+    "lowered, usd", [(None, 20), ("", 20), ("5", 5), ("0.50", 0.5), ("0", 0), ("20", 20), ("500", 20)]
+)
+def test_max_usd_lowers_a_budget_and_never_raises_it(lowered, usd):
+    assert budget_usd(20, lowered) == usd
+
+
+@pytest.mark.parametrize("lowered", ["-1", "nan", "five", "5 dollars"])
+def test_a_budget_that_is_no_amount_is_a_sentence(lowered):
+    with pytest.raises(UserError, match=f"MAX_USD={lowered}: expected an amount"):
+        budget_usd(20, lowered)
 
 
 def test_what_is_under_way_is_named_with_its_worst_case_and_not_in_the_total(project):

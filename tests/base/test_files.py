@@ -1,7 +1,9 @@
 import errno
+import fcntl
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +14,12 @@ from lib.base.errors import UserError
 from lib.base.files import (
     append_line,
     content_hash,
+    json_bytes,
     lock,
     read_dicts,
     read_json,
     read_jsonl,
+    to_json,
     write_jsonl,
     write_text,
 )
@@ -53,10 +57,89 @@ def test_an_append_after_a_torn_line_loses_the_torn_line_and_nothing_else(tmp_pa
         assert [row["n"] for row in read_dicts(path)] == [1, 3], f"cut at byte {cut}"
 
 
+def test_a_torn_line_is_cut_off_however_long_it_is(tmp_path):
+    path = tmp_path / "log.jsonl"
+    for n_torn in (65_535, 65_536, 65_537, 200_000):
+        path.write_bytes(b'{"n": 1}\n' + b"x" * n_torn)
+        append_line(path, {"n": 2})
+        assert path.read_bytes() == b'{"n": 1}\n{"n": 2}\n'
+    path.write_bytes(b"x" * 70_000)
+    append_line(path, {"n": 2})
+    assert path.read_bytes() == b'{"n": 2}\n'
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What the system was asked to do, in order."""
+    seen = []
+
+    def watch(module, name, says):
+        real = getattr(module, name)
+
+        def watched(*args, **kwargs):
+            seen.append(says(*args))
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, watched)
+
+    watch(os, "fsync", lambda fd: f"sync {'folder' if stat.S_ISDIR(os.fstat(fd).st_mode) else 'file'}")
+    watch(os, "replace", lambda *_: "rename")
+    watch(os, "write", lambda fd, line: f"write {line.decode()}")
+    watch(os, "ftruncate", lambda *_: "cut")
+    watch(fcntl, "flock", lambda fd, how: {fcntl.LOCK_EX: "lock"}.get(how, "other lock"))
+    return seen
+
+
+def test_a_written_file_is_on_the_disk_before_it_takes_its_name_and_so_is_the_name(tmp_path, calls):
+    write_text(tmp_path / "a.txt", "text")
+    assert calls == ["lock", "sync file", "rename", "sync folder"]
+
+
+def test_an_append_mends_and_writes_under_the_lock_and_is_on_the_disk_when_it_returns(tmp_path, calls):
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b"torn")
+    append_line(path, {})
+    assert calls == ["lock", "cut", "write {}\n", "sync file"]
+
+
+@pytest.mark.parametrize("fault", ["half is written", "the disk is full", "the disk fails"])
+def test_an_append_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatch, fault):
+    path = tmp_path / "log.jsonl"
+    append_line(path, {"n": 1})
+    before, write = path.read_bytes(), os.write
+
+    def half(handle, line):
+        n_written = write(handle, line[: len(line) // 2])
+        if fault == "the disk is full":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return n_written
+
+    def no_sync(handle):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, *(("fsync", no_sync) if fault == "the disk fails" else ("write", half)))
+    with pytest.raises(UserError, match=r"log\.jsonl: cannot be written"):
+        append_line(path, {"n": 2})
+    assert path.read_bytes() == before
+
+
+def test_what_is_appended_to_is_readable_by_its_owner_only(tmp_path):
+    Ledger(tmp_path / "ledger.jsonl").append("intent", "k", "collect")
+    assert stat.S_IMODE((tmp_path / "ledger.jsonl").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_no_number_is_written_that_json_does_not_know(number):
+    for write in (to_json, json_bytes):
+        with pytest.raises(ValueError, match="JSON compliant"):
+            write({"n": [number]})
+
+
 def test_a_torn_last_line_of_an_appended_file_is_not_read(tmp_path):
     path = tmp_path / "log.jsonl"
     path.write_bytes(b'{"n": 1}\n{"n": 2}')
     assert read_dicts(path, torn_tail=True) == [{"n": 1}]
+    assert read_dicts(path) == [{"n": 1}, {"n": 2}]  # written as a whole: an editor left the newline out
 
 
 def test_a_line_separator_inside_a_text_does_not_end_the_line(tmp_path):
@@ -95,6 +178,19 @@ def test_equal_content_has_an_equal_hash_and_parts_do_not_run_together(tmp_path)
     (tmp_path / "b").write_bytes(b"same")
     assert content_hash(tmp_path / "a", {"k": 1}) == content_hash(tmp_path / "b", {"k": 1})
     assert content_hash("ab", "c") != content_hash("a", "bc")
+    assert content_hash(b"ab", b"c") != content_hash(b"a", b"bc")
+    for name, content in (("ab", b"ab"), ("c", b"c"), ("a", b"a"), ("bc", b"bc")):
+        (tmp_path / name).write_bytes(content)
+    ab, c, a, bc = (tmp_path / name for name in ("ab", "c", "a", "bc"))
+    assert content_hash(ab, c) != content_hash(a, bc)
+
+
+def test_a_hash_ignores_the_order_of_keys_and_sees_the_last_byte_of_a_large_file(tmp_path):
+    assert content_hash({"a": 1, "b": {"c": 2, "d": 3}}) == content_hash({"b": {"d": 3, "c": 2}, "a": 1})
+    assert content_hash(["a", "b"]) != content_hash(["b", "a"])
+    for name in "ab":
+        (tmp_path / name).write_bytes(b"x" * 3 * 2**20 + name.encode())
+    assert content_hash(tmp_path / "a") != content_hash(tmp_path / "b")
 
 
 def test_a_lock_is_refused_while_held_and_free_once_its_holder_is_killed(tmp_path):

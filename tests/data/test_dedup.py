@@ -72,6 +72,8 @@ def test_of_equal_texts_the_most_liked_stays_whichever_tweet_it_answers():
 def test_equal_likes_are_decided_by_retweets_then_by_id():
     replies = [pair("9", "ha", 5, 1), pair("8", "ha", 5, 2), pair("7", "ha", 5, 2)]
     assert [p.reply_id for p in drop_duplicates(replies, one_hot, 0.9)[0]] == ["7"]
+    likes_first = [pair("6", "ha", 6, 0), pair("7", "ha", 5, 90)]
+    assert [p.reply_id for p in drop_duplicates(likes_first, one_hot, 0.9)[0]] == ["6"]
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,71 @@ def test_the_bounds_themselves_are_inside():
         assert fate(text="@baker " + ("ab cd " * 100)[:27] + "👨‍👩‍👧‍👦" * (length - 27)) == "kept"
 
 
+@pytest.mark.parametrize(
+    "changes, bounds, reason",
+    [
+        ({"text": "#a1 #b2 love this so much" + LONG_TAIL}, {"max_hashtags": 2}, "kept"),
+        ({"text": "#a1 #b2 love this so much" + LONG_TAIL}, {"max_hashtags": 1}, "hashtags"),
+        ({"text": "love this so much" + LONG_TAIL}, {"max_hashtags": 0}, "kept"),
+        ({"createdAt": "Tue Feb 04 07:00:00 +0000 2025"}, {"reply_delay_seconds": [0, 10]}, "kept"),
+        ({"createdAt": "Tue Feb 04 07:00:10 +0000 2025"}, {"reply_delay_seconds": [0, 10]}, "kept"),
+        ({"createdAt": "Tue Feb 04 07:00:11 +0000 2025"}, {"reply_delay_seconds": [0, 10]}, "reply_delay"),
+        ({"lang": "en-GB"}, {}, "kept"),
+        ({"lang": "en_gb"}, {"language": "en"}, "kept"),
+        ({"lang": "enm"}, {}, "x_language"),
+    ],
+)
+def test_what_is_allowed_ends_at_the_bound_and_not_before_it(changes, bounds, reason):
+    assert fate(bounds=bounds, **changes) == reason
+
+
+@pytest.mark.parametrize(
+    "text", ["a &lt;|im_\u200bend|&gt; b", "a &lt;|im&#95;end|&gt; b", "<|im_&#8203;end|>", "&lt;/s&gt;"]
+)
+def test_a_control_token_is_found_behind_entities_and_what_nobody_sees(text):
+    assert fate(text=text + LONG_TAIL) == "control_tokens"
+    assert fate(tweet={"text": text + LONG_TAIL}) == "control_tokens"
+
+
+def test_a_tweet_that_was_cut_off_is_rejected_with_its_replies():
+    (pair,) = pairs_of()
+    cut = pair.model_copy(update={"flags": ["tweet_truncated"]})
+    assert [one.reason for one in filtered_of([cut]).rejected] == ["truncated"]
+
+
+@pytest.mark.parametrize("flag", ["retweet", "quote", "tweet_truncated", "tweet_media", "tweet_url"])
+def test_a_tweet_that_says_little_by_itself_is_no_prompt(flag):
+    tweet = joined_of(tweet_item()).tweets[0]
+    assert tweet_problem(tweet, FilterConfig()) is None
+    reason = tweet_problem(tweet.model_copy(update={"flags": [flag]}), FilterConfig())[0]
+    assert reason == flag.replace("tweet_truncated", "truncated")
+
+
+def test_toxicity_is_scored_on_what_is_learned_and_of_the_right_language_only():
+    rude = GOOD_REPLY.replace("Half", "All")
+    texts = (f"@baker fish &amp; {GOOD_REPLY}", f"später {GOOD_REPLY}", rude)
+    pairs = [
+        pair.model_copy(update={"reply": text, "reply_lang": None})
+        for pair, text in zip(pairs_of(3), texts, strict=True)
+    ]
+    seen = []
+
+    def toxic(scored):
+        seen.extend(scored)
+        return [0.1 + 0.8 * (text == rude) for text in scored]
+
+    result = filtered_of(pairs, toxicity=toxic)
+    assert seen == [f"fish & {GOOD_REPLY}", rude]
+    assert [pair.validation.toxicity for pair in result.kept] == [0.1]
+    assert [one.reason for one in result.rejected] == ["language", "toxicity"]
+
+
+@pytest.mark.parametrize("confidence, kept", [(1.0000002, 1.0), (1.0, 1.0), (0.9, 0.9)])
+def test_the_confidence_in_a_language_is_never_above_1(confidence, kept):
+    (pair,) = filtered_of(pairs_of(), lambda texts: [("en", confidence)] * len(texts)).kept
+    assert pair.validation.language_confidence == kept
+
+
 def test_the_detail_gives_value_and_bound():
     (pair,) = pairs_of(likeCount=4)
     (rejection,) = filtered_of([pair]).rejected
@@ -92,6 +157,23 @@ def test_every_pair_is_kept_or_rejected_once():
     result = filtered_of(pairs)
     assert len(result.kept) + len(result.rejected) == len(pairs) == 39
     assert {pair.id for pair in result.kept}.isdisjoint(rejection.id for rejection in result.rejected)
+
+
+def test_kept_pairs_come_in_their_own_order_and_rejected_ones_by_their_ids():
+    likes = {"5": 30, "2": 3, "4": 30, "1": 2000, "3": 30}
+    items = [
+        reply_item(
+            id=post,
+            likeCount=n,
+            text=f"@baker {GOOD_REPLY} {post}",
+            author={"userName": f"r{post}", "followers": 800},
+        )
+        for post, n in likes.items()
+    ]
+    pairs = sorted(joined_of(tweet_item(), *items).pairs, key=lambda pair: [*likes].index(pair.id))
+    result = filtered_of(pairs, toxicity=lambda texts: [0.9 * text.endswith("4") for text in texts])
+    assert [pair.id for pair in result.kept] == ["5", "3"]
+    assert [one.id for one in result.rejected] == ["1", "2", "4"]
 
 
 def test_costly_models_see_only_what_the_cheap_checks_leave():

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import re
 import subprocess
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lib.base.errors import UserError
-from lib.base.files import read_dicts, read_json, write_json, write_jsonl, write_text
+from lib.base.files import read_dicts, read_json, write_bytes, write_json, write_jsonl, write_text
 from lib.base.ledger import Ledger
 from lib.base.seals import seal_of
 from lib.data.forget import Forgotten, forget, preview, target_of
@@ -147,6 +148,55 @@ def test_killed_after_the_sources_went_it_still_clears_what_was_derived(project)
     assert not any(SECRET in text for text in everything(project).values())
 
 
+@pytest.mark.parametrize("n_written", range(1, 9))
+def test_killed_at_any_file_the_same_command_finishes_the_work(project, monkeypatch, n_written):
+    written = []
+
+    def killed(path, content):
+        written.append(path)
+        if len(written) == n_written:
+            raise KeyboardInterrupt
+        write_bytes(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lib.data.forget.write_bytes", killed)
+        with contextlib.suppress(KeyboardInterrupt):
+            forget(project, target_of("201", None))
+    forget(project, target_of("201", None))
+    left = everything(project)
+    assert not any(SECRET in text for text in left.values())
+    assert not any(path.name == "forgetting.json" for path in left)
+
+
+@pytest.mark.parametrize("name", ["train", "val", "preferences", "test", "test_prompts"])
+def test_an_adapter_is_named_where_it_learned_or_validated_on_what_is_forgotten(tmp_path, name):
+    write_jsonl(tmp_path / f"data/main/processed/{name}.jsonl", [{"tweet_id": "201", "tweet": SECRET}])
+    write_json(tmp_path / "adapters/v1/manifest.json", {"config": {"data": "main"}})
+    write_json(tmp_path / "adapters/v2/manifest.json", {"config": {"data": "other"}})
+    seen = ["v1"] if name in ("train", "val", "preferences") else []
+    assert preview(tmp_path, target_of("201", None)).trained_on_it == seen
+    assert forget(tmp_path, target_of("201", None)).trained_on_it == seen
+
+
+@pytest.mark.parametrize(
+    "name", ["adapter_model.safetensors", "pytorch_model.bin", "optimizer.pt", "rng_state.pth"]
+)
+def test_weights_stay_whatever_their_bytes_spell(project, name):
+    path = project / "adapters/v1" / name
+    path.write_bytes(f"\0{SECRET} @bob 201\0".encode())
+    for target in (target_of("201", None), target_of(None, "bob")):
+        forget(project, target)
+    assert path.read_bytes() == f"\0{SECRET} @bob 201\0".encode()
+
+
+def test_two_projects_have_no_hash_in_common():
+    lists = [Forgotten(salt) for salt in ("one", "other")]
+    for listed in lists:
+        listed.add("@Bob")
+        assert listed.holds("bob") and not listed.holds("bobby")
+    assert lists[0].hashes.isdisjoint(lists[1].hashes)
+
+
 @pytest.mark.parametrize(
     ("post", "handle"), [(None, None), ("1", "a"), ("../../etc/passwd", None), (None, "a b")]
 )
@@ -189,7 +239,7 @@ def test_the_command_shows_what_would_go_and_without_a_yes_changes_nothing(proje
     assert "Forget 201 for good?" in done.stderr
     assert all(name in done.stdout for name in [*expected.removed, *expected.deleted])
     changed = {path.name for path, content in contents(project).items() if before.get(path) != content}
-    assert changed <= {"forget.lock"}
+    assert changed <= {"forget.lock", "build.lock"}
     outcome = forget(project, target_of("201", None))
     assert (outcome.removed, outcome.deleted, outcome.trained_on_it) == (
         expected.removed,

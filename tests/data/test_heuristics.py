@@ -160,3 +160,8 @@ def test_an_author_who_repeats_a_few_words_of_many_replies_is_no_bot():
     alike = [("@Bob", f"Thanks number {k}, please see our page about winter boats") for k in range(5)]
     assert bot_like_authors([*varied, *alike]) == {"bob"}
     assert bot_like_authors(alike[:4]) == set()
+    own = [
+        ("Bob", f"{word} {word}x {word}y {word}z") for word in ("one", "two", "three", "four", "five", "six")
+    ]
+    assert bot_like_authors([*alike, *own[:5]]) == {"bob"}  # half of what he wrote
+    assert bot_like_authors([*alike, *own]) == set()

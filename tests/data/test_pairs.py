@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from lib.base.errors import UserError
+from lib.data.forget import Forgotten
 from lib.data.pairs import join
 from lib.data.refusals import refuse_nothing
 from tests.items import REPLY_ID, SEEN, TWEET_ID, joined_of, reply_item, rows_of, tweet_item
@@ -55,6 +56,17 @@ def test_nested_and_strange_replies_have_different_reasons():
         "4": "other_conversation",
         "5": "other_conversation",
     }
+
+
+def test_a_reply_of_a_known_conversation_is_nested_although_its_parent_was_not_collected():
+    joined = joined_of(tweet_item(), reply_item(), reply_item(id="3", inReplyToId="88"))
+    assert [(one.id, one.reason) for one in joined.rejected] == [("3", "nested_reply")]
+    assert joined.missing_tweets == []
+
+
+def test_what_was_dropped_comes_in_the_order_of_the_file_line_9_before_line_10():
+    joined = joined_of(*[None] * 12)
+    assert [one.pair["source"] for one in joined.rejected] == [f"items.jsonl:{n}" for n in range(1, 13)]
 
 
 def test_the_newest_observation_counts_whatever_the_order():
@@ -109,6 +121,38 @@ def test_forgotten_posts_stay_away_and_leave_no_text():
         "forgotten",
         {"source": "items.jsonl:3"},
     )
+
+
+READY = {
+    "tweet_id": TWEET_ID,
+    "tweet": "chess on Thursdays",
+    "tweet_author": "Baker",
+    "tweet_likes": 600,
+    "tweet_retweets": 40,
+    "tweet_created_at": "2025-02-04T07:00:00Z",
+    "reply_id": REPLY_ID,
+    "reply": "count me in",
+    "reply_author": "Reader",
+    "reply_author_followers": 800,
+    "reply_likes": 30,
+    "reply_retweets": 1,
+    "reply_created_at": "2025-02-04T08:00:00Z",
+}
+
+
+@pytest.mark.parametrize("forgotten", [TWEET_ID, REPLY_ID, "baker", "@READER"])
+@pytest.mark.parametrize(
+    "items", [(READY,), (tweet_item(), reply_item())], ids=["a ready-made pair", "items"]
+)
+def test_nothing_of_a_forgotten_post_or_author_comes_back(forgotten, items):
+    assert len(joined_of(*items).pairs) == 1
+    listed = Forgotten("salt")
+    listed.add(forgotten)
+    joined = join(rows_of(*items), listed.holds)
+    assert joined.pairs == []
+    assert "forgotten" in reasons(joined)
+    gone = [one for one in joined.rejected if one.reason == "forgotten"]
+    assert all(set(one.pair) == {"source"} and one.id == one.pair["source"] for one in gone)
 
 
 def test_filler_alone_is_an_error_that_says_so():

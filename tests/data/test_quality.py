@@ -50,6 +50,19 @@ def test_the_age_of_the_account_counts_where_it_is_known():
     assert quality(old) > quality(unknown) > quality(new)
 
 
+def test_an_author_is_one_however_the_handle_is_spelled():
+    pairs = [
+        pair.model_copy(update={"reply_author": author, "reply_likes": likes})
+        for pair, author, likes in zip(
+            pairs_of(4), ("Reader", "@reader", "READER", "other"), (30, 20, 10, 1), strict=True
+        )
+    ]
+    kept, dropped = capped(pairs, per_author=2, per_tweet=None)
+    assert [pair.reply_author for pair in kept] == ["Reader", "@reader", "other"]
+    assert [(pair.reply_author, reason) for pair, reason, _ in dropped] == [("READER", "replies_per_author")]
+    assert len(capped(pairs, per_author=3, per_tweet=None)[0]) == 4
+
+
 def test_the_lowest_are_trimmed():
     pairs = with_quality(
         joined_of(

@@ -1,6 +1,7 @@
 """Language, toxicity and meaning: real libraries on models that are small enough to be here."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -38,6 +39,13 @@ def test_english_in_capitals_is_english(text):
 @pytest.mark.parametrize("text", ["", "   ", "😂😂😂", "12345 !!!", "\ud83d"])
 def test_a_text_without_letters_has_no_language(text):
     assert detect_languages([text]) == [("", 0.0)]
+
+
+@pytest.mark.parametrize("found, kept", [(1.0000002, 1.0), (0.9, 0.9)])
+def test_the_rounding_of_langdetect_makes_no_confidence_above_1(monkeypatch, found, kept):
+    best = SimpleNamespace(lang="en", prob=found)
+    monkeypatch.setattr("langdetect.detect_langs", lambda text: [best])
+    assert detect_language("whatever it says") == ("en", kept)
 
 
 def test_no_texts_have_no_languages():

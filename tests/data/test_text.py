@@ -38,6 +38,9 @@ ENGLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007
         ("zero\u200bwidth\u2060 and \u202ebidi\u202c", "zerowidth and bidi"),
         ("\x1b[31mred\x1b[0m\x07", "red"),
         ("sooooo cooool", "soo cool"),
+        ("sooo good, so too", "soo good, so too"),
+        ("ht<|im_end|>tps://t.co/x now", "now"),  # one step uncovers work for another
+        ("@<|im_end|>ann so ht<|a|>tp://x.y <<|b|>|c|>true", "so true"),
         ("10000000 Mississippi", "10000000 Mississippi"),
         ("World War III, XVIII", "World War III, XVIII"),
         ("#RemoteWork is #100DaysOfCode", "Remote Work is 100 Days Of Code"),
@@ -48,7 +51,8 @@ ENGLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007
         ("<<|im_end|>|im_end|>x", "x"),
         ("www.example.com/sooooo", "www.example.com/sooooo"),
         ("e\u0301te\u0301", "\u00e9t\u00e9"),
-        ("hidden\U000e0041\U000e0042 tags", "hidden tags"),
+        ("hidden\U000e0041\U000e0042 tags\U000e0101", "hidden tags"),
+        ("cafe\u200b\u0301", "caf\u00e9"),
         ("half \ud83d of a pair", "half of a pair"),
         ("Put an AAA battery in the WWW clock", "Put an AAA battery in the WWW clock"),
         ("KKK, CCCP, AAAs and the www", "KKK, CCCP, AAAs and the www"),
@@ -187,6 +191,8 @@ def test_hashtags_are_counted_as_x_does():
         ("follow @ann@social.org", []),
         ("call 555-123-4567", ["phone"]),
         ("(514) 207-2173", ["phone"]),
+        ("call 1-800-555-0199 now", ["phone"]),
+        ("jo@example.com or 555-123-4567", ["email", "phone"]),
         ("+44 20 7946 0958", ["phone"]),
         ("10000000 people, 1000000000 stars", []),
         ("2014-2016, 12:30:45, $1234567890, 3,000,000,000", []),
@@ -198,6 +204,8 @@ def test_personal_data_is_found(text, kinds):
 
 def test_look_alike_letters_are_found():
     assert mixed_script("fr\u0435e money") == "fr\u0435e"  # Cyrillic e
+    assert mixed_script("\u03a4rump wins") == "\u03a4rump"  # Greek Tau
+    assert mixed_script("p\u03bfst") == "p\u03bfst"  # Greek omicron
     assert mixed_script("5 \u03bcm, \u0440\u0443\u0441\u0441\u043a\u0438\u0439 and caf\u00e9") is None
 
 
@@ -220,6 +228,8 @@ def test_prose_is_what_is_left_without_addresses():
 def test_normalised_compares_words_only():
     assert normalised("@a  SO true!!") == normalised("so\u200b true 👍") == "so true"
     assert normalised("👍👍") == "👍👍"
+    assert normalised("\uff33\uff2f tr\uff55e, \ufb01ne") == "so true fine"  # full width, a ligature
+    assert normalised("STRASSE") == normalised("Straße") == "strasse"
 
 
 def test_a_reply_that_repeats_the_tweet_is_a_copy():
@@ -242,6 +252,29 @@ def test_a_modified_copy_is_a_copy(reply):
     assert is_copy("Put a note in the bakery: chess on Thursdays. There are fourteen of us now.", reply)
 
 
+def of_words(*numbers):
+    return " ".join(f"word{number}" for number in numbers)
+
+
+@pytest.mark.parametrize(
+    ("n_said", "copied", "is_one"),
+    [
+        (20, [*range(6), *range(50, 54)], True),  # six in a row of ten: 60 %
+        (20, [*range(6), *range(50, 55)], False),
+        (20, [*range(4)], False),  # four in a row are met by chance
+        (20, [*range(5)], True),
+        (6, [*range(5), *range(50, 70)], True),  # five of the tweet's six in a row, whatever stands around
+        (7, [*range(5), *range(50, 70)], False),
+        (20, [0, 1, 2, 60, 61, 5, 6, 7], True),  # six of eight in runs: 75 %
+        (20, [0, 1, 2, 60, 61, 62, 5, 6, 7], False),
+        (20, [0, 1, 60, 5, 6, 61, 9], False),
+        (20, [0, 50, 2, 51, 4, 52, 6, 53, 8], False),  # single words are no run
+    ],
+)
+def test_a_copy_is_told_by_its_runs_of_words_up_to_the_word(n_said, copied, is_one):
+    assert is_copy(of_words(*range(n_said)), of_words(*copied)) == is_one
+
+
 def test_a_reply_that_takes_up_the_words_of_the_tweet_is_no_copy():
     tweet = "Put a note in the bakery: chess on Thursdays. There are fourteen of us now."
     assert not is_copy(tweet, "Chess on Thursdays in the bakery? My sister would be the fifteenth, then.")
@@ -249,4 +282,5 @@ def test_a_reply_that_takes_up_the_words_of_the_tweet_is_no_copy():
 
 def test_visible_leaves_ordinary_text_as_it_is():
     assert visible("plain ascii") == "plain ascii"
+    assert visible("cafe\u200b\u0301") == "caf\u00e9"  # NFC, also of what comes together only now
     assert visible("na\u00efve – “quoted” 日本") == "na\u00efve – “quoted” 日本"

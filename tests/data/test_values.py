@@ -81,6 +81,8 @@ def test_counts_of_pandas_are_whole_numbers():
     for value in ("500.5", "0.1"):
         with pytest.raises(BadItem, match="bad_count"):
             to_count(value, "n")
+    short = {"1.2K": 1200, "3k": 3000, "1.5M": 1_500_000, "2 m": 2_000_000, "1B": 10**9, "999": 999}
+    assert {value: to_count(value, "n") for value in short} == short
     for value in ("nan", "None", "null", " "):
         with pytest.raises(BadItem, match="missing_field"):
             to_count(value, "n")
@@ -113,6 +115,22 @@ def test_a_date_that_cannot_be_placed_says_column_value_and_fix(value, says):
     assert bad.value.reason == "bad_date"
     assert bad.value.detail.startswith("posted is ")
     assert str(value) in bad.value.detail and says in bad.value.detail
+
+
+@pytest.mark.parametrize("moment", ["2006-03-21T00:00:00Z", "2025-03-01T09:00:00Z", "2099-12-31T23:59:59Z"])
+def test_a_moment_is_read_from_seconds_and_milliseconds_since_1970(moment):
+    expected = to_moment(moment, "t")
+    seconds = int(expected.timestamp())
+    for value in (seconds, float(seconds), str(seconds), 1000 * seconds, str(1000 * seconds)):
+        assert to_moment(value, "t") == expected
+
+
+@pytest.mark.parametrize(
+    "value", [0, 1_000_000, "2006-03-20T23:59:59Z", 10**15, True, "2100-01-02T00:00:00Z"]
+)
+def test_a_moment_at_which_nobody_posted_is_none(value):
+    with pytest.raises(BadItem, match="bad_date"):
+        to_moment(value, "t")
 
 
 def test_a_date_that_names_utc_is_read():

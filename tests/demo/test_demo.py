@@ -60,6 +60,7 @@ def model_url(votes, tmp_path_factory):
     write_jsonl(train, [pair(n) for n in range(38)])
     evaluation = SimpleNamespace(
         train=lambda: read_jsonl(train, Pair),
+        processed=train.parent,
         eval=SimpleNamespace(embedding_model="char-ngrams", fewshot=SimpleNamespace(k=2)),
         config=SimpleNamespace(prompt=PROMPT),
     )

@@ -221,6 +221,14 @@ def test_every_page_is_launched_by_the_one_function_that_guards_it():
     assert [path.name for path in paths if serves.search(path.read_text(encoding="utf-8"))] == ["page.py"]
 
 
+def test_no_page_keeps_a_history_or_is_rendered_by_node(pages):
+    """A CVE of Gradio before 6.32 needs both."""
+    for blocks, _ in pages.values():
+        assert httpx.get(f"{blocks.local_url}config").json()["run_history"] is False
+        assert httpx.get(f"{blocks.local_url}gradio_api/runs").status_code == 404
+        assert blocks.ssr_mode is False
+
+
 def test_a_share_link_is_answered_where_it_was_asked_for(pages, tmp_path, monkeypatch):
     from gradio import networking
 

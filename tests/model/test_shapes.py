@@ -8,7 +8,14 @@ import pytest
 
 from lib.base.errors import UserError
 from lib.base.settings import TrainConfig
-from lib.model.shapes import KNOWN, Shape, local_config, refuse_missing_targets, shape_of
+from lib.model.shapes import (
+    KNOWN,
+    Shape,
+    local_config,
+    refuse_missing_targets,
+    shape_of,
+    with_rope_theta,
+)
 from tests.model.families import model_config
 
 
@@ -116,3 +123,26 @@ def test_a_damaged_config_is_a_sentence(tmp_path):
 def test_the_usual_families_have_the_seven_projections(tmp_path, kind):
     found = written(tmp_path, kind, **SMALL, num_key_value_heads=2, vocab_size=100, pad_token_id=0)
     refuse_missing_targets(local_config(found), found)
+
+
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+LLAMA3 |= {"original_max_position_embeddings": 256}
+
+
+@pytest.mark.parametrize("scaling", [{"rope_type": "default"}, LLAMA3])
+def test_the_rotary_base_stands_where_other_engines_look_and_transformers_reads_the_same(tmp_path, scaling):
+    from transformers import AutoConfig, LlamaConfig
+
+    LlamaConfig(rope_parameters={"rope_theta": 123_000.0, **scaling}).save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    before, rope = json.loads(path.read_text()), AutoConfig.from_pretrained(tmp_path).rope_parameters
+    after = with_rope_theta(before)
+    assert after["rope_theta"] == 123_000
+    assert after.get("rope_scaling") == (scaling if scaling == LLAMA3 else None)
+    path.write_text(json.dumps(after))
+    assert AutoConfig.from_pretrained(tmp_path).rope_parameters == rope
+
+
+def test_a_config_that_has_the_rotary_base_in_its_old_place_alone_stays_as_it_is():
+    old = {"model_type": "qwen3", "rope_theta": 1_000_000}
+    assert with_rope_theta(old) == old

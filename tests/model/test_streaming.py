@@ -3,6 +3,8 @@
 A small random Qwen3 with a real LoRA stands in for the real one.
 """
 
+import contextlib
+import threading
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -31,8 +33,6 @@ def loaded_nf4():
 
 def alone(loaded, conversation, tuned: bool) -> str:
     """The greedy reply of one arm, asked by itself."""
-    import contextlib
-
     import torch
 
     from lib.model.generate import clean_reply
@@ -95,8 +95,6 @@ def test_a_row_that_ended_stays_as_it_is_while_the_other_goes_on(loaded):
 
 
 def test_closing_the_stream_ends_the_generating_thread(loaded):
-    import threading
-
     stream = stream_pair(
         loaded, messages(PROMPT, "Anyone up?"), GREEDY.model_copy(update={"max_new_tokens": 400})
     )
@@ -119,6 +117,34 @@ def test_an_error_in_the_generating_thread_reaches_the_caller(loaded):
     )
     with pytest.raises(RuntimeError, match="out of memory"):
         list(stream_pair(broken, messages(PROMPT, "hello"), GREEDY))
+
+
+def test_two_streams_at_once_wait_for_each_other(loaded):
+    """The adapters' hooks hang on the shared modules: two at a time would run through each other's."""
+    inside, most, both = [], [], threading.Barrier(2)
+
+    class Watched(SimpleNamespace):
+        def generate(self, **kwargs):
+            inside.append(1)
+            most.append(len(inside))
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both.wait(timeout=0.3)  # time for the other one to come in, if it may
+            inside.pop()
+            raise RuntimeError("generated")
+
+    model = Watched(eval=lambda: None, config=loaded.model.config, generation_config=None)
+    watched = SimpleNamespace(**{**vars(loaded), "model": model})
+
+    def ask():
+        with contextlib.suppress(RuntimeError):
+            list(stream_pair(watched, messages(PROMPT, "hello"), GREEDY))
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1, 1]
 
 
 @pytest.mark.parametrize("tweet", [

@@ -4,9 +4,11 @@ import pytest
 import yaml
 
 from lib.base.files import write_json
-from lib.base.settings import TrainConfig
+from lib.base.settings import SamplingConfig, TrainConfig
+from lib.evaluate.judge_records import SecondJudge
 from lib.evaluate.report import Gate, Judge, Report, Trust, read_report
 from lib.publish.card import model_card
+from lib.publish.card_results import table
 from lib.publish.known import Known
 from lib.publish.leaks import scan
 from lib.train.manifest import Manifest
@@ -49,6 +51,14 @@ def test_the_metadata_names_base_licence_task_and_result(manifest, report):
     )
     assert "base_model:adapter:Qwen/Qwen3-8B" in values["tags"]
     assert values["model-index"][0]["results"][0]["metrics"][0]["value"] == 0.8298
+
+
+def test_a_run_of_mlx_is_not_said_to_be_one_of_trl_in_nf4(manifest):
+    card = model_card("ann/reply-8b", CONFIG, manifest.model_copy(update={"backend": "mlx"}), None)
+    assert "| 4-bit, as MLX has it (affine, groups of 64) |" in card
+    assert {"mlx", "qlora"} < set(metadata(card)["tags"])
+    assert "NF4" not in card
+    assert "trl" not in metadata(card)["tags"]
 
 
 @pytest.mark.parametrize("fact", [
@@ -118,6 +128,51 @@ def test_the_code_on_the_card_is_valid_python_with_the_prompt_and_revision_of_th
     assert "revision='b968826d9c46dd6066d109eabc6255188de91218'" in code
 
 
+def test_the_code_on_the_card_samples_as_the_evaluation_did(manifest):
+    card = model_card(
+        "ann/reply-8b", CONFIG, manifest, None, SamplingConfig(temperature=0, max_new_tokens=33)
+    )
+    assert "model.generate(**inputs, max_new_tokens=33, do_sample=False)" in card
+
+
+def test_the_card_asks_whether_xs_terms_allow_it_and_says_what_it_was_trained_on(manifest):
+    real = manifest.model_copy(update={"config": {"data": "main"}})
+    card = model_card("ann/reply-8b", CONFIG.model_copy(update={"data": "sample"}), real, None)
+    assert "249 pairs of invented posts" in model_card("ann/reply-8b", CONFIG, manifest, None)
+    assert "## May this be published?" in card
+    assert "Trained on 249 pairs of public posts on X (Twitter)" in card
+    assert "Of 17 replies to validation posts, 0.0% repeat 8 or more words of a training reply" in card
+    assert "The texts are not published" in card
+
+
+def test_a_card_says_who_judged_and_where_judges_differ(manifest, report):
+    second = SecondJudge(
+        eval="claude", kind="claude", model="c", n=40, n_tweets=40, share=0.7, share_ci95=(0.55, 0.8),
+        n_headline=38, net_win=(-5.0, 66.0),
+    )  # fmt: skip
+    judge = report.judge.model_copy(update={"kind": "openai", "model": "llama-4"})
+    card = model_card(
+        "ann/reply-8b",
+        CONFIG,
+        manifest,
+        report.model_copy(update={"judge": judge, "second_judges": [second]}),
+    )
+    assert "| judge | a model behind an OpenAI-compatible API, `llama-4` |" in card
+    assert (
+        "| second judge: Claude, `c` | 0.70 [0.55, 0.80] of 40 verdicts are the same; its net win: -5.00"
+        in card
+    )
+
+
+def test_a_pass_before_a_judge_that_nothing_vouches_for_says_so(manifest, report):
+    def card(trust):
+        judge = report.judge.model_copy(update={"trust": trust})
+        return model_card("ann/reply-8b", CONFIG, manifest, report.model_copy(update={"judge": judge}))
+
+    assert "Nothing vouches for the judge" in card(Trust(status="unproven", sentence="too few pairs"))
+    assert "Nothing vouches for the judge" not in card(Trust(status="trusted", sentence="41 pairs"))
+
+
 def test_an_adapter_whose_base_nobody_has_is_called_a_test_artefact_without_instructions(manifest):
     card = model_card(
         "ann/reply-tiny", CONFIG.model_copy(update={"model": "tiny", "revision": None}), manifest, None
@@ -141,3 +196,9 @@ def test_the_code_on_the_card_loads_the_commit_that_was_trained_on_where_the_con
         None,
     )
     assert f"revision='{commit}'" in card
+
+
+@pytest.mark.parametrize("text", ["a | b", "a\n| b", "||", "a\u2028b", "`|`", "<b>|</b>"])
+def test_no_text_ends_a_cell_or_its_line(text):
+    lines = table(("name", "value"), [(text, "1"), ("x", text)]).splitlines()
+    assert [line.count("|") for line in lines] == [3] * 4

@@ -135,23 +135,45 @@ def environment(project, hub, **env):
         "HF_HUB_DISABLE_XET": "1",
         "HF_TOKEN": TOKEN,
         "YES": "1",
+        "FORCE": "1",  # the tiny run proves nothing; what that means has tests of its own
         "HF_HOME": str(project / ".hf"),
         **env,
     }
 
 
-def test_the_command_publishes_and_its_second_run_sends_nothing(project, hub):
+def test_the_command_killed_between_commit_and_tag_then_only_tags_and_then_sends_nothing(
+    project, hub, monkeypatch
+):
+    from tests.stubs.hub_server import Handler
+
     command = [sys.executable, "-m", "scripts.publish", *ARGUMENTS]
     env = {**os.environ, "PYTHONPATH": str(ROOT), **environment(project, hub)}
-    first, second = (
-        subprocess.run(command, cwd=project, capture_output=True, text=True, env=env, timeout=120)
-        for _ in range(2)
-    )
-    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
-    assert "published" in first.stdout
-    assert "nothing has changed, nothing was uploaded" in second.stdout
+    tag, children = Handler.tag, []
+
+    def kill_first(self, repo, body):
+        if not children[0].returncode and len(children) == 1:
+            children[0].kill()
+            children[0].wait()
+            return 500, {}
+        return tag(self, repo, body)
+
+    monkeypatch.setattr(Handler, "tag", kill_first)
+    said, uploads = [], []
+    for _ in range(3):
+        children.append(
+            subprocess.Popen(
+                command, cwd=project, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+        )
+        said.append(children[-1].communicate(timeout=120)[0])
+        uploads.append(hub.asked("PUT /lfs/|POST .*/commit/"))
+        assert TOKEN not in said[-1]
+    assert [child.returncode for child in children] == [-9, 0, 0], said
+    assert uploads == [2, 2, 2]  # the weights and the commit, once
+    assert all("nothing has changed, nothing was uploaded" in text for text in said[1:])
     assert hub.committed == [FILES]
-    assert TOKEN not in first.stdout + first.stderr + second.stdout + second.stderr
+    assert hub.repos[REPO].tags == {"v1": hub.repos[REPO].commits[-1]}
+    assert hub.asked("POST .*/tag/") == 2
 
 
 def test_exactly_the_allowed_files_go_up_and_the_repository_is_private(project, hub, publish):
@@ -189,6 +211,71 @@ def test_without_an_evaluation_the_card_says_so(project, hub, publish):
     assert metadata["library_name"] == "peft"
     assert "model-index" not in metadata
     assert "**Not evaluated.**" in card
+
+
+CLAUDE = {"kind": "claude", "model": "claude-sonnet-5-5"}
+
+
+def _passed(**fields):
+    """Fields of a report that convinced a judge that counts, but for these."""
+    report = older_report()
+    gate = {**report["gate"], "verdict": "pass"}
+    return {"judge": report["judge"] | CLAUDE, "gate": gate, **fields}
+
+
+def _verdict(verdict):
+    return _passed(gate={**older_report()["gate"], "verdict": verdict})
+
+
+NO_EVIDENCE = [
+    (None, "never evaluated", "Run `make eval RUN=tiny` first"),
+    (_verdict("fail"), "*fail*", "mend them and train again"),
+    (_verdict("underpowered"), "*underpowered*", "`make eval-plan RUN=tiny`"),
+    (_verdict("unproven"), "*unproven*", "`make human-eval RUN=tiny`"),
+    (_verdict(None), "without a verdict", "`make eval RUN=tiny`"),
+    (_passed(judge={"kind": "offline"}), "stand-in", "EVAL=claude"),
+    (_passed(judge={}), "stand-in", "EVAL=claude"),
+    (_passed(hashes={"adapter": "0" * 64}), "older adapter", "`make eval RUN=tiny` again"),
+    (_passed(hashes={}), "older adapter", "`make eval RUN=tiny` again"),
+]
+
+
+@pytest.mark.parametrize("fields, why, advice", NO_EVIDENCE)
+def test_without_a_pass_of_this_adapter_it_refuses_and_forced_the_card_says_so(
+    project, hub, publish, fields, why, advice
+):
+    if fields is not None:
+        _evaluate(project / "adapters/tiny", **fields)
+    code, said = publish(hub, FORCE="")
+    assert code == 1
+    assert why in said and advice in said and "FORCE=1" in said and "Traceback" not in said
+    assert hub.requests == []
+    assert not (project / "adapters/tiny/dist").exists()
+    assert publish(hub)[0] == 0
+    card = hub.repos[REPO].files["README.md"].decode()
+    assert "**Published without the evidence that this pipeline asks for** (`FORCE=1`)." in card
+    assert why in card
+
+
+@pytest.mark.parametrize("force", ["", "1"])
+def test_a_pass_is_published_without_force_and_its_card_knows_of_none(project, hub, publish, force):
+    _evaluate(project / "adapters/tiny", **_passed())
+    code, said = publish(hub, FORCE=force)
+    assert code == 0, said
+    assert "FORCE" not in hub.repos[REPO].files["README.md"].decode()
+
+
+def test_nothing_of_another_adapters_evaluation_is_published(project, hub, publish):
+    _evaluate(project / "adapters/tiny", **_passed(hashes={"adapter": "0" * 64}))
+    assert publish(hub)[0] == 0
+    assert hub.committed == [FILES]  # no eval/summary.json
+    card = hub.repos[REPO].files["README.md"].decode()
+    assert "**Not evaluated.**" in card and "model-index" not in card
+
+
+def test_before_the_question_stands_the_one_about_the_terms(project, hub, publish):
+    said = publish(hub, YES="")[1]
+    assert said.index("X's terms") < said.index("Upload these")
 
 
 def test_an_evaluation_goes_up_as_numbers_and_never_as_texts(project, hub, publish):
@@ -379,15 +466,29 @@ def test_a_dry_run_lists_the_files_and_needs_no_token(project, hub, publish):
     assert hub.requests == []
 
 
-@pytest.mark.parametrize("public", [False, True])
-def test_a_public_repository_takes_files_only_when_asked_to(project, hub, public, publish):
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("there", [False, True])
+def test_an_existing_repository_takes_files_only_if_it_is_as_public_as_asked(
+    project, hub, there, asked, publish
+):
     from tests.stubs.hub_server import Repo
 
-    hub.repos[REPO] = Repo(private=False)
-    code, said = publish(hub, *["--public"] * public)
-    assert (code == 0) == public, said
-    assert hub.committed == ([FILES] if public else [])
-    assert public or "ann/reply-tiny is public. Pass --public" in said
+    hub.repos[REPO] = Repo(private=not there)
+    code, said = publish(hub, *["--public"] * asked)
+    assert (code == 0) == (there == asked), said
+    assert hub.committed == ([FILES] if there == asked else [])
+    assert hub.repos[REPO].tags.keys() == ({"v1"} if there == asked else set())
+    words = {True: "public", False: "private"}
+    refusal = f"ann/reply-tiny is {words[there]}, and a {words[asked]} one was asked for."
+    assert (refusal in said) == (there != asked)
+
+
+def test_a_published_repository_that_somebody_made_public_gets_nothing_more(project, hub, publish):
+    publish(hub)
+    hub.repos[REPO].private = False
+    code, said = publish(hub)
+    assert code == 1
+    assert "ann/reply-tiny is public, and a private one was asked for." in said
 
 
 def test_a_repository_that_came_out_public_gets_nothing(project, hub, publish):
@@ -503,12 +604,7 @@ def _dora(run):
     (run / "adapter_config.json").write_text(json.dumps({**config, "use_dora": True}))
 
 
-def _stale(run):
-    _evaluate(run, hashes={"adapter": "0" * 64})
-
-
 @pytest.mark.parametrize("damage, sentence", [
-    (_stale, "is about an older adapter"),
     (_flip, "sha256 differs from manifest.json"),
     (_nan, "holds NaN or infinity"),
     (_embeddings, "is no LoRA matrix"),

@@ -14,17 +14,12 @@ import pytest
 
 from lib.base.config import load_config
 from lib.base.errors import UserError
-from lib.base.files import lock, read_dicts, read_json, write_jsonl
+from lib.base.files import lock, read_dicts, read_json
 from lib.base.settings import TrainConfig
 from lib.train.callbacks import KeepBest
 from lib.train.checkpoints import (
     STATE_FILE,
-    best_steps,
-    cut_lines,
-    keep_best,
     newest,
-    stopped_early,
-    watched,
     whole_checkpoints,
 )
 from lib.train.manifest import read_manifest
@@ -175,60 +170,28 @@ def test_a_checkpoint_that_is_not_whole_is_not_gone_on_from(tiny_run, damage):
     assert not last.exists()
 
 
-def test_the_best_checkpoints_are_kept_and_the_newest(tmp_path):
-    losses = {4: 3.0, 8: 2.0, 12: 2.5, 16: 2.0, 20: 4.0}
-    for step in losses:
-        (tmp_path / f"checkpoint-{step}").mkdir()
-    keep_best(tmp_path, losses, 2, also=20)
-    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-8", "checkpoint-16", "checkpoint-20"}
-    assert best_steps(losses, 1) == [8]  # the earlier of two equal ones
+def as_mlx_writes_it(checkpoint):
+    import numpy as np
+
+    for path in [*checkpoint.glob("*.pt"), *checkpoint.glob("*.pth")]:
+        path.unlink()
+    np.savez(checkpoint / "optimizer.npz", step=np.uint64(3))
 
 
-@pytest.mark.parametrize(
-    "losses, patience, threshold, stops",
-    [
-        ([3.0, 2.0, 1.0], 2, 0.0, False),
-        ([3.0, 3.1, 3.2], 2, 0.0, True),
-        ([3.0, 3.1, 2.9, 3.0], 2, 0.0, False),
-        ([3.0, 3.0, 3.0], 2, 0.0, True),
-        ([3.0, 2.95, 2.9], 2, 0.1, True),  # gains below the threshold count as failures
-        ([3.0], 1, 0.0, False),
-    ],
-)
-def test_early_stopping_counts_failures_since_the_best(losses, patience, threshold, stops):
-    assert stopped_early(dict(enumerate(losses, 1)), patience, threshold) is stops
+def test_a_checkpoint_of_mlx_is_whole_with_its_optimizer_alone(tiny_run):
+    checkpoint = whole_checkpoints(RUN / "checkpoints")[-1]
+    as_mlx_writes_it(checkpoint)
+    assert whole_checkpoints(RUN / "checkpoints")[-1] == checkpoint
+    path = checkpoint / "optimizer.npz"
+    path.write_bytes(path.read_bytes()[:-30])
+    assert checkpoint not in whole_checkpoints(RUN / "checkpoints")
 
 
-def evaluation(step, loss, distinct_2, alike):
-    return {"step": step, "eval_loss": loss, "eval_distinct_2": distinct_2, "eval_alike": alike}
-
-
-ONE_REPLY_FOR_ALL = [
-    evaluation(0, 4.0, 0.8, 0.0),
-    evaluation(4, 3.0, 0.7, 0.1),
-    evaluation(8, 2.9, 0.3, 0.1),  # half the base model's word pairs are gone
-    evaluation(12, 2.8, 0.6, 0.8),  # and here four of five replies are one
-]
-
-
-def test_a_run_that_comes_to_say_one_thing_is_stopped_before_its_best_loss_where_that_is_watched():
-    by_loss, by_both = (watched(ONE_REPLY_FOR_ALL, watch) for watch in ("loss", "loss_and_diversity"))
-    assert (best_steps(by_loss, 1), stopped_early(by_loss, 2, 0.0)) == ([12], False)
-    assert (best_steps(by_both, 1), stopped_early(by_both, 2, 0.0)) == ([4], True)
-
-
-def test_what_an_older_run_did_not_measure_does_not_count_as_collapsed():
-    older = [{"step": entry["step"], "eval_loss": entry["eval_loss"]} for entry in ONE_REPLY_FOR_ALL]
-    assert watched(older, "loss_and_diversity") == watched(older, "loss")
-
-
-def test_lines_after_the_checkpoint_are_cut_and_a_torn_one_too(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    write_jsonl(path, [{"step": step} for step in (0, 1, 2, 3)])
-    with path.open("a") as handle:
-        handle.write('{"step": 4, "lo')
-    cut_lines(path, 2)
-    assert read_dicts(path) == [{"step": 0}, {"step": 1}, {"step": 2}]
+def test_what_mlx_began_is_not_gone_on_with_by_another_backend(tiny_run):
+    as_mlx_writes_it(whole_checkpoints(RUN / "checkpoints")[-1])
+    (RUN / "manifest.json").unlink()
+    with pytest.raises(UserError, match="was written by backend: mlx, and peft cannot go on from it"):
+        train("tiny", load_config(Path("configs/train-tiny.yaml"), TrainConfig))
 
 
 def test_a_full_disk_is_a_sentence_and_leaves_the_last_checkpoint_intact(tiny_run, monkeypatch):

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -6,19 +7,23 @@ from types import SimpleNamespace
 
 import pytest
 
+from lib.base.config import load_config
 from lib.base.console import run
-from lib.base.files import write_jsonl
+from lib.base.files import write_json, write_jsonl
+from lib.base.hardware import Card
 from lib.base.schema import Pair
 from lib.base.settings import ALL_LINEAR, TrainConfig
 from lib.model.memory import lora_parameters, vram_gb
 from lib.model.shapes import KNOWN
+from lib.train.assumed import assumed_tokens
 from lib.train.gpus import GPUS, minutes
-from lib.train.needs import evaluation_share, evaluations
+from lib.train.needs import EVALUATION_GOAL, evaluation_share, evaluations
 from lib.train.plan import _estimate
-from lib.train.schedule import cannot_fire, schedule
+from lib.train.schedule import cannot_fire, evaluated_rows, schedule
 from scripts.plan import main
 from tests.model.families import model_config, tokenizer_folder
 
+ROOT = Path(__file__).parents[2]
 T0 = datetime(2025, 3, 1, tzinfo=UTC)
 
 
@@ -98,6 +103,47 @@ def test_the_page_shows_rows_schedule_mask_memory_and_money(plan):
         "»I did the same with my old bike, and it took all weekend to find the screws again.<|im_end|>«"
         in done.out
     )
+
+
+def test_the_mac_stands_beside_the_gpus_with_memory_minutes_and_no_dollars(workspace, plan):
+    config(workspace)
+    shown = plan().out
+    assert "a Mac with Apple silicon, trained there by MLX for $0 (estimate" in shown
+    rows = {int(size): rest for size, rest in re.findall(r"(?m)^ +(16|24|32|128) +(\d.*)$", shown)}
+    assert list(rows) == [16, 24, 32, 128]
+    assert all(re.search(r"\d+ x \d+ +\d+–\d+", row) for row in rows.values())
+    assert "layers computed twice" in rows[16]
+    assert "layers computed twice" not in rows[128]
+    assert "2e-4 went to NaN for somebody and 5e-5 held" in shown
+    config(workspace, learning_rate=5e-5, quantization="none")
+    shown = plan().out
+    assert re.search(r"(?m)^ +16 .* no$", shown)  # 16 bits: 16 GB of weights
+    assert "went to NaN" not in shown
+
+
+def test_of_a_run_that_mlx_does_not_train_the_plan_shows_no_mac(workspace, plan):
+    config(workspace, backend="peft")
+    assert "a Mac" not in plan().out
+
+
+def test_auto_is_explained_for_every_gpu_that_is_rented_out_and_for_those_of_this_machine(
+    workspace, plan, monkeypatch
+):
+    config(workspace, quantization="auto")
+    monkeypatch.setattr("lib.train.plan.nvidia_cards", lambda: ((Card("NVIDIA L4", 24.2),), None))
+    shown = plan().out
+    whole, four = re.findall(r"(?m)^  (?:bf16|4-bit) (.+)$", shown)
+    assert whole.split()[0].startswith("A40") and "bf16 fits: 2" in whole and "H200" in whole
+    assert "RTX 4090" in four and "here, NVIDIA L4: bf16 is for a GPU of 48 GB or more" in four
+    assert re.search(r"(?m) A40 .*bf16$", shown) and re.search(r"(?m) RTX 4090 .*4-bit$", shown)
+    assert "Qwen3-8B, 4-bit or bf16, LoRA" in shown
+
+
+def test_a_run_that_is_begun_is_planned_as_its_gpu_settled_it(workspace, plan):
+    config(workspace, quantization="auto")
+    write_json(workspace / "adapters/q/started.json", {"config": {"quantization": "nf4"}})
+    shown = plan().out
+    assert "Qwen3-8B, 4-bit, LoRA" in shown and "base weights" not in shown
 
 
 def test_a_tokenizer_that_is_here_is_used(workspace, plan):
@@ -343,4 +389,44 @@ def test_the_share_of_evaluations_falls_with_their_number_and_is_held_against_th
     assert 0 < shares[1][0] < shares[0][0] < shares[0][1] < 0.6
     assert "evals_after" in evaluations(usual, QWEN3_8B, tokens)
     few = late.model_copy(update={"evals_per_run": 1, "early_stopping": None})
-    assert evaluations(few, QWEN3_8B, tokens).endswith("(estimate; the goal is 10%)")
+    assert evaluations(few, QWEN3_8B, tokens).endswith("2, of 100 of 100 validation rows and 10 replies each")
+
+
+def test_the_recipe_gives_evaluations_a_tenth_of_the_time_of_a_thousand_pairs(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    recipe = load_config(ROOT / "configs/train-qwen3-8b.yaml", TrainConfig)
+    tokens = assumed_tokens(recipe)
+    found = schedule(recipe, len(tokens["train"]))
+    assert evaluation_share(recipe, QWEN3_8B, tokens)[0] <= EVALUATION_GOAL
+    assert found.n_evals >= recipe.early_stopping.patience + 1 > recipe.keep_best
+    everything = recipe.model_copy(update={"max_evaluation_share": 1.0})
+    assert evaluation_share(everything, QWEN3_8B, tokens)[0] > 1.5 * EVALUATION_GOAL
+
+
+def test_the_share_is_rows_that_are_read_and_replies_that_are_written_over_all():
+    tokens = {"train": [(40, 35)] * 160, "val": [(40, 35)] * 20}
+    recipe = TrainConfig(data="main", epochs=1, evals_per_run=5, remote={"gpus": ["A40"]})
+    per_token = 2 * (QWEN3_8B.linear_params + QWEN3_8B.head_params) / 150e12
+    share = []
+    for launch, mfu in ((0.12, 0.4), (0.4, 0.2)):
+        training = 160 * 75 * 2 * per_token / mfu + 10 * launch
+        read = 20 * 75 * per_token / mfu + launch / 3
+        written = 10 * (40 + 16) * per_token / mfu + 16 * launch / 4
+        evaluated = 6 * (read + written)  # of the base, and five more
+        share.append(evaluated / (training + evaluated))
+    assert evaluation_share(recipe, QWEN3_8B, tokens) == pytest.approx(tuple(sorted(share)))
+
+
+@pytest.mark.parametrize(
+    "n_rows, n_val, share, read",
+    [
+        (650, 100, 1.0, 100),
+        (650, 100, 0.1, 32),  # the least
+        (650, 20, 0.1, 20),
+        (4000, 500, 0.1, 320),
+        (40_000, 500, 0.1, 500),
+    ],
+)
+def test_an_evaluation_reads_what_its_share_of_the_time_allows(n_rows, n_val, share, read):
+    recipe = TrainConfig(data="main", evals_per_run=7, evals_after=0.5, max_evaluation_share=share)
+    assert evaluated_rows(recipe, schedule(recipe, n_rows), n_val) == read

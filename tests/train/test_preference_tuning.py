@@ -22,6 +22,7 @@ from lib.train.manifest import read_manifest
 from lib.train.preference_rows import parts_of, read_preferences, unpaired
 from lib.train.preference_tuning import check_reference, preference_trainer
 from lib.train.run import _prepare, _trainer, train
+from scripts.train import report
 from tests.conftest import copied
 from tests.training_data import START, pairs
 
@@ -351,6 +352,13 @@ def test_a_preference_run_is_no_start_for_another(tuned):
     assert "Name a run with method: sft" in refused(config(init_adapter="dpo"))
 
 
+def test_auto_holds_the_base_as_the_run_that_it_starts_from_did(tuning, monkeypatch):
+    monkeypatch.setattr("lib.train.sft.card_gb", lambda device: 24.0)  # where a new run would take four bits
+    job = _prepare("try", config(quantization="auto"), Path("adapters/try"))
+    assert job.config.quantization == job.base.quantization == "none"
+    assert "the one that it starts from" in job.quantization_reason
+
+
 def test_a_supervised_run_of_other_data_is_no_start(tuning):
     path = Path("data/sample/processed/train.jsonl")
     write_jsonl(path, read_jsonl(path, Pair)[1:])
@@ -403,16 +411,10 @@ def test_the_plan_shows_a_preference_run_and_stops_it_where_training_would(tunin
 
 
 def test_the_command_says_what_it_learned(tuned):
-    shutil.rmtree("adapters/dpo")
-    text = (
-        "extends: tiny\nmethod: dpo\ninit_adapter: tiny\nmin_preferences: 20\nepochs: 1\nearly_stopping: "
-        "null\nevals_per_run: 1\n"
-    )
-    Path("configs/train-dpo.yaml").write_text(text)
-    done = script("train", tuned)
-    assert done.returncode == 0, done.stderr
-    assert "of the validation pairs (from adapters/tiny)" in done.stdout
-    assert "by heart" in done.stdout
+    folder = Path("adapters/dpo")
+    said = report(read_manifest(folder / "manifest.json"), folder)
+    assert "of the validation pairs (from adapters/tiny)" in said
+    assert "by heart" in said
 
 
 def script(name, folder):

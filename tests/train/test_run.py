@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,12 +13,14 @@ from lib.base.config import load_config
 from lib.base.errors import UserError
 from lib.base.files import read_dicts, read_json, read_jsonl, write_jsonl
 from lib.base.schema import Pair
-from lib.base.settings import ALL_LINEAR, TrainConfig
+from lib.base.settings import ALL_LINEAR, EarlyStoppingConfig, TrainConfig
 from lib.model.adapters import sha256_of
+from lib.train.callbacks import Alerts, EarlyStop
 from lib.train.checkpoints import step_of
-from lib.train.fingerprint import up_to_date
-from lib.train.manifest import read_manifest
+from lib.train.fingerprint import changed_since, up_to_date
+from lib.train.manifest import as_trained, read_manifest
 from lib.train.run import train
+from lib.train.sft import quantization_of
 
 ROOT = Path(__file__).parents[2]
 CONFIG = Path("configs/train-tiny.yaml")
@@ -131,15 +134,45 @@ def test_two_runs_are_identical_to_the_last_digit(tiny_run):
     assert second.eval_losses == first.eval_losses
 
 
-def test_nf4_trains_on_a_cpu_and_keeps_the_adapter_in_fp32(workspace):
+def test_nf4_trains_on_a_cpu_and_auto_stays_what_a_small_gpu_made_of_it(workspace, monkeypatch):
     from safetensors import safe_open
 
-    manifest = train(
-        "tiny", config(quantization="nf4", epochs=1, early_stopping=None, gradient_checkpointing=True)
-    )
+    from lib.model.loading import load_for_inference
+    from lib.train.run import _prepare
+
+    short = config(quantization="auto", epochs=1, early_stopping=None, gradient_checkpointing=True)
+    monkeypatch.setattr("lib.train.sft.card_gb", lambda device: 24.0)
+    manifest = train("tiny", short)
+    monkeypatch.undo()
+    monkeypatch.chdir(workspace)
     assert manifest.steps == 6
     with safe_open(RUN / "adapter_model.safetensors", "pt") as weights:
         assert {weights.get_slice(name).get_dtype() for name in weights.keys()} == {"F32"}  # noqa: SIM118
+    assert (manifest.config["quantization"], manifest.quantization_reason) == (
+        "nf4",
+        "bf16 is for a GPU of 48 GB or more",
+    )
+    # Here auto would be bf16. The finished run is not another one for it, and answers and goes on as it was.
+    for same in (short, short.model_copy(update={"quantization": "nf4"})):
+        assert up_to_date(RUN, same)
+        assert changed_since(RUN, same) is None
+    with pytest.raises(UserError, match=r"quantization \(nf4 -> none\)"):
+        up_to_date(RUN, short.model_copy(update={"quantization": "none"}))
+    assert as_trained(RUN, short).quantization == "nf4"
+    assert load_for_inference(RUN, short).quantization == "nf4"
+    begun = _prepare("tiny", short, RUN)
+    assert begun.base.quantization == begun.config.quantization == "nf4"
+    assert _prepare("new", short, Path("adapters/new")).config.quantization == "none"
+
+
+def test_a_run_from_before_auto_stays_finished_when_its_recipe_says_auto(tiny_run):
+    auto = config(quantization="auto")
+    assert up_to_date(RUN, auto)
+    assert changed_since(RUN, auto) is None
+
+
+def test_a_mac_trains_on_four_bits_where_the_config_leaves_it_open():
+    assert quantization_of(TrainConfig(data="x", quantization="auto"), "mlx", 99, "cpu")[0] == "nf4"
 
 
 def test_a_finished_run_is_left_alone_and_its_manifest_becomes_the_newest_file(tiny_run):
@@ -178,6 +211,7 @@ def test_an_adapter_changed_after_training_is_not_taken_for_the_run(tiny_run):
         up_to_date(RUN, config())
 
 
+@pytest.mark.slow
 def test_early_stopping_stops_a_run_that_does_not_improve_enough(workspace):
     manifest = train(
         "tiny",
@@ -190,10 +224,45 @@ def test_early_stopping_stops_a_run_that_does_not_improve_enough(workspace):
     assert manifest.best_step == min((6, 12, 18, 24), key=losses.get)
 
 
-def test_a_wide_gap_is_told_with_advice(workspace, capsys):
-    manifest = train("tiny", config(max_train_eval_gap=0.001))
+def finished_again(**changes):
+    """(the history of the finished run, the manifest that it gets under another config)."""
+    from lib.train.checkpoints import newest, state_of
+    from lib.train.finishing import finish
+    from lib.train.run import _prepare
+    from lib.train.tracking import Tracker
+
+    history = state_of(newest(RUN / "checkpoints"))["log_history"]
+    return history, finish(_prepare("tiny", config(**changes), RUN), history, Tracker())
+
+
+def test_a_wide_gap_is_told_with_advice(tiny_run, capsys):
+    history, manifest = finished_again(max_train_eval_gap=0.001)
     assert any("max_train_eval_gap 0.001" in alert and "by heart" in alert for alert in manifest.alerts)
-    assert "alert: step" in capsys.readouterr().err
+    for step, _ in manifest.eval_losses:
+        until = [entry for entry in history if entry["step"] <= step]
+        state = SimpleNamespace(log_history=until, global_step=step, is_world_process_zero=True)
+        Alerts(0.001).on_evaluate(None, state, None)
+    assert capsys.readouterr().err.count("alert: step") == len(manifest.alerts)
+
+
+@pytest.mark.parametrize("losses, stops", [([5.0, 4.6, 4.3, 4.1], True), ([5.0, 4.6, 4.3, 3.1], False)])
+def test_three_evaluations_that_gain_too_little_end_the_run(losses, stops):
+    history = [{"step": step, "eval_loss": loss} for step, loss in enumerate(losses, 1)]
+    control = SimpleNamespace(should_training_stop=False)
+    early = EarlyStop(EarlyStoppingConfig(patience=3, threshold=0.5))
+    early.on_evaluate(None, SimpleNamespace(log_history=history), control)
+    assert control.should_training_stop is stops
+
+
+def test_the_best_loss_is_measured_on_all_rows_where_the_evaluations_read_a_part(tiny_run, monkeypatch):
+    before = read_manifest(RUN / "manifest.json")
+    assert before.n_evaluated == before.n_val == 9
+    (RUN / "validation.json").unlink()
+    monkeypatch.setattr("lib.train.schedule.LEAST_ROWS", 4)
+    _, manifest = finished_again(max_evaluation_share=0.01)
+    assert (manifest.n_evaluated, manifest.n_val) == (4, 9)
+    for name in ("eval_loss", "perplexity", "train_eval_gap"):  # nothing was trained: the same numbers
+        assert getattr(manifest, name) == pytest.approx(getattr(before, name), rel=1e-4), name
 
 
 @pytest.mark.parametrize(

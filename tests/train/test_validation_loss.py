@@ -11,6 +11,7 @@ from lib.base.schema import Pair
 from lib.base.settings import TrainConfig
 from lib.train.callbacks import StopOnSignal
 from lib.train.run import _prepare, _trainer
+from lib.train.validation_loss import spread
 from tests.train.test_preference_tuning import PREFERENCES, preferences
 
 SIZES = (1, 3, 8, 30)
@@ -91,6 +92,25 @@ def test_the_validation_loss_is_the_same_at_any_batch_size_and_as_perplexity(
     loaded = load_for_inference(Path("adapters/tiny"), config())
     measured = perplexity(loaded, thirty, job.config.prompt, tuned=True)
     assert math.log(measured) == pytest.approx(found[0]["eval_loss"], abs=1e-5)
+
+
+def test_a_part_of_the_rows_is_spread_over_their_lengths_and_always_the_same(thirty, monkeypatch):
+    from lib.model.loading import load_for_inference
+    from lib.model.losses import perplexity
+
+    monkeypatch.setattr("lib.train.schedule.LEAST_ROWS", 10)
+    trainer, job = trainer_of(config(max_evaluation_share=0.01))
+    rows = job.rows["val"]
+    part = spread(rows, 10)
+    places = [next(place for place, row in enumerate(rows) if row is one) for one in part]
+    assert places == sorted(set(places))
+    lengths = sorted(len(row["input_ids"]) for row in rows)
+    assert sorted(len(row["input_ids"]) for row in part) == lengths[::3]
+    assert spread(rows, 30) == rows
+    loaded = load_for_inference(Path("adapters/tiny"), config())
+    read = [thirty[place] for place in places]
+    measured = perplexity(loaded, read, job.config.prompt, tuned=True)
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(math.log(measured), abs=1e-5)
 
 
 def its_own(trainer, size, padding_free):
