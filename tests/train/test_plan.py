@@ -106,6 +106,9 @@ def test_the_page_shows_rows_schedule_mask_memory_and_money(plan):
 
 
 def test_the_mac_stands_beside_the_gpus_with_memory_minutes_and_no_dollars(workspace, plan):
+    write(
+        workspace, [pair(n, reply="It took all weekend to find the screws again. " * 4) for n in range(100)]
+    )
     config(workspace)
     shown = plan().out
     assert "a Mac with Apple silicon, trained there by MLX for $0 (estimate" in shown
