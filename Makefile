@@ -379,6 +379,7 @@ bench: .venv/scale/stamp ## measure, and fill in the tables of docs/benchmarks.m
 	@$(PYTHON) -m scripts.bench_dedup --write docs/benchmarks.md
 	@PYTHONPATH=.venv/scale $(PYTHON) -m scripts.bench_data --write docs/benchmarks.md
 	@$(PYTHON) -m scripts.bench_train --write docs/benchmarks.md
+	@$(PYTHON) -m tests.bench_replay --write docs/benchmarks.md
 
 # CROWD=50 plans a paid study and serves its page; IMPORT then reads Prolific's export.
 SERVED = $(if $(IMPORT),,$(WEB)$(SHARE))

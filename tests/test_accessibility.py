@@ -227,3 +227,29 @@ def test_the_demo_before_and_after_a_vote(here, look):
     finally:
         app.close()
     assert said == ["Left reply: first: hello Right reply: second: hello"] * len(LOOKS)
+
+
+def test_the_replay_with_drafts_and_what_was_seen_before(here, look):
+    from demo.page import launch
+    from demo.replay import replay_app
+    from lib.evaluate.evaluation import Recorded
+
+    report = here / "report.html"
+    report.write_text("<!doctype html><title>x</title>")
+    drafts = (("one draft", 7.0, (("one", 0.5),)), ("another", 3.0))
+    rows = [Recorded("a tweet", "plain", "learned", 17, drafts, "shown how")]
+    reports = {"report": report, "data-report": report}
+    app = replay_app(rows, "Base", "Tuned", Votes(here / "votes.jsonl", "test", "f" * 64), reports)
+
+    def everything(page):
+        page.wait_for_selector("#next:enabled")
+        page.click("#drafts")
+        page.wait_for_selector("#draft-list li")
+        page.wait_for_selector("#next:enabled")
+        page.click("#earlier button")
+        page.wait_for_selector("#history li", state="visible")
+
+    try:
+        assert look(launch(app.queue(), None, reports=reports), everything) == []
+    finally:
+        app.close()
