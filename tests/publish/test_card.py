@@ -8,6 +8,7 @@ from lib.base.settings import SamplingConfig, TrainConfig
 from lib.evaluate.judge_records import SecondJudge
 from lib.evaluate.report import Gate, Judge, Report, Trust, read_report
 from lib.publish.card import model_card
+from lib.publish.card_results import table
 from lib.publish.known import Known
 from lib.publish.leaks import scan
 from lib.train.manifest import Manifest
@@ -50,6 +51,14 @@ def test_the_metadata_names_base_licence_task_and_result(manifest, report):
     )
     assert "base_model:adapter:Qwen/Qwen3-8B" in values["tags"]
     assert values["model-index"][0]["results"][0]["metrics"][0]["value"] == 0.8298
+
+
+def test_a_run_of_mlx_is_not_said_to_be_one_of_trl_in_nf4(manifest):
+    card = model_card("ann/reply-8b", CONFIG, manifest.model_copy(update={"backend": "mlx"}), None)
+    assert "| 4-bit, as MLX has it (affine, groups of 64) |" in card
+    assert {"mlx", "qlora"} < set(metadata(card)["tags"])
+    assert "NF4" not in card
+    assert "trl" not in metadata(card)["tags"]
 
 
 @pytest.mark.parametrize("fact", [
@@ -187,3 +196,9 @@ def test_the_code_on_the_card_loads_the_commit_that_was_trained_on_where_the_con
         None,
     )
     assert f"revision='{commit}'" in card
+
+
+@pytest.mark.parametrize("text", ["a | b", "a\n| b", "||", "a\u2028b", "`|`", "<b>|</b>"])
+def test_no_text_ends_a_cell_or_its_line(text):
+    lines = table(("name", "value"), [(text, "1"), ("x", text)]).splitlines()
+    assert [line.count("|") for line in lines] == [3] * 4
