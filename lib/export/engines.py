@@ -27,7 +27,7 @@ VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 INSTALL = {
     "llamacpp": "brew install llama.cpp (or pip install xllamacpp, with MODEL=model.gguf)",
     "ollama": "https://ollama.com/download, or brew install ollama",
-    "mlx": "pip install mlx-lm on a Mac with Apple silicon",
+    "mlx": "`make setup` brings it, on a Mac with Apple silicon",
     "vllm": "pip install vllm into an environment of its own, on a machine with an NVIDIA GPU",
 }
 

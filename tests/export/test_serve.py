@@ -206,9 +206,10 @@ def log_of(evaluation):
 
 
 def shown_by_the_demo():
-    from demo.app import _generator
+    from demo.app import _served
 
-    return _generator("tiny", load_config(CONFIG, TrainConfig), load_config(SERVED, EvalConfig))
+    evaluation = load_config(SERVED, EvalConfig)
+    return _served("tiny", load_config(CONFIG, TrainConfig), evaluation.sampling, evaluation.engine)
 
 
 def test_what_is_served_is_held_against_the_run_that_is_evaluated(run_folder):
