@@ -9,10 +9,11 @@ the votes, `scripts.human_eval --import` reads it.
 
 import os
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from demo.drafts import N_DRAFTS, Draft, WriteDrafts
 from demo.events import GeneratePair
 from demo.own_host import only_this_machine
 from demo.page import build_app, serve
@@ -22,11 +23,12 @@ from lib.base.config import config_name, given, load_config
 from lib.base.console import load_env, parser, run
 from lib.base.errors import UserError
 from lib.base.files import read_jsonl
-from lib.base.schema import TestPrompt
+from lib.base.schema import Pair, TestPrompt
 from lib.base.settings import EvalConfig, OpenAIEngine, SamplingConfig, TrainConfig
 from lib.data.text import clean_tweet
 from lib.evaluate.answers import refuse_other_run
 from lib.evaluate.standing import next_line
+from lib.judge.offline import MIN_PAIRS, Ranker, fit_ranker, word_effects
 from lib.model.adapters import sha256_of
 from lib.model.chat import Messages, messages
 from lib.model.machine import refuse_small_machine
@@ -57,8 +59,14 @@ def main() -> None:
     evaluation = load_config(args.config.with_name(f"eval-{config.eval}.yaml"), EvalConfig)
     sampling, auth = evaluation.sampling, _auth(args.host)
     votes = Votes(folder / "votes.jsonl", name, sha256_of(folder / "adapter_model.safetensors"))
-    generate_pair = _generator(name, config, evaluation)
     data = Path("data") / config.data
+    if isinstance(evaluation.engine, OpenAIEngine):
+        generate_pair, drafts = _served(name, config, evaluation.sampling, evaluation.engine), None
+    else:
+        refuse_small_machine(name, config, to_train=False)
+        loaded = _load(folder, config)
+        generate_pair = pair_generator(loaded, config.prompt)
+        drafts = drafts_writer(loaded, config.prompt, data / "processed" / "train.jsonl")
     reports = {} if auth else reports_of(folder, config.eval, data)  # the password does not cover these pages
     app = build_app(
         generate_pair,
@@ -68,6 +76,7 @@ def main() -> None:
         votes=votes,
         tweets=held_out(data / "processed" / "test_prompts.jsonl"),
         reports=reports,
+        drafts=drafts,
     )
     serve(app, args.host, args.port, auth, reports)
     print(next_line(args.config, args.data, args.eval, done="demo"), flush=True)
@@ -88,22 +97,18 @@ def _arguments() -> Any:
     return arguments.parse_args()
 
 
-def _generator(run: str, config: TrainConfig, evaluation: EvalConfig) -> GeneratePair:
-    """What answers: the servers of the eval config, or the run's weights, which are loaded here."""
-    from statsmodels.stats import proportion  # noqa: F401  takes a second or more: not at the first vote
-
-    folder = Path("adapters") / run
-    if not isinstance(evaluation.engine, OpenAIEngine):
-        refuse_small_machine(run, config, to_train=False)
-        return pair_generator(_load(folder, config), config.prompt)
-    refuse_other_run(evaluation.engine, run, sha256_of(folder / "adapter_model.safetensors"))
-    arms = evaluation.engine.openai
-    openai_engine(arms, evaluation.sampling)  # refuses servers that are not there, or answer alike
-    print(f"asking {arms['base'].base_url} ({arms['base'].quantization})", flush=True)
-    return _of_cleaned(partial(stream_served_pair, arms), config.prompt)
+def _served(run: str, config: TrainConfig, sampling: SamplingConfig, engine: OpenAIEngine) -> GeneratePair:
+    """The page's function where servers answer, as `make serve` proved them for this run."""
+    refuse_other_run(engine, run, sha256_of(Path("adapters") / run / "adapter_model.safetensors"))
+    openai_engine(engine.openai, sampling)  # refuses servers that are not there, or answer alike
+    base = engine.openai["base"]
+    print(f"asking {base.base_url} ({base.quantization})", flush=True)
+    return _of_cleaned(partial(stream_served_pair, engine.openai), config.prompt)
 
 
 def _load(folder: Path, config: TrainConfig) -> Any:
+    from statsmodels.stats import proportion  # noqa: F401  takes a second or more: not at the first vote
+
     from lib.model.loading import load_for_inference
 
     print(f"loading {config.model} with {folder} ...", flush=True)
@@ -121,15 +126,43 @@ def pair_generator(loaded: Any, prompt: str) -> GeneratePair:
 
 def _of_cleaned(stream: StreamPair, prompt: str) -> GeneratePair:
     def generate_pair(tweet: str, sampling: SamplingConfig) -> Iterator[tuple[str, str]]:
-        cleaned = clean_tweet(tweet)  # as the tweets it was trained on
-        if not cleaned:
-            raise UserError(
-                "Nothing is left of that tweet without links, control tokens and invisible characters. Add "
-                "words."
-            )
-        return stream(messages(prompt, cleaned), sampling)
+        return stream(_conversation(prompt, tweet), sampling)
 
     return generate_pair
+
+
+def drafts_writer(loaded: Any, prompt: str, train: Path) -> WriteDrafts:
+    """The page's other function: drafts so far of the tuned model, ranked by the likes of the training pairs
+    in train, where that file is here and holds enough of them.
+    """
+    from lib.model.generate import generate
+    from lib.model.sampling import of_candidate
+
+    @cache
+    def ranker() -> Ranker | None:
+        pairs = read_jsonl(train, Pair) if train.is_file() else []
+        return fit_ranker(pairs) if len(pairs) >= MIN_PAIRS else None
+
+    def write(tweet: str, sampling: SamplingConfig) -> Iterator[list[Draft]]:
+        turns, rank = _conversation(prompt, tweet), ranker()
+        drafts: dict[str, Draft] = {}
+        for number in range(N_DRAFTS):
+            (written,) = generate(loaded, [turns], of_candidate(sampling, number), tuned=True)
+            if text := written.text:
+                score, effects = (rank(tweet, text), word_effects(rank, tweet, text)) if rank else (None, ())
+                drafts[text] = Draft(text, score, tuple(effects))
+            yield list(drafts.values())
+
+    return write
+
+
+def _conversation(prompt: str, tweet: str) -> Messages:
+    cleaned = clean_tweet(tweet)  # as the tweets it was trained on
+    if not cleaned:
+        raise UserError(
+            "Nothing is left of that tweet without links, control tokens and invisible characters. Add words."
+        )
+    return messages(prompt, cleaned)
 
 
 def _auth(host: str) -> tuple[str, str] | None:

@@ -22,17 +22,18 @@ SETTINGS = (
 )
 
 
-def start(run, settings):
-    """The process that trains adapters/<run> with these settings, a YAML text."""
+def start(run, settings, first=""):
+    """The process that trains adapters/<run> with these settings, a YAML text, after the Python of first."""
     Path(f"configs/train-{run}.yaml").write_text(settings)
-    command = [sys.executable, "-m", "scripts.train", "--config", f"configs/train-{run}.yaml"]
+    script = f"{first}\nfrom lib.base.console import run\nfrom scripts.train import main\nrun(main)"
+    command = [sys.executable, "-c", script, "--config", f"configs/train-{run}.yaml"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, env=environment(), **pipes)
 
 
-def finished(run, settings):
+def finished(run, settings, first=""):
     """(manifest, lines of metrics.jsonl, all that was printed) of adapters/<run>."""
-    process = start(run, settings)
+    process = start(run, settings, first)
     output, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors[-3000:]
     folder = Path("adapters") / run

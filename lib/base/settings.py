@@ -183,10 +183,7 @@ class TrainConfig(Strict):
                 "base model"
             )
         if self.backend == "mlx" and self.method != "sft":
-            raise ValueError(
-                f"backend: mlx does not know method: {self.method}. Set backend: auto: a GPU does it (make "
-                "train ON=runpod)"
-            )
+            raise ValueError(f"backend: mlx does not know method: {self.method}. Set backend: auto, on a GPU")
         return self
 
 

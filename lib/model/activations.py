@@ -10,7 +10,7 @@ from typing import Any, Literal
 from lib.base.settings import ALL_LINEAR
 from lib.model.shapes import Shape
 
-Path = Literal["peft", "unsloth"]
+Path = Literal["peft", "unsloth", "mlx"]
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,13 @@ class Kept:
 
 # peft: measured (tests/model/test_activations.py holds it to 10%). Norms keep float32; each of the seven
 # adapters keeps a copy of its input and, a byte each, its dropout mask; keys and values are repeated for
-# every head. unsloth: what its kernels save, counted in their source (2026.10.9): an estimate.
-KEPT: dict[Path, Kept] = {"peft": Kept(23, 9, 15, 4), "unsloth": Kept(13, 5, 7, 6)}
+# every head. unsloth: what its kernels save, counted in their source (2026.10.9): an estimate. mlx: one and a
+# half times peft, from how its peak grows with layers and tokens at an eighth of Qwen3-8B's widths, on a CPU.
+KEPT: dict[Path, Kept] = {
+    "peft": Kept(23, 9, 15, 4),
+    "unsloth": Kept(13, 5, 7, 6),
+    "mlx": Kept(34, 14, 22, 6),
+}
 
 
 def layer_bytes(shape: Shape, path: Path) -> float:

@@ -1,7 +1,7 @@
 """Losses of given texts: perplexity of the real replies, and whether general English got harder."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +45,7 @@ def model_metrics(loaded: "Loaded", pairs: Sequence[Pair], prompt: str) -> dict[
         "engine": loaded.engine,
         "quantization": loaded.quantization,
         "perplexity": {
-            **{name: _perplexity(found) for name, found in losses.items()},
+            **{name: perplexity_of(found) for name, found in losses.items()},
             "n_pairs": len(pairs),
         },
         "reply_losses": {
@@ -67,7 +67,7 @@ def perplexity(
 
     None for no pairs.
     """
-    return _perplexity(reply_losses(loaded, pairs, prompt, tuned, adapter))
+    return perplexity_of(reply_losses(loaded, pairs, prompt, tuned, adapter))
 
 
 def reply_losses(
@@ -78,7 +78,8 @@ def reply_losses(
     return token_losses(loaded, [completion_row(chat, pair, prompt) for pair in pairs], tuned, adapter)
 
 
-def _perplexity(losses: Sequence[tuple[float, int]]) -> float | None:
+def perplexity_of(losses: Iterable[RowLoss]) -> float | None:
+    """exp of the mean loss over all tokens of all rows. None for no tokens."""
     loss = per_token(losses)
     return None if loss is None else math.exp(min(loss, 700))
 
@@ -99,6 +100,11 @@ def general_texts() -> list[str]:
         for block in GENERAL_TEXTS.read_text(encoding="utf-8").split("\n\n")
         if block.strip()
     ]
+
+
+def with_given(rows: Sequence[Mapping[str, list[int]]]) -> list[Row]:
+    """Rows of token ids and labels, as (token ids, how many of them are given)."""
+    return [(row["input_ids"], len(halves(row)[0])) for row in rows]
 
 
 def completion_row(chat: Chat, pair: Pair, prompt: str) -> Row:

@@ -35,6 +35,7 @@ def shortfall(
     if size is not None and size <= SMALL:
         return None
     if mac_gb is not None and shape and uses_mlx(config):
+        need = least_gb(config, shape, to_train, "mlx")
         if need <= SHARED * mac_gb:
             return None
         return f"this Mac has {mac_gb:.0f} GB, {need / SHARED:.0f} GB are needed at least"
@@ -107,7 +108,7 @@ def _or_a_mac(config: TrainConfig, shape: Shape | None) -> str:
     """The smallest Mac that trains it, where this version can train on one."""
     if not shape or not uses_mlx(config):
         return ""
-    need = least_gb(config, shape, to_train=True)
+    need = least_gb(config, shape, to_train=True, path="mlx")
     sizes = [size for size in MAC_SIZES if need <= SHARED * size]
     return f", or use a Mac with Apple silicon and {sizes[0]} GB or more" if sizes else ""
 

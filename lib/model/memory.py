@@ -12,6 +12,7 @@ from lib.model.shapes import Shape
 FILLED = 0.9  # of a card's nominal memory: the rest is the driver's
 # 4 bits, and 0.127 bits of doubly quantised constants (Dettmers et al. 2023, arXiv:2305.14314)
 NF4_BYTES = 0.5159
+MLX_BYTES = 0.5625  # 4 bits, and 16-bit scale and bias for every 64 weights; embeddings too
 CONTEXT_GB = 1.0  # CUDA context, workspace, fragmentation
 ANSWERING_GB = 2.0  # context, adapter and the answers under way
 FULL_BATCH = 4  # rows at once that a card should hold to be worth its price; micro_batch: auto takes more
@@ -19,14 +20,14 @@ WHOLE_GB = 48  # of a card: from here on `quantization: auto` leaves the base in
 REPORTED = 0.95  # of its nominal memory a card owns up to at least: an A40 of 48 GB says 47.6
 
 
-def least_gb(config: TrainConfig, shape: Shape, to_train: bool) -> float:
+def least_gb(config: TrainConfig, shape: Shape, to_train: bool, path: Path = "peft") -> float:
     """Memory without which the model can neither be trained (its longest rows, one at a time, checkpointed)
     nor answer. What is left to the GPU is taken in four bits.
     """
     nf4, targets = config.quantization != "none", tuple(config.lora.target_modules)
     if to_train:
-        return vram_gb(shape, 1, config.max_length, config.lora.rank, targets, nf4, True)
-    return weights_gb(shape, nf4) + ANSWERING_GB
+        return vram_gb(shape, 1, config.max_length, config.lora.rank, targets, nf4, True, path)
+    return weights_gb(shape, nf4, path) + ANSWERING_GB
 
 
 def full_batch(config: TrainConfig) -> int:
@@ -57,8 +58,10 @@ def quantization_on(
     return "nf4", f"bf16 would take {at_once}"
 
 
-def weights_gb(shape: Shape, nf4: bool) -> float:
-    """The base model's weights; embeddings are never quantised."""
+def weights_gb(shape: Shape, nf4: bool, path: Path = "peft") -> float:
+    """The base model's weights; embeddings are quantised by MLX alone."""
+    if nf4 and path == "mlx":
+        return (shape.linear_params + shape.embedding_params) * MLX_BYTES / 1e9
     return (shape.linear_params * (NF4_BYTES if nf4 else 2) + shape.embedding_params * 2) / 1e9
 
 
@@ -88,5 +91,5 @@ def vram_gb(
     activations = tokens * (layer_inputs + one_layer if checkpointing else shape.layers * one_layer)
     logits = tokens * shape.vocab * 4 * 2  # fp32, and their gradient
     largest = max(inputs * outputs for inputs, outputs in shape.projections.values())
-    unpacked = largest * 2 * 2 if nf4 else 0
-    return weights_gb(shape, nf4) + (adapter + activations + logits + unpacked) / 1e9 + CONTEXT_GB
+    unpacked = largest * 2 * 2 if nf4 and path != "mlx" else 0
+    return weights_gb(shape, nf4, path) + (adapter + activations + logits + unpacked) / 1e9 + CONTEXT_GB

@@ -63,10 +63,10 @@ def model_card(
         sections.append(_use(repo, config, revision, sampling or SamplingConfig()))
         sections += [engines] if engines else []
     sections += [LIMITS, LICENCE]
-    return f"---\n{_metadata(repo, config, report)}\n---\n\n" + "\n\n".join(sections) + "\n"
+    return f"---\n{_metadata(repo, config, manifest, report)}\n---\n\n" + "\n\n".join(sections) + "\n"
 
 
-def _metadata(repo: str, config: TrainConfig, report: Report | None) -> str:
+def _metadata(repo: str, config: TrainConfig, manifest: Manifest, report: Report | None) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     results = None
@@ -93,7 +93,7 @@ def _metadata(repo: str, config: TrainConfig, report: Report | None) -> str:
         tags=[
             "lora",
             "qlora" if config.quantization == "nf4" else "peft",
-            "trl",
+            "mlx" if manifest.backend == "mlx" else "trl",
             f"base_model:adapter:{config.model}",
         ],
         eval_results=results,
@@ -123,7 +123,7 @@ def _training(config: TrainConfig, manifest: Manifest) -> str:
                 f"{', '.join(lora.target_modules)}"
             ),
         ),
-        ("base weights while training", "4-bit NF4" if config.quantization == "nf4" else "not quantised"),
+        ("base weights while training", _held(config, manifest)),
         (
             "pairs (train / validation)",
             " / ".join("unknown" if n is None else str(n) for n in (manifest.n_train, manifest.n_val)),
@@ -140,6 +140,12 @@ def _training(config: TrainConfig, manifest: Manifest) -> str:
         ("seed", str(config.seed)),
     ]
     return "## Training\n\n" + table(("setting", "value"), rows)
+
+
+def _held(config: TrainConfig, manifest: Manifest) -> str:
+    if config.quantization != "nf4":
+        return "not quantised"
+    return "4-bit, as MLX has it (affine, groups of 64)" if manifest.backend == "mlx" else "4-bit NF4"
 
 
 def _data(config: TrainConfig, manifest: Manifest) -> str:

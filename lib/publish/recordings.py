@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lib.base.errors import UserError
 from lib.data.text import clean_text, clean_tweet, unescaped
-from lib.evaluate.evaluation import Evaluation, Recorded, training
+from lib.evaluate.evaluation import Evaluation, Recorded, recorded, training
 from lib.model.adapters import sha256_of
 from lib.publish.known import Known, known_of, word_runs
 from lib.publish.leaks import scan
@@ -40,7 +40,8 @@ def recordings(evaluation: Evaluation, is_held_out_chosen: bool) -> Recordings:
     folder = evaluation.folder
     if not (folder / "replies.jsonl").is_file():
         raise UserError(f"{folder} holds no replies yet: run `make replies RUN={evaluation.run}` first.")
-    found, invented = evaluation.recorded(), sample_texts()
+    tweets = {prompt.tweet_id: prompt.tweet for prompt in evaluation.prompts()}
+    found, invented = recorded(evaluation.replies(), tweets), sample_texts()
     chosen = [one for one in found if is_held_out_chosen or one.tweet in invented]
     left_out = Counter({"not a tweet of the sample": len(found) - len(chosen)})
     known = _known(evaluation, invented | {one.tweet for one in chosen})

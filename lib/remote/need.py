@@ -5,6 +5,7 @@ Estimates, all of them.
 
 from dataclasses import replace
 
+from lib.base.errors import UserError
 from lib.base.settings import TrainConfig
 from lib.remote.seam import Candidate, Need
 from lib.train.needs import SETUP_MINUTES, GpuNeeds
@@ -16,7 +17,19 @@ TINY_MINUTES = (2.0, 15.0)
 
 
 def need_of(config: TrainConfig, plan: GpuNeeds | None) -> Need:
-    """plan: what the plan computed; None for the model `tiny`, which needs next to nothing."""
+    """plan: what the plan computed; None for the model `tiny`, which needs next to nothing.
+
+    Raises UserError for a backend that no rented machine has.
+    """
+    if config.backend == "mlx":
+        raise UserError(
+            "backend: mlx trains on a Mac alone, and rented machines have NVIDIA GPUs. Set backend: auto in "
+            "the train config: it takes MLX on a Mac and Unsloth there."
+        )
+    return _machine(config, plan)
+
+
+def _machine(config: TrainConfig, plan: GpuNeeds | None) -> Need:
     if plan is None:
         return Need(0, 20, tuple(Candidate(name, TINY_MINUTES) for name in config.remote.gpus), IMAGE)
     slowest = max(plan.minutes.values(), key=lambda both: both[1])
@@ -32,5 +45,5 @@ def need_of_replies(config: TrainConfig, plan: GpuNeeds | None) -> Need:
     """The same machine for the replies alone, of a run that is trained."""
     low, high = (setup + reply for setup, reply in zip(SETUP_MINUTES, REPLIES_MINUTES, strict=True))
     lasting = TINY_MINUTES if plan is None else (low, high)
-    need = need_of(config, plan)
+    need = _machine(config, plan)
     return replace(need, gpus=tuple(Candidate(gpu.name, lasting) for gpu in need.gpus))

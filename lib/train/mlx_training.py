@@ -13,14 +13,14 @@ from typing import Any
 
 from lib.base.files import write_json
 from lib.model.adapters import ADAPTER_FILE
-from lib.model.losses import Row, batches
+from lib.model.losses import Row, batches, with_given
 from lib.train.checkpoints import MLX_FILE, STATE_FILE, state_of
 from lib.train.job import Job
 from lib.train.metrics_log import diverged
 from lib.train.mlx_model import MlxModel
 from lib.train.schedule import learning_rate
 from lib.train.sft import ADAM_BETAS, ADAM_EPSILON, MAX_GRAD_NORM
-from lib.train.validation_loss import answered, metrics_of, spread, with_given
+from lib.train.validation_loss import answered, metrics_of, spread
 
 
 @dataclass

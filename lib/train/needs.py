@@ -34,7 +34,7 @@ class GpuNeeds:
 
 def gpu_needs(config: TrainConfig, shape: Shape, tokens: Tokens) -> GpuNeeds:
     """The needs of a rented machine: its memory, and for how long."""
-    at_once, row = full_batch(config), _longest_mean(tokens)
+    at_once, row = full_batch(config), longest_mean(tokens)
     targets, nf4 = tuple(config.lora.target_modules), config.quantization != "none"
     checkpointing = config.gradient_checkpointing is True
     memory_gb = vram_gb(shape, at_once, row, config.lora.rank, targets, nf4, checkpointing)
@@ -50,7 +50,7 @@ def memory(config: TrainConfig, shape: Shape, tokens: Tokens) -> str:
     """Peak GB per micro-batch x accumulation, with and without four bits and checkpointing, on each path that
     may train.
     """
-    row, targets = _longest_mean(tokens), tuple(config.lora.target_modules)
+    row, targets = longest_mean(tokens), tuple(config.lora.target_modules)
     sizes = _micro_batches(config)
     lines = [
         "  " + " " * 33 + "".join(f"{f'{size} x {config.effective_batch // size}':>9}" for size in sizes)
@@ -66,7 +66,7 @@ def memory(config: TrainConfig, shape: Shape, tokens: Tokens) -> str:
     return "\n".join(lines)
 
 
-def _longest_mean(tokens: Tokens) -> float:
+def longest_mean(tokens: Tokens) -> float:
     """Tokens per padded row: a batch is as long as its longest row, about the 95th percentile."""
     whole = sorted(prompt + reply for prompt, reply in tokens["train"])
     return whole[min(len(whole) - 1, int(0.95 * len(whole)))] if whole else 1
@@ -77,7 +77,7 @@ def longest_row(tokens: Tokens) -> int:
     return max((prompt + reply for rows in tokens.values() for prompt, reply in rows), default=1)
 
 
-def _work(config: TrainConfig, tokens: Tokens, micro_batch: int) -> tuple[float, float]:
+def work(config: TrainConfig, tokens: Tokens, micro_batch: int) -> tuple[float, float]:
     """(tokens, micro-batches) of the whole run, evaluations included. On a GPU rows lie end to end."""
     plan = schedule(config, len(tokens["train"]))
     mean = fmean([prompt + reply for prompt, reply in tokens["train"]] or [1])
@@ -87,8 +87,8 @@ def _work(config: TrainConfig, tokens: Tokens, micro_batch: int) -> tuple[float,
 
 
 def _evaluation_work(config: TrainConfig, tokens: Tokens) -> tuple[float, float]:
-    """The evaluations' part of _work, the base model's too: rows read and replies written, without a backward
-    pass and with hardly any padding.
+    """The evaluations' part of the work, the base model's too: rows read and replies written, without a
+    backward pass and with hardly any padding.
     """
     plan, val = schedule(config, len(tokens["train"])), tokens["val"]
     n_read = evaluated_rows(config, plan, len(val)) / max(1, len(val)) * sum(map(sum, val))
@@ -101,7 +101,7 @@ def _evaluation_work(config: TrainConfig, tokens: Tokens) -> tuple[float, float]
 def evaluation_share(config: TrainConfig, shape: Shape, tokens: Tokens) -> tuple[float, float]:
     """Share of the training time that goes to evaluations, least and most, on the first card to be rented."""
     gpu = next((gpu for _, gpu, _ in OFFERS if gpu.name in config.remote.gpus), OFFERS[0][1])
-    whole = minutes(gpu, shape, *_work(config, tokens, config.effective_batch), checkpointing=False)
+    whole = minutes(gpu, shape, *work(config, tokens, config.effective_batch), checkpointing=False)
     part = minutes(gpu, shape, *_evaluation_work(config, tokens), checkpointing=False)
     low, high = sorted(one / all_ for one, all_ in zip(part, whole, strict=True))
     return low, high
@@ -144,7 +144,7 @@ class Rented:
 
 def rented(config: TrainConfig, shape: Shape, tokens: Tokens) -> list[Rented]:
     """The run on every offer of the price table, in its order."""
-    row, longest, targets = _longest_mean(tokens), longest_row(tokens), tuple(config.lora.target_modules)
+    row, longest, targets = longest_mean(tokens), longest_row(tokens), tuple(config.lora.target_modules)
     found = []
     for engine, gpu, usd_per_hour in OFFERS:
         held, _ = quantization_on(config, shape, longest, gpu.memory_gb)
@@ -157,8 +157,8 @@ def rented(config: TrainConfig, shape: Shape, tokens: Tokens) -> list[Rented]:
         if not fitting:
             found.append(Rented(engine, gpu, usd_per_hour, held, 0))
             continue
-        work = _work(config, tokens, max(fitting))
-        training = minutes(gpu, shape, *work, checkpointing=False)
+        load = work(config, tokens, max(fitting))
+        training = minutes(gpu, shape, *load, checkpointing=False)
         found.append(Rented(engine, gpu, usd_per_hour, held, max(fitting), training))
     return found
 

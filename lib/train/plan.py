@@ -18,6 +18,7 @@ from lib.model.base_model import TINY, local_tokenizer
 from lib.model.chat import Row, chat_of, halves, messages
 from lib.model.qwen3 import qwen3_without_words
 from lib.model.shapes import shape_of
+from lib.train.mac import mac
 from lib.train.needs import (
     HELD,
     GpuNeeds,
@@ -107,6 +108,7 @@ def _needs(config: TrainConfig, tokens: Tokens) -> list[str]:
         title + memory(config, shape, tokens),
         base_weights(config, shape, tokens, nvidia_cards()[0]),
         costs(config, shape, tokens),
+        mac(config, shape, tokens),
         evaluations(config, shape, tokens),
         faster(config, tokens),
     ]

@@ -16,13 +16,20 @@ from lib.model.base_model import commit_of, device_of, load_tokenizer
 from lib.model.loading import load_model_for_training, prepare_libraries, resolve_backend
 from lib.train.callbacks import Alerts, EarlyStop, KeepBest, Progress, StopOnSignal, as_callback
 from lib.train.checkpoints import cut_lines, newest, of_mlx, state_of, step_of, stopped_early, watched
-from lib.train.distributed import first_decides, first_then_all, is_first, smallest, then_wait, together
+from lib.train.distributed import (
+    first_decides,
+    first_then_all,
+    is_first,
+    smallest,
+    then_wait,
+    together,
+)
 from lib.train.fingerprint import as_begun, fingerprint_of, refuse_another_run
 from lib.train.finishing import finish
 from lib.train.job import Job
 from lib.train.manifest import Manifest, Started, read_manifest, write_trained_on
 from lib.train.metrics_log import MetricsLog, counting, peak_gb
-from lib.train.mlx_model import MlxModel
+from lib.train.mlx_model import MlxModel, refuse_what_mlx_lacks
 from lib.train.mlx_training import MlxTrainer
 from lib.train.mlx_training import peak_gb as mlx_peak_gb
 from lib.train.preference_rows import n_tokens, read_preferences
@@ -87,6 +94,8 @@ def _prepare(run: str, config: TrainConfig, folder: Path) -> Job:
     prepare_libraries(backend)
     base = as_begun(run, config)
     base = base.model_copy(update={"revision": commit_of(base)})
+    if backend == "mlx":
+        refuse_what_mlx_lacks(base)
     tokenizer = load_tokenizer(base)
     rows = (
         pair_rows(config, splits, tokenizer)
@@ -113,7 +122,7 @@ def _prepare(run: str, config: TrainConfig, folder: Path) -> Job:
         splits=splits,
         rows=rows,
         plan=schedule(config, len(rows["train"])),
-        batch=batch_of(config, longest, device),
+        batch=batch_of(config, longest, device, backend),
     )
 
 

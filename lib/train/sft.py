@@ -5,6 +5,7 @@ from typing import Any
 
 from lib.base.errors import UserError
 from lib.base.settings import TrainConfig
+from lib.model.activations import Path
 from lib.model.base_model import load_shape
 from lib.model.memory import quantization_on, vram_gb
 from lib.model.shapes import Shape, shape_from
@@ -15,7 +16,7 @@ ADAM_BETAS, ADAM_EPSILON, MAX_GRAD_NORM = (0.9, 0.999), 1e-8, 1.0
 MIN_MICRO_BATCH = 4  # below it, recomputing activations costs less than more and smaller batches
 
 
-def batch_of(config: TrainConfig, longest: int, device: str) -> Batch:
+def batch_of(config: TrainConfig, longest: int, device: str, backend: str = "peft") -> Batch:
     """The effective batch as it is cut on this machine. longest: tokens of the longest row.
 
     Raises UserError if it cannot be shared among the processes of a distributed run.
@@ -29,7 +30,8 @@ def batch_of(config: TrainConfig, longest: int, device: str) -> Batch:
         )
     memory_gb = free_gb(device)
     shape = None if memory_gb is None else shape_from(load_shape(config), config.model)
-    size, checkpointing = fitting(config, share, longest, memory_gb, shape)
+    path: Path = "mlx" if backend == "mlx" else "peft"
+    size, checkpointing = fitting(config, share, longest, memory_gb, shape, path)
     return Batch(size, share // size, checkpointing)
 
 
@@ -49,7 +51,12 @@ def card_gb(device: str) -> float | None:
 
 
 def fitting(
-    config: TrainConfig, share: int, longest: int, memory_gb: float | None, shape: Shape | None
+    config: TrainConfig,
+    share: int,
+    longest: int,
+    memory_gb: float | None,
+    shape: Shape | None,
+    path: Path = "peft",
 ) -> tuple[int, bool]:
     """(micro-batch, checkpointing): the largest micro-batch that fits without checkpointing, else with it.
 
@@ -69,7 +76,7 @@ def fitting(
             if shape is None or memory_gb is None:
                 return size, mode
             nf4 = config.quantization == "nf4"
-            if vram_gb(shape, size, longest, config.lora.rank, targets, nf4, mode) <= memory_gb:
+            if vram_gb(shape, size, longest, config.lora.rank, targets, nf4, mode, path) <= memory_gb:
                 return size, mode
     return sizes[-1], modes[-1]
 

@@ -12,6 +12,7 @@ from lib.model.base_model import precision_of
 from lib.model.chat import chat_of, messages
 from lib.model.generate import clean_reply
 from lib.model.loading import Loaded, answering, load_model_for_training
+from lib.model.losses import batches, perplexity, perplexity_of, with_given
 from lib.model.overlap import COPIED_WORDS, copied_share, learned_runs
 from lib.model.sampling import end_ids, left_padded
 from lib.train.checkpoints import best_steps, watched
@@ -117,8 +118,9 @@ def _perplexity(job: Job, model: Any) -> float | None:
     """
     if job.config.method == "sft" and job.n_evaluated == len(job.rows["val"]):
         return None
-    from lib.model.losses import perplexity
-
+    if job.backend == "mlx":
+        rows = with_given(job.rows["val"])
+        return perplexity_of(model.row_losses(rows, batches(rows)).values())
     precision = precision_of(job.config, job.device)
     loaded = Loaded(model, job.tokenizer, "transformers", precision, job.device, job.config.model)
     with answering(model, job.batch.checkpointing):

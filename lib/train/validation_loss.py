@@ -13,9 +13,8 @@ from statistics import fmean
 from typing import Any
 
 from lib.model.adapters import REFERENCE
-from lib.model.chat import halves
 from lib.model.loading import answering
-from lib.model.losses import Row, RowLoss, batches, per_token, row_losses
+from lib.model.losses import Row, RowLoss, batches, per_token, row_losses, with_given
 from lib.model.overlap import diversity
 from lib.train.distributed import n_processes, of_all, rank
 from lib.train.job import Job
@@ -78,11 +77,6 @@ def _measured(model: Any, rows: Sequence[Row]) -> list[RowLoss]:
 def supervised(model: Any, rows: Sequence[dict[str, Any]], _: Any) -> Metrics:
     """Loss per learned token, entropy, and the share of tokens that were the likeliest."""
     return metrics_of(_measured(model, with_given(rows)))
-
-
-def with_given(rows: Sequence[dict[str, Any]]) -> list[Row]:
-    """Rows of token ids and labels, as (token ids, how many of them are given)."""
-    return [(row["input_ids"], len(halves(row)[0])) for row in rows]
 
 
 def metrics_of(losses: Sequence[RowLoss]) -> Metrics:

@@ -29,6 +29,7 @@ from lib.data.fields import storable
 from lib.data.report import Stage, describe
 from lib.data.report import page as data_page
 from lib.data.splits import split_pairs
+from lib.evaluate.judge_records import SecondJudge
 from lib.evaluate.page import page as eval_page
 from lib.evaluate.people_page import Item, items_csv
 from lib.evaluate.people_page import page as people_page
@@ -284,7 +285,11 @@ def test_a_card_has_the_lines_of_a_card_whatever_names_say(text, made, tmp_path)
     def card(text):
         judge = report.judge.model_copy(update={"model": text, "kind": "openai"})
         criteria = [one.model_copy(update={"name": text, "label": text}) for one in report.gate.criteria]
+        second = SecondJudge(
+            eval="e", kind="openai", model=text, n=9, n_tweets=9, share=0.5, share_ci95=(0, 1)
+        )
         changed = {
+            "second_judges": [second],
             "judge": judge,
             "gate": report.gate.model_copy(update={"criteria": criteria}),
             "eval": text,

@@ -67,6 +67,47 @@ def test_unsloth_where_it_cannot_run_is_a_sentence_with_the_fix(machine):
         resolve_backend(TrainConfig(data="sample", backend="unsloth"))
 
 
+@pytest.fixture
+def mac(machine, monkeypatch):
+    """Pretend to be a Mac with Apple silicon, with the package mlx-lm or without."""
+
+    def pretend(has_mlx):
+        import platform
+
+        machine(False, False)
+        find = importlib.util.find_spec
+        monkeypatch.setattr(
+            importlib.util,
+            "find_spec",
+            lambda name, *rest: has_mlx or None if name == "mlx_lm" else find(name, *rest),
+        )
+        monkeypatch.setattr(platform, "system", lambda: "Darwin")
+        monkeypatch.setattr(platform, "machine", lambda: "arm64")
+
+    return pretend
+
+
+def test_a_mac_trains_large_models_by_mlx_and_the_tiny_one_and_preferences_by_peft(mac):
+    mac(True)
+    qwen = TrainConfig(data="sample")
+    assert resolve_backend(qwen) == ("mlx", "Apple silicon and the package mlx-lm are here")
+    assert resolve_backend(qwen.model_copy(update={"backend": "mlx"})) == ("mlx", "the config says so")
+    for other in ({"model": "tiny"}, {"method": "dpo", "init_adapter": "x"}, {"backend": "peft"}):
+        assert resolve_backend(qwen.model_copy(update=other))[0] == "peft"
+
+
+def test_mlx_where_it_is_not_installed_is_a_sentence_with_the_fix(mac):
+    mac(False)
+    assert resolve_backend(TrainConfig(data="sample"))[0] == "peft"
+    with pytest.raises(UserError, match=r"no package mlx-lm.*make setup.*backend: auto"):
+        resolve_backend(TrainConfig(data="sample", backend="mlx"))
+
+
+def test_mlx_knows_no_preference_tuning_and_says_so_when_the_config_is_read():
+    with pytest.raises(ValueError, match="backend: mlx does not know method: kto"):
+        TrainConfig(data="sample", backend="mlx", method="kto", init_adapter="x")
+
+
 FAKE_UNSLOTH = """
 import sys
 assert not {"transformers", "trl", "peft"} & set(sys.modules), "unsloth has to be imported first"

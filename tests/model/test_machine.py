@@ -18,13 +18,6 @@ QWEN = TrainConfig(data="x", model="Qwen/Qwen3-8B", quantization="nf4")
 SHAPE = KNOWN["Qwen/Qwen3-8B"]
 
 
-@pytest.fixture
-def mlx(monkeypatch):
-    """This version as it is once the settings know `backend: mlx`."""
-    for module in (machine, checkup):
-        monkeypatch.setattr(module, "uses_mlx", lambda config: config.backend != "peft")
-
-
 def refusal(monkeypatch, here, config=QWEN, to_train=True):
     monkeypatch.delenv("FORCE", raising=False)
     monkeypatch.setattr(machine, "device_of", lambda config: "mps" if here.is_apple else "cpu")
@@ -46,22 +39,22 @@ def test_answering_takes_less_than_training():
     assert shortfall(QWEN, SHAPE, False, 9.5, None) is None
 
 
-def test_the_refusal_names_where_the_run_can_be_trained_and_no_mac_before_one_can(monkeypatch):
+def test_the_refusal_names_where_the_run_can_be_trained(monkeypatch):
     said = refusal(monkeypatch, LINUX)
     assert "`make train RUN=q ON=runpod` or ON=hf (`make plan RUN=q` shows the price)" in said
-    assert "a Mac with" not in said or "mlx" in str(TrainConfig.model_fields["backend"].annotation)
 
 
-def test_where_macs_can_train_the_refusal_names_the_smallest(monkeypatch, mlx):
+def test_the_refusal_names_the_smallest_mac_that_trains_it(monkeypatch):
     assert "or use a Mac with Apple silicon and 16 GB or more" in refusal(monkeypatch, LINUX)
-    assert "Apple" not in refusal(monkeypatch, LINUX, QWEN.model_copy(update={"backend": "peft"}))
+    for other in ({"backend": "peft"}, {"method": "dpo"}):  # MLX knows supervised training alone
+        assert "Apple" not in refusal(monkeypatch, LINUX, QWEN.model_copy(update=other))
     whole = QWEN.model_copy(update={"quantization": "none"})
     assert "Apple silicon and 32 GB or more" in refusal(monkeypatch, LINUX, whole)
 
 
-def test_a_mac_with_enough_memory_passes_where_macs_can_train(monkeypatch, mlx):
+def test_a_mac_with_enough_memory_trains(monkeypatch):
     monkeypatch.setattr(machine, "device_of", lambda config: "mps")
     monkeypatch.setattr(machine, "this_machine", lambda folder: replace(MAC, memory_gb=17.2))
     refuse_small_machine("q", QWEN, to_train=True)
     assert checkup.training("q", QWEN, replace(MAC, memory_gb=17.2), assumed_tokens(QWEN), None).here
-    assert "this Mac has 9 GB, 1" in refusal(monkeypatch, replace(MAC, memory_gb=8.6))
+    assert "this Mac has 9 GB, 12 GB" in refusal(monkeypatch, replace(MAC, memory_gb=8.6))

@@ -53,6 +53,14 @@ def test_the_metadata_names_base_licence_task_and_result(manifest, report):
     assert values["model-index"][0]["results"][0]["metrics"][0]["value"] == 0.8298
 
 
+def test_a_run_of_mlx_is_not_said_to_be_one_of_trl_in_nf4(manifest):
+    card = model_card("ann/reply-8b", CONFIG, manifest.model_copy(update={"backend": "mlx"}), None)
+    assert "| 4-bit, as MLX has it (affine, groups of 64) |" in card
+    assert {"mlx", "qlora"} < set(metadata(card)["tags"])
+    assert "NF4" not in card
+    assert "trl" not in metadata(card)["tags"]
+
+
 @pytest.mark.parametrize("fact", [
     "Verdict of the gate: **pass**",
     "| tweets | 47 |",

@@ -264,15 +264,27 @@ sys.meta_path.insert(0, Absent())
 
 
 @pytest.mark.slow
-def test_the_copied_folder_starts_by_itself_and_replays_in_a_browser_on_this_machine_alone(started, browser):
+def test_the_copied_folder_starts_by_itself_and_replays_in_a_browser_on_this_machine_alone(
+    started, written, browser
+):
     url = started(GRADIO_SSR_MODE="true", GRADIO_RUN_HISTORY="true")  # as a Space's own image has it
     page = browser.new_page()
     asked = []
     page.on("request", lambda request: asked.append(request.url))
     page.on("websocket", lambda socket: asked.append(socket.url))
     page.goto(url)
-    page.click("#next")
-    page.wait_for_function("() => [...document.querySelectorAll('.reply textarea')].every(box => box.value)")
+    shown = [
+        (one["tweet"], one["base"], one["tuned"]) for one in read_json(written / "recorded.json")["recorded"]
+    ]
+    for tweet, base, tuned in shown[:2]:
+        page.wait_for_function(
+            """([tweet, base, tuned]) => document.querySelector('#tweet textarea')?.value === tweet
+            && document.querySelector('#left-reply textarea')?.value === base
+            && document.querySelector('#right-reply textarea')?.value === tuned
+            && !document.querySelector('#next')?.disabled""",
+            arg=[tweet, base, tuned],
+        )
+        page.click("#next")
     hosts = {urlparse(one).hostname for one in asked if urlparse(one).scheme not in ("data", "blob")}
     assert hosts == {"127.0.0.1"}
     config = page.request.get(url + "config").json()

@@ -170,6 +170,30 @@ def test_a_checkpoint_that_is_not_whole_is_not_gone_on_from(tiny_run, damage):
     assert not last.exists()
 
 
+def as_mlx_writes_it(checkpoint):
+    import numpy as np
+
+    for path in [*checkpoint.glob("*.pt"), *checkpoint.glob("*.pth")]:
+        path.unlink()
+    np.savez(checkpoint / "optimizer.npz", step=np.uint64(3))
+
+
+def test_a_checkpoint_of_mlx_is_whole_with_its_optimizer_alone(tiny_run):
+    checkpoint = whole_checkpoints(RUN / "checkpoints")[-1]
+    as_mlx_writes_it(checkpoint)
+    assert whole_checkpoints(RUN / "checkpoints")[-1] == checkpoint
+    path = checkpoint / "optimizer.npz"
+    path.write_bytes(path.read_bytes()[:-30])
+    assert checkpoint not in whole_checkpoints(RUN / "checkpoints")
+
+
+def test_what_mlx_began_is_not_gone_on_with_by_another_backend(tiny_run):
+    as_mlx_writes_it(whole_checkpoints(RUN / "checkpoints")[-1])
+    (RUN / "manifest.json").unlink()
+    with pytest.raises(UserError, match="was written by backend: mlx, and peft cannot go on from it"):
+        train("tiny", load_config(Path("configs/train-tiny.yaml"), TrainConfig))
+
+
 def test_a_full_disk_is_a_sentence_and_leaves_the_last_checkpoint_intact(tiny_run, monkeypatch):
     shutil.rmtree(RUN)
 

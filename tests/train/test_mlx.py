@@ -1,6 +1,5 @@
 """The MLX backend: mlx and mlx-lm as they are, on a CPU, make the same run as plain TRL."""
 
-import json
 import re
 import shutil
 import signal
@@ -12,6 +11,7 @@ from lib.base.config import load_config
 from lib.base.files import read_dicts, read_json
 from lib.base.settings import TrainConfig
 from lib.model.adapters import sha256_of
+from lib.model.tiny import ensure_tiny
 from lib.train.checkpoints import newest, of_mlx, step_of
 from lib.train.manifest import read_manifest
 from lib.train.run import train
@@ -79,9 +79,8 @@ def test_the_run_lacks_nothing_that_plain_trl_leaves(plain):
 
 def test_the_adapter_is_one_of_peft_and_answers_in_torch_as_in_mlx(plain):
     from lib.model.loading import load_for_inference
-    from lib.model.losses import batches, per_token, row_losses
+    from lib.model.losses import batches, per_token, row_losses, with_given
     from lib.train.rows import read_splits, token_rows
-    from lib.train.validation_loss import with_given
 
     assert read_json(RUN / "adapter_config.json") == read_json(PLAIN / "adapter_config.json")
     loaded = load_for_inference(RUN, config("mlx"))
@@ -113,17 +112,32 @@ def test_four_bits_train_in_parts_with_dropout_and_stop_early(workspace):
         "dropout: 0", "dropout: 0.1"
     )
     settings = settings.replace("threshold: 0.0", "threshold: 5").replace("patience: 2", "patience: 1")
-    settings += "micro_batch: 2\ngradient_checkpointing: true\n"
-    manifest, metrics, _ = finished("four", settings)
-    assert (manifest["steps"], manifest["micro_batch"]) == (4, 2)
-    assert manifest["eval_losses"][-1][1] < manifest["eval_losses"][0][1] - 0.01
-    names = read_dicts(Path("adapters/four/metrics.jsonl"))
-    assert json.dumps(names) == json.dumps(metrics)
+    settings += "micro_batch: 2\ngradient_checkpointing: true\nmax_evaluation_share: 0.01\n"
+    manifest, _, _ = finished("four", settings, "import lib.train.schedule as it; it.LEAST_ROWS = 4")
+    assert (manifest["steps"], manifest["micro_batch"], manifest["n_evaluated"]) == (4, 2, 4)
+    losses = [loss for _, loss in manifest["eval_losses"]]
+    assert losses[-1] < losses[0] - 0.01
+    assert manifest["eval_loss"] not in losses  # in the end all nine rows are read
+    assert manifest["eval_loss"] == pytest.approx(losses[-1], abs=0.3)
 
 
-def test_a_gradient_that_is_no_number_ends_the_run_with_advice(workspace):
-    process = start("wild", SETTINGS.replace("alpha: 8", "alpha: 100000000000000000000000000000000000000"))
+def test_a_loss_that_is_no_number_ends_the_run_with_advice_before_the_adapter_is_touched(workspace):
+    wild = SETTINGS.replace("alpha: 8", "alpha: 1000000000000000").replace("5e-3", "0.99")
+    process = start("wild", wild)
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 1
-    assert re.search(r"error: .*diverged.*lower learning_rate there: in 4 bits on a Mac 5e-5", errors, re.S)
+    assert re.search(r"error: .* at step 2: .*lower learning_rate there: in 4 bits on a Mac 5e-5", errors)
     assert "Traceback" not in errors
+    assert numbers(Path("adapters/wild"), "loss")[1:] == []
+
+
+def test_in_sixteen_bits_the_losses_are_those_of_plain_trl_too(workspace):
+    """The tiny model by its folder: under its own name a CPU holds it in fp32."""
+    settings = SETTINGS.replace("model: tiny", f"model: {ensure_tiny().resolve()}")
+    settings = settings.replace("effective_batch: 8", "effective_batch: 21")
+    settings = settings.replace("{patience: 2, threshold: 0.0}", "null")
+    finished("half", settings)
+    Path("configs/train-plain.yaml").write_text(settings.replace("backend: mlx", "backend: peft"))
+    train("plain", config("plain"))
+    for name in ("loss", "eval_loss"):
+        assert numbers(Path("adapters/half"), name) == pytest.approx(numbers(PLAIN, name), rel=0.02), name

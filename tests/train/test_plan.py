@@ -105,6 +105,27 @@ def test_the_page_shows_rows_schedule_mask_memory_and_money(plan):
     )
 
 
+def test_the_mac_stands_beside_the_gpus_with_memory_minutes_and_no_dollars(workspace, plan):
+    config(workspace)
+    shown = plan().out
+    assert "a Mac with Apple silicon, trained there by MLX for $0 (estimate" in shown
+    rows = {int(size): rest for size, rest in re.findall(r"(?m)^ +(16|24|32|128) +(\d.*)$", shown)}
+    assert list(rows) == [16, 24, 32, 128]
+    assert all(re.search(r"\d+ x \d+ +\d+–\d+", row) for row in rows.values())
+    assert "layers computed twice" in rows[16]
+    assert "layers computed twice" not in rows[128]
+    assert "2e-4 went to NaN for somebody and 5e-5 held" in shown
+    config(workspace, learning_rate=5e-5, quantization="none")
+    shown = plan().out
+    assert re.search(r"(?m)^ +16 .* no$", shown)  # 16 bits: 16 GB of weights
+    assert "went to NaN" not in shown
+
+
+def test_of_a_run_that_mlx_does_not_train_the_plan_shows_no_mac(workspace, plan):
+    config(workspace, backend="peft")
+    assert "a Mac" not in plan().out
+
+
 def test_auto_is_explained_for_every_gpu_that_is_rented_out_and_for_those_of_this_machine(
     workspace, plan, monkeypatch
 ):

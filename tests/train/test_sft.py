@@ -5,6 +5,7 @@ import pytest
 from lib.base.errors import UserError
 from lib.base.settings import TrainConfig
 from lib.model.shapes import KNOWN
+from lib.train.schedule import learning_rate, schedule, warmup_steps
 from lib.train.sft import Batch, batch_of, fitting
 
 AUTO = TrainConfig(data="x")
@@ -42,3 +43,19 @@ def test_rows_that_cannot_be_shared_evenly_are_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(UserError, match="effective_batch 16 is no multiple of 3 processes"):
         batch_of(AUTO, 128, "cpu")
+
+
+@pytest.mark.parametrize("scheduler", ["cosine", "linear", "constant", "constant_with_warmup"])
+@pytest.mark.parametrize("warmup", [0.0, 0.3])
+def test_our_own_schedule_is_that_of_transformers(scheduler, warmup):
+    import torch
+    from transformers import get_scheduler
+
+    config = AUTO.model_copy(update={"scheduler": scheduler, "warmup": warmup, "effective_batch": 8})
+    plan = schedule(config, 37)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], config.learning_rate)
+    theirs = get_scheduler(scheduler, optimizer, warmup_steps(config, plan), plan.steps)
+    for step in range(1, plan.steps + 1):
+        assert learning_rate(config, plan, step) == pytest.approx(theirs.get_last_lr()[0])
+        optimizer.step()
+        theirs.step()
