@@ -69,10 +69,12 @@ def replay_app(
     """
     by_tweet = {as_asked(row.tweet): row for row in rows}
 
-    def answer(tweet: str, sampling: SamplingConfig) -> Iterator[tuple[str, str]]:
+    def answer(tweet: str, sampling: SamplingConfig) -> Iterator[tuple[str, ...]]:
         if (row := by_tweet.get(tweet)) is None:
             raise UserError("No reply to that tweet is recorded. “Next tweet” has others.")
         yield row.base, row.tuned
+        if row.fewshot:
+            yield row.base, row.tuned, row.fewshot
 
     def drafts(tweet: str, sampling: SamplingConfig) -> Iterator[Sequence[Draft]]:
         yield [Draft(*draft) for draft in by_tweet[tweet].drafts]
@@ -87,6 +89,7 @@ def replay_app(
         reports=reports,
         is_live=False,
         drafts=drafts if any(row.drafts for row in rows) else None,
+        has_third=any(row.fewshot for row in rows),
     )
 
 

@@ -24,7 +24,8 @@ OWN = ("base", "fewshot", "tuned", HUMAN)
 @dataclass(frozen=True)
 class Recorded:
     """A held-out tweet and what both systems answered. seed: of the sampling. drafts: the candidates that the
-    tuned model's best was picked from, each with the ranker's score.
+    tuned model's best was picked from, each with the ranker's score. fewshot: what the base model answered
+    with examples in the prompt, "" for nothing.
     """
 
     tweet: str
@@ -32,6 +33,7 @@ class Recorded:
     tuned: str
     seed: int
     drafts: Sequence[tuple[str, float | None]] = ()
+    fewshot: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,7 @@ def recorded(
             own["tuned"].reply,
             own["tuned"].seed,
             tuple(drafts.get(tweet_id, ())),
+            own["fewshot"].reply if "fewshot" in own else "",
         )
         for tweet_id, own in by_tweet.items()
         if tweet_id in tweets and own.keys() >= {"base", "tuned"}
