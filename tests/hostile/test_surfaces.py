@@ -237,7 +237,8 @@ def shown(text, files, report, steps):
     prompts = {name: one.model_copy(update={"tweet": text}) for name, one in files.prompts.items()}
     replies = [one.model_copy(update={"reply": text}) for one in files.replies]
     judge = report.judge.model_copy(update={"model": text, "failure_reasons": {text: 1}})
-    report = report.model_copy(update={"judge": judge, "versions": {text: text}})
+    named = {"judge": judge, "versions": {text: text}, "criteria": {text: {text: 5.0}}}
+    report = report.model_copy(update=named | {"comparisons": {text: report.headline}})
     samples = [one.model_copy(update={"reply": text}) for one in files.train_manifest.samples]
     manifest = files.train_manifest.model_copy(update={"alerts": [text], "samples": samples})
     return eval_page(replace(files, prompts=prompts, replies=replies, train_manifest=manifest), report, steps)
