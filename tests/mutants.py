@@ -167,7 +167,7 @@ def table(found: list[tuple[Mutation, str]]) -> str:
     for room in [*rooms, "all"]:
         verdicts = [verdict for mutation, verdict in found if room in (mutation.room, "all")]
         n_killed = verdicts.count("killed")
-        lines.append(f"| {room} | {len(verdicts)} | {n_killed} | {n_killed / len(verdicts):.0%} |")
+        lines.append(f"| {room} | {len(verdicts)} | {n_killed} | {100 * n_killed // len(verdicts)}% |")
     lived = [mutation for mutation, verdict in found if verdict != "killed"]
     return "\n".join(
         [*lines, "", "Not noticed:", ""]

@@ -17,6 +17,11 @@ GAP, BOUND = {"train_eval_gap"}, {"perplexity"}
     [
         (FALLS, "falls"),
         (RISES, "rises"),
+        (
+            [(0, 4.0), (10, 3.0), (20, 3.3), (30, 3.2)],
+            "rises",
+        ),  # it falls, from a worse place than it had reached
+        ([(0, 4.0), (10, 3.0), (20, 3.3), (30, 3.3)], "rises"),
         (LEVEL, "level"),
         (ONE, "unknown"),
         (NAN, "unknown"),

@@ -117,6 +117,18 @@ def test_the_table_is_aligned_and_at_most_80_columns_wide():
     assert {line.index("word") for line in shown if "word" in line} == {6 + len(names[1]) + 2}
 
 
+@pytest.mark.parametrize("limit, gb", [("1000000000\n", 1.0), ("max\n", None), (str(2**60), None)])
+def test_a_containers_limit_of_memory_counts_where_it_is_less_than_the_machines(
+    tmp_path, monkeypatch, limit, gb
+):
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    (tmp_path / "memory.max").write_text(limit)
+    monkeypatch.setattr(
+        "lib.base.hardware.CGROUP_LIMITS", (str(tmp_path / "memory.max"), str(tmp_path / "none"))
+    )
+    assert this_machine(tmp_path).memory_gb == pytest.approx(gb or whole)
+
+
 @pytest.mark.parametrize("load, idle", [(0.1, 8), (3.4, 5), (7.9, 1), (30.0, 1)])
 def test_threads_are_only_as_many_as_cores_that_nobody_uses(monkeypatch, load, idle):
     monkeypatch.setattr("os.cpu_count", lambda: 8)

@@ -37,6 +37,7 @@ def test_a_whole_book_is_clean_and_left_alone(book):
     "content, rows, n_lost",
     [
         (LINES[0] + LINES[1] + b"\n" + LINES[2] + b"\n", ROWS, 0),  # glued together
+        (LINES[0] + b"\n" + LINES[0] + LINES[1] + b"\n", ROWS[:2], 0),  # one of them is there already
         (b"x\0\0" + LINES[0] + b"\n" + LINES[1] + b"\n", ROWS[:2], 0),  # behind a little garbage
         (b"\xef\xbb\xbf" + LINES[0] + b"\r\n" + LINES[1] + b"\r\n", ROWS[:2], 0),
         ("\n".join(line.decode() for line in LINES).encode("utf-16"), ROWS, 0),

@@ -157,12 +157,19 @@ def test_a_report_of_an_earlier_version_is_read_out_too():
         (0.01, (-0.02, 0.04), True, "as good as the base, nothing was forgotten"),
         (0.5, (0.4, 0.6), False, "some was forgotten. The trained model is worse, by 0.500"),
         (0.05, (-0.2, 0.3), False, "too few texts to tell"),
+        (
+            0.1,
+            (0.05, 0.15),
+            False,
+            "too few texts to tell",
+        ),  # worse for sure, and perhaps no more than is allowed
     ],
 )
 def test_an_improvement_never_reads_as_damage(diff, ci90, equivalent, said):
     found = Equivalence(n=30, mean_diff=diff, ci90=ci90, margin=0.1, p=0.5, equivalent=equivalent)
     assert said in forgetting(found)
     assert ("worse" in forgetting(found)) == (diff > 0.1)
+    assert ("some was forgotten." in forgetting(found)) == (ci90[0] > 0.1)
 
 
 def test_the_judge_s_answers_are_counted_as_the_reader_s_are():
