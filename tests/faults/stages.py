@@ -387,7 +387,7 @@ def publish() -> None:
 @contextlib.contextmanager
 def hub() -> Iterator[Served]:
     with hub_server() as server:
-        where = {"HF_ENDPOINT": server.url, "HF_TOKEN": server.token}
+        where = {"HF_ENDPOINT": server.url, "HF_TOKEN": server.token, "FORCE": "1"}
         yield Served(where, lambda: [repo.files for repo in server.repos.values()])
 
 

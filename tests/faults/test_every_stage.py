@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from datetime import datetime, timedelta
@@ -107,13 +108,9 @@ def test_of_two_at_once_one_is_refused_or_both_end_with_the_whole_result(name, w
     at = [number for number, call in enumerate(calls) if call.startswith("replace") or "jsonl" in call][-1]
     with stage.serve() as served:
         first = spawned(folder, commanded(stage, served), at, "stop")
-        assert first.stopped()
+        assert first.stands_still()
         second = spawned(folder, commanded(stage, served))
-        deadline = time.monotonic() + 1  # one that waits for the first goes on after this
-        while os.waitid(os.P_PID, second.id, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.005)
+        second.has_ended(within_s=1)  # one that waits for the first goes on after it
         os.kill(first.id, signal.SIGCONT)
         one, two = ended(first), ended(second)
         assert served.bought() == bought
@@ -171,3 +168,22 @@ def test_every_script_is_in_the_list():
     named = [name for stage in (*STAGES.values(), TRAIN) for name in stage.scripts]
     named += [name for names in ELSEWHERE for name in names.split(", ")]
     assert set(named) == {path.stem for path in (ROOT / "scripts").glob("*.py")} - {"__init__"}
+
+
+@pytest.mark.slow
+def test_make_builds_a_set_in_a_folder_of_3000_characters_with_spaces_quotes_and_emoji(worlds, tmp_path):
+    folder = tmp_path
+    while len(os.fsencode(folder)) < 3_000:
+        folder /= STRANGE
+    folder.parent.mkdir(parents=True)
+    shutil.copytree(worlds.before("pair"), folder, symlinks=True)
+    for name in ("Makefile", "scripts", "lib", "requirements.txt"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / ".venv").mkdir()
+    (folder / ".venv/setup.stamp").touch()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    command = ["make", "data", "DATA=x", f"PYTHON={sys.executable}"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    whole, made = (root / "data/x/processed/train.jsonl" for root in (worlds.whole("split")[0], folder))
+    assert made.read_bytes() == whole.read_bytes()
