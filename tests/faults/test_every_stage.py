@@ -24,6 +24,9 @@ SAYS = {"full": "Free disk space", "read-only": "folder that can be written to",
 SAYS["broken"] = "The disk or the network drive failed"
 STRANGE = "a 'b' \"c\" $HOME `d` & (e); \u202e\U0001f468\u200d\U0001f469\u200d\U0001f467 %s {f}"
 
+# The dearest are looked at once in the quick suite, and in these ways in the slow one.
+EACH = [pytest.param(name, marks=[pytest.mark.slow] * (STAGES[name].n_points == 1)) for name in STAGES]
+
 
 @pytest.fixture
 def moment(worlds, tmp_path):
@@ -100,7 +103,7 @@ def test_a_training_killed_at_any_moment_ends_in_the_same_weights(worlds, moment
         assert_killed(*moment("train", at, "kill", TRAIN))
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", EACH)
 def test_of_two_at_once_one_is_refused_or_both_end_with_the_whole_result(name, worlds, tmp_path):
     stage, folder = STAGES[name], tmp_path / name
     _, result, bought, _, calls = worlds.whole(name)
@@ -141,7 +144,7 @@ def elsewhere(shift, zone):
 ZONES = ["Pacific/Kiritimati", "America/St_Johns", "Europe/Berlin"]
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", EACH)
 def test_path_time_zone_and_clock_change_no_result(name, worlds, tmp_path):
     stage = STAGES[name]
     _, result, bought, _, _ = worlds.whole(name)
