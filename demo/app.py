@@ -26,7 +26,9 @@ from lib.base.files import read_jsonl
 from lib.base.schema import Pair, TestPrompt
 from lib.base.settings import EvalConfig, OpenAIEngine, SamplingConfig, TrainConfig
 from lib.data.text import clean_tweet
-from lib.evaluate.answers import refuse_other_run
+from lib.evaluate.answers import embedding_model, refuse_other_run
+from lib.evaluate.evaluation import Evaluation
+from lib.evaluate.fewshot import nearest
 from lib.evaluate.standing import next_line
 from lib.judge.offline import MIN_PAIRS, Ranker, fit_ranker, word_effects
 from lib.model.adapters import sha256_of
@@ -61,11 +63,16 @@ def main() -> None:
     votes = Votes(folder / "votes.jsonl", name, sha256_of(folder / "adapter_model.safetensors"))
     data = Path("data") / config.data
     if isinstance(evaluation.engine, OpenAIEngine):
+        if args.fewshot:
+            raise UserError("The few-shot column needs the weights here: leave FEWSHOT=1 out.")
         generate_pair, drafts = _served(name, config, evaluation.sampling, evaluation.engine), None
     else:
         refuse_small_machine(name, config, to_train=False)
         loaded = _load(folder, config)
         generate_pair = pair_generator(loaded, config.prompt)
+        if args.fewshot:
+            of_run = Evaluation(name, config, evaluation, folder / "eval" / config.eval)
+            generate_pair = with_fewshot(generate_pair, loaded, of_run)
         drafts = drafts_writer(loaded, config.prompt, data / "processed" / "train.jsonl")
     reports = {} if auth else reports_of(folder, config.eval, data)  # the password does not cover these pages
     app = build_app(
@@ -77,6 +84,7 @@ def main() -> None:
         tweets=held_out(data / "processed" / "test_prompts.jsonl"),
         reports=reports,
         drafts=drafts,
+        has_third=args.fewshot,
     )
     serve(app, args.host, args.port, auth, reports)
     print(next_line(args.config, args.data, args.eval, done="demo"), flush=True)
@@ -92,6 +100,7 @@ def _arguments() -> Any:
     arguments.add_argument("--config", type=Path, required=True)
     arguments.add_argument("--data", help="whose held-out tweets are offered; default: the run's")
     arguments.add_argument("--eval", help="whose sampling and report are used; default: the run's")
+    arguments.add_argument("--fewshot", action="store_true", help="a third column: base with examples")
     arguments.add_argument("--port", type=int, help="default: the first free one from 7860 on")
     arguments.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     return arguments.parse_args()
@@ -129,6 +138,28 @@ def _of_cleaned(stream: StreamPair, prompt: str) -> GeneratePair:
         return stream(_conversation(prompt, tweet), sampling)
 
     return generate_pair
+
+
+def with_fewshot(generate_pair: GeneratePair, loaded: Any, evaluation: Evaluation) -> GeneratePair:
+    """The same, and then the reply of the few-shot baseline, as the evaluation asks it."""
+    from lib.data.vectors import embed
+    from lib.model.generate import generate
+
+    pairs, model = evaluation.train(), embedding_model(evaluation)
+    vectors = cache(lambda texts: embed(texts, model))  # of the training tweets: once
+
+    def generate_three(tweet: str, sampling: SamplingConfig) -> Iterator[tuple[str, ...]]:
+        for both in generate_pair(tweet, sampling):
+            yield both
+        yield *both, ""  # a blind round ends here
+        cleaned = clean_tweet(tweet)
+        k = evaluation.eval.fewshot.k
+        (examples,) = nearest([cleaned], pairs, k, lambda texts: vectors(tuple(texts)))
+        turns = messages(evaluation.config.prompt, cleaned, examples)
+        (written,) = generate(loaded, [turns], sampling, tuned=False)
+        yield *both, written.text
+
+    return generate_three
 
 
 def drafts_writer(loaded: Any, prompt: str, train: Path) -> WriteDrafts:

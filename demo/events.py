@@ -13,8 +13,8 @@ from lib.base.errors import UserError
 from lib.base.settings import SamplingConfig
 
 GeneratePair = Callable[
-    [str, SamplingConfig], Iterator[tuple[str, str]]
-]  # tweet -> (base so far, tuned so far), again and again
+    [str, SamplingConfig], Iterator[tuple[str, ...]]
+]  # tweet -> (base so far, tuned so far), again and again; then, where it has one, with the few-shot reply
 
 MAX_TWEET_CHARS = 1000
 SEEDS = 2**32
@@ -53,12 +53,11 @@ def streamer(
         tweet: str, temperature: float, seed: float, blind: bool, session: Session
     ) -> Iterator[tuple]:
         problem = problem_with(tweet or "") if is_live else None
-        chosen, sides = (
-            sampling_chosen(sampling, temperature, seed),
-            {"base": Side(is_live), "tuned": Side(is_live)},
-        )
+        chosen = sampling_chosen(sampling, temperature, seed)
+        sides = {name: Side(is_live) for name in ("base", "tuned", "fewshot")}
         left = drawn_side() if blind else "base"
-        view = partial(view_of, [sides[left], sides["tuned" if left == "base" else "base"]])
+        right = "tuned" if left == "base" else "base"
+        view = partial(view_of, [sides[left], sides[right], sides["fewshot"]])
         if problem or chosen is None:
             yield view(
                 problem
@@ -73,13 +72,15 @@ def streamer(
         asked = as_asked(tweet)
         try:
             for texts in generate_pair(asked, chosen):
-                for side, text in zip(sides.values(), texts, strict=True):
+                if blind and len(texts) > 2:  # it would tell the base model's hand
+                    break
+                for side, text in zip(sides.values(), texts, strict=False):
                     side.show(text)
                 yield view(writing, busy=True)
                 if session.end:
                     break
-            base, tuned = (side.text for side in sides.values())
-            yield _ended(session, blind, Round(asked, base, tuned, left, chosen.seed), view, is_live)
+            pair = Round(asked, sides["base"].text, sides["tuned"].text, left, chosen.seed)
+            yield _ended(session, blind, pair, view, is_live)
         except Exception as error:
             yield view(sentence_of(error), problem=True, over=True)
 

@@ -63,20 +63,22 @@ def build_app(
     reports: Container[str] = (),
     is_live: bool = True,
     drafts: WriteDrafts | None = None,
+    has_third: bool = False,
 ) -> "gr.Blocks":
     """The Gradio app, not yet launched.
 
     base, tuned: what stands above the two boxes. Only an event brings it to the page, so that nothing there
     holds it during a blind round. votes: where the blind votes go; without it there is no switch for them.
-    drafts: writes several tuned replies to one tweet; without it there is no button for them.
+    drafts: writes several tuned replies to one tweet; without it there is no button for them. has_third:
+    generate_pair gives a few-shot reply too, which stands in a third column unless a round is blind.
     tweets: what "Next tweet" goes through. reports: the pages that launch() is given, to link to. is_live: a
     model answers whatever is written; else generate_pair knows these tweets only, and the first is there.
     """
     import gradio as gr
 
     with gr.Blocks(title=title, analytics_enabled=False) as app:
-        page = widgets(title, sampling, votes is not None, drafts is not None, reports, is_live)
-        page.names = {"base": base, "tuned": tuned}
+        page = widgets(title, sampling, votes is not None, drafts is not None, has_third, reports, is_live)
+        page.names, page.has_third = {"base": base, "tuned": tuned}, has_third
         _listen(app, page, streamer(generate_pair, sampling, is_live), votes, tweets or EXAMPLES)
         if drafts:
             listed = [page.draft_list, page.status, page.clear, page.blind, page.stop]
@@ -99,6 +101,7 @@ def _listen(
     session, blind, names = page.session, page.blind, page.names
     said = [page.status, page.announced, page.tally, page.draft_list]
     shown = [*page.replies, *page.times, *said, *page.buttons, page.clear, blind, page.stop]
+    shown += [page.third_reply, page.third_time]
     asked = [page.tweet, page.temperature, page.seed, blind, session]
     page.job = job = {"inputs": asked, "concurrency_id": "model", "concurrency_limit": 1}
     page.tweet.submit(None, js=LEAVE_BOX_JS, api_visibility="private")
@@ -117,10 +120,11 @@ def _listen(
         return "", *emptied(session)
 
     def switched(blind: bool, session: Session) -> tuple[Any, ...]:
-        return *labels(blind, names, value=""), *emptied(session)[2:], gr.update(visible=blind)
+        seen = gr.update(visible=blind), gr.update(visible=page.has_third and not blind)
+        return *labels(blind, names, value=""), *emptied(session)[2:], *seen
 
     _answer(page, page.clear.click, cleared, inputs=session, outputs=[page.tweet, *shown])
-    _answer(page, blind.change, switched, inputs=[blind, session], outputs=[*shown, page.ballot])
+    _answer(page, blind.change, switched, inputs=[blind, session], outputs=[*shown, page.ballot, page.third])
     told = [*page.replies, page.status, page.tally, *page.buttons]
     for button, (choice, _) in zip(page.buttons, CHOICES.values(), strict=True):
         vote = voter(votes, choice, names)

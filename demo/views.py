@@ -24,19 +24,20 @@ def view_of(
     busy: bool = False,
     over: bool = False,
 ) -> tuple:
-    """A value for every component that a reply changes, in the order of `shown`."""
+    """A value for every component that a reply changes, as `shown` has them. sides: left, right, few-shot."""
     import gradio as gr
 
     texts, times = [side.text for side in sides], [side.line(over) for side in sides]
-    whole = f"Left reply: {texts[0]} Right reply: {texts[1]}" if over and not said else ""
+    third = f" Few-shot reply: {texts[2]}" if texts[2] else ""
+    whole = f"Left reply: {texts[0]} Right reply: {texts[1]}{third}" if over and not said else ""
     lines = status_line(said, problem), status_line(whole), status_line(""), ""
     to_end_it = [gr.update(interactive=True) if busy else gr.skip()] * 3
-    return *texts, *times, *lines, *ballot(), *to_end_it
+    return *texts[:2], *times[:2], *lines, *ballot(), *to_end_it, texts[2], times[2]
 
 
 def emptied(session: Session) -> tuple:
     session.round, session.end = None, "clear"
-    return view_of([Side(), Side()])
+    return view_of([Side(), Side(), Side()])
 
 
 def settled(names: dict[str, str], blind: bool, session: Session) -> tuple[Any, ...]:

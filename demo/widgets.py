@@ -24,6 +24,7 @@ def widgets(
     sampling: SamplingConfig,
     can_vote: bool,
     can_draft: bool,
+    has_third: bool,
     reports: Container[str],
     is_live: bool,
 ) -> SimpleNamespace:
@@ -55,7 +56,8 @@ def widgets(
     page.status = gr.HTML(status_line(""), elem_id="status")
     page.announced = gr.HTML(status_line(""), elem_id="announced")
     with gr.Row(elem_id="replies", equal_height=True):
-        (left_reply, left_time), (right_reply, right_time) = _box("left", "A"), _box("right", "B")
+        (left_reply, left_time, _), (right_reply, right_time, _) = _box("left", "A"), _box("right", "B")
+        page.third_reply, page.third_time, page.third = _box("third", "Few-shot", has_third)
     page.replies, page.times = [left_reply, right_reply], [left_time, right_time]
     with gr.Row(visible=False, elem_id="votes") as page.ballot:
         page.buttons = [
@@ -89,10 +91,11 @@ def _heading(title: str, reports: Container[str], is_live: bool) -> str:
     )
 
 
-def _box(where: str, name: str) -> tuple[Any, Any]:
+def _box(where: str, name: str, is_visible: bool = True) -> tuple[Any, Any, Any]:
+    """A reply, the line below it, and the column of both."""
     import gradio as gr
 
-    with gr.Column(elem_classes=["side", where], min_width=280):
+    with gr.Column(elem_classes=["side", where], min_width=220, visible=is_visible) as column:
         # A Textbox, not Markdown: whatever a model writes is shown as the characters it consists of.
         reply = gr.Textbox(
             label=name,
@@ -103,4 +106,4 @@ def _box(where: str, name: str) -> tuple[Any, Any]:
             elem_classes=["reply"],
             elem_id=f"{where}-reply",
         )
-        return reply, gr.HTML(time_line(), elem_id=f"{where}-time")
+        return reply, gr.HTML(time_line(), elem_id=f"{where}-time"), column

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from demo.drafts import Draft
 from demo.own_host import OwnHost
 from demo.replay import Recorded, evaluations_with_replies, recorded, replay, replay_app
 from demo.votes import Votes
@@ -19,10 +18,10 @@ from tests.demo.test_demo import HOSTILE, blind, shown_text
 
 ROOT = Path(__file__).parents[2]
 EFFECTS = (("day", 0.5), ("<b>no-one</b>", -0.2))
-DRAFTS = (Draft(HOSTILE, 2.0, EFFECTS), Draft("best", 9.0))
+DRAFTS = ((HOSTILE, 2.0, EFFECTS), ("best", 9.0))
 ROWS = [
     Recorded(HOSTILE, f"plain: {HOSTILE}", f"learned: {HOSTILE}", 17, DRAFTS),
-    Recorded("two", "plain two", "learned two", 17, (Draft("learned two", 3.0),)),
+    Recorded("two", "plain two", "learned two", 17, (("learned two", 3.0),), "shown how: three"),
     Recorded("three", "plain three", "learned three", 17),
 ]
 
@@ -76,8 +75,11 @@ def test_the_first_tweet_and_both_replies_are_there_and_the_next_one_is_a_click_
     assert page.inner_text("#right-time").strip() == f"{len('learned: ' + HOSTILE)} of 280"
     assert page.locator("#send, #again, #stop, #clear, #sampling, #examples").count() == 0
     assert page.inner_text("#heading").count("Drafts only") == 1
+    assert page.input_value("#third-reply textarea") == ""
     page.click("#next")
     assert shown(page) == ("plain two", "learned two")
+    page.wait_for_selector("#next:enabled")
+    assert page.input_value("#third-reply textarea") == "shown how: three"
     assert page.input_value("#tweet textarea") == "two"
     assert page.locator("#tweet textarea").is_disabled()
     assert page.remote == []
