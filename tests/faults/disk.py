@@ -157,17 +157,29 @@ class Ended:
     n_refused: int
 
 
-@dataclass(frozen=True)
+@dataclass
 class Process:
     """A process that is under way. log: beginning of the paths of what it says and of its calls."""
 
     id: int
     log: str
+    status: int | None = None
 
-    def stopped(self) -> bool:
-        """Waits until it has ended or, by its fault, stands still. True if it stands still."""
+    def stands_still(self) -> bool:
+        """Waits until it has ended or, by its fault, stands still."""
         _, status = os.waitpid(self.id, os.WUNTRACED)
         return os.WIFSTOPPED(status)
+
+    def has_ended(self, within_s: float) -> bool:
+        """Waits so long at most."""
+        limit = time.monotonic() + within_s
+        while self.status is None and time.monotonic() < limit:
+            found, status = os.waitpid(self.id, os.WNOHANG)
+            if found:
+                self.status = status
+            else:
+                time.sleep(0.001)
+        return self.status is not None
 
 
 def spawned(folder: Path, task: Callable[[], Any], at: int | None = None, fault: str = "kill") -> Process:
@@ -206,15 +218,13 @@ def spawned(folder: Path, task: Callable[[], Any], at: int | None = None, fault:
 
 def ended(process: Process) -> Ended:
     """What became of it, once it has ended. A process that hangs is killed and fails the test."""
-    limit, said, calls = time.monotonic() + LIMIT_S, Path(f"{process.log}.said"), Path(f"{process.log}.calls")
-    while (found := os.waitpid(process.id, os.WNOHANG)) == (0, 0):
-        if time.monotonic() > limit:
-            os.kill(process.id, signal.SIGKILL)
-            os.waitpid(process.id, 0)
-            raise AssertionError(f"hangs: {said.read_text()}")
-        time.sleep(0.001)
+    said, calls = Path(f"{process.log}.said"), Path(f"{process.log}.calls")
+    if not process.has_ended(LIMIT_S):
+        os.kill(process.id, signal.SIGKILL)
+        os.waitpid(process.id, 0)
+        raise AssertionError(f"hangs: {said.read_text()}")
     listed, n_refused = json.loads(calls.read_text()) if calls.exists() else ([], 0)
-    return Ended(os.waitstatus_to_exitcode(found[1]), said.read_text(), listed, n_refused)
+    return Ended(os.waitstatus_to_exitcode(process.status), said.read_text(), listed, n_refused)
 
 
 def run_in(folder: Path, task: Callable[[], Any], at: int | None = None, fault: str = "kill") -> Ended:

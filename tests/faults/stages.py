@@ -387,7 +387,7 @@ def publish() -> None:
 @contextlib.contextmanager
 def hub() -> Iterator[Served]:
     with hub_server() as server:
-        where = {"HF_ENDPOINT": server.url, "HF_TOKEN": server.token}
+        where = {"HF_ENDPOINT": server.url, "HF_TOKEN": server.token, "FORCE": "1"}
         yield Served(where, lambda: [repo.files for repo in server.repos.values()])
 
 
@@ -420,7 +420,7 @@ STAGES = {
     "judge": Stage(("judge",), "generate", judge, JUDGMENTS, n_points=2),
     "report": Stage(("report",), "judge", report, n_points=1),
     "runs": Stage(("runs",), "report", runs),
-    "compare": Stage(("compare",), another, compare, n_points=1),
+    "compare": Stage(("compare",), another, compare, n_points=2),
     "human-eval": Stage(("human_eval",), "report", human_eval),
     "human-import": Stage(("human_eval",), "human-eval", human_import, PEOPLE, also=to_import, n_points=2),
     "crowd": Stage(("crowd",), "report", crowd, planned),

@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from datetime import datetime, timedelta
@@ -22,6 +23,9 @@ from tests.faults.stages import ELSEWHERE, STAGES, TRAIN
 SAYS = {"full": "Free disk space", "read-only": "folder that can be written to", "no right": "permissions"}
 SAYS["broken"] = "The disk or the network drive failed"
 STRANGE = "a 'b' \"c\" $HOME `d` & (e); \u202e\U0001f468\u200d\U0001f469\u200d\U0001f467 %s {f}"
+
+# The dearest are looked at once in the quick suite, and in these ways in the slow one.
+EACH = [pytest.param(name, marks=[pytest.mark.slow] * (STAGES[name].n_points == 1)) for name in STAGES]
 
 
 @pytest.fixture
@@ -99,7 +103,7 @@ def test_a_training_killed_at_any_moment_ends_in_the_same_weights(worlds, moment
         assert_killed(*moment("train", at, "kill", TRAIN))
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", EACH)
 def test_of_two_at_once_one_is_refused_or_both_end_with_the_whole_result(name, worlds, tmp_path):
     stage, folder = STAGES[name], tmp_path / name
     _, result, bought, _, calls = worlds.whole(name)
@@ -107,13 +111,9 @@ def test_of_two_at_once_one_is_refused_or_both_end_with_the_whole_result(name, w
     at = [number for number, call in enumerate(calls) if call.startswith("replace") or "jsonl" in call][-1]
     with stage.serve() as served:
         first = spawned(folder, commanded(stage, served), at, "stop")
-        assert first.stopped()
+        assert first.stands_still()
         second = spawned(folder, commanded(stage, served))
-        deadline = time.monotonic() + 1  # one that waits for the first goes on after this
-        while os.waitid(os.P_PID, second.id, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.005)
+        second.has_ended(within_s=1)  # one that waits for the first goes on after it
         os.kill(first.id, signal.SIGCONT)
         one, two = ended(first), ended(second)
         assert served.bought() == bought
@@ -144,7 +144,7 @@ def elsewhere(shift, zone):
 ZONES = ["Pacific/Kiritimati", "America/St_Johns", "Europe/Berlin"]
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", EACH)
 def test_path_time_zone_and_clock_change_no_result(name, worlds, tmp_path):
     stage = STAGES[name]
     _, result, bought, _, _ = worlds.whole(name)
@@ -171,3 +171,22 @@ def test_every_script_is_in_the_list():
     named = [name for stage in (*STAGES.values(), TRAIN) for name in stage.scripts]
     named += [name for names in ELSEWHERE for name in names.split(", ")]
     assert set(named) == {path.stem for path in (ROOT / "scripts").glob("*.py")} - {"__init__"}
+
+
+@pytest.mark.slow
+def test_make_builds_a_set_in_a_folder_of_3000_characters_with_spaces_quotes_and_emoji(worlds, tmp_path):
+    folder = tmp_path
+    while len(os.fsencode(folder)) < 3_000:
+        folder /= STRANGE
+    folder.parent.mkdir(parents=True)
+    shutil.copytree(worlds.before("pair"), folder, symlinks=True)
+    for name in ("Makefile", "scripts", "lib", "requirements.txt"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / ".venv").mkdir()
+    (folder / ".venv/setup.stamp").touch()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    command = ["make", "data", "DATA=x", f"PYTHON={sys.executable}"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    whole, made = (root / "data/x/processed/train.jsonl" for root in (worlds.whole("split")[0], folder))
+    assert made.read_bytes() == whole.read_bytes()

@@ -9,6 +9,7 @@ from lib.base.seals import damage
 # last line is dropped. Whole lines that go missing: tests/test_repair.py, tests/test_damaged_files.py.
 BOOKS = ("ledger.jsonl", "decisions.jsonl", "work/replies.jsonl", "work/judgments.jsonl", "raw/more.jsonl")
 BOOKS += ("raw/items.jsonl",)  # the user's own: read as they are, a line that is none is named
+BOOKS += ("human/judgments.jsonl",)  # the sum of what was imported; importing the answers again restores it
 
 
 def books_and_sealed(folder):
