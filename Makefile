@@ -428,8 +428,8 @@ serve: $(STAMP) ## answer with RUN through ENGINE=llamacpp, ollama, mlx or vllm 
 	  $(if $(MODEL),--model "$(MODEL)") $(if $(PORT),--port $(PORT))
 
 demo: $(STAMP) ## base and tuned replies side by side, in the browser (REPLAY=1: recorded ones, no model)
-	@$(PYTHON) -m demo.$(if $(REPLAY),replay,app) --config $(TRAIN_CONFIG) $(DATA_ARG) $(EVAL_ARG) \
-	  $(if $(PORT),--port $(PORT))
+	@$(PYTHON) -m demo.$(if $(REPLAY),replay,app $(if $(FEWSHOT),--fewshot)) --config $(TRAIN_CONFIG) \
+	  $(DATA_ARG) $(EVAL_ARG) $(if $(PORT),--port $(PORT))
 
 space: $(STAMP) ## a Hugging Face Space of RUN's recorded replies (TWEETS=heldout: other people's, asks first)
 	@$(PYTHON) -m scripts.space --config $(TRAIN_CONFIG) --eval $(EVAL_CONFIG) $(DATA_ARG) \

@@ -9,10 +9,11 @@ the votes, `scripts.human_eval --import` reads it.
 
 import os
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from demo.drafts import N_DRAFTS, Draft, WriteDrafts
 from demo.events import GeneratePair
 from demo.own_host import only_this_machine
 from demo.page import build_app, serve
@@ -22,11 +23,14 @@ from lib.base.config import config_name, given, load_config
 from lib.base.console import load_env, parser, run
 from lib.base.errors import UserError
 from lib.base.files import read_jsonl
-from lib.base.schema import TestPrompt
+from lib.base.schema import Pair, TestPrompt
 from lib.base.settings import EvalConfig, OpenAIEngine, SamplingConfig, TrainConfig
 from lib.data.text import clean_tweet
-from lib.evaluate.answers import refuse_other_run
+from lib.evaluate.answers import embedding_model, refuse_other_run
+from lib.evaluate.evaluation import Evaluation
+from lib.evaluate.fewshot import nearest
 from lib.evaluate.standing import next_line
+from lib.judge.offline import MIN_PAIRS, Ranker, fit_ranker, word_effects
 from lib.model.adapters import sha256_of
 from lib.model.chat import Messages, messages
 from lib.model.machine import refuse_small_machine
@@ -57,8 +61,19 @@ def main() -> None:
     evaluation = load_config(args.config.with_name(f"eval-{config.eval}.yaml"), EvalConfig)
     sampling, auth = evaluation.sampling, _auth(args.host)
     votes = Votes(folder / "votes.jsonl", name, sha256_of(folder / "adapter_model.safetensors"))
-    generate_pair = _generator(name, config, evaluation)
     data = Path("data") / config.data
+    if isinstance(evaluation.engine, OpenAIEngine):
+        if args.fewshot:
+            raise UserError("The few-shot column needs the weights here: leave FEWSHOT=1 out.")
+        generate_pair, drafts = _served(name, config, evaluation.sampling, evaluation.engine), None
+    else:
+        refuse_small_machine(name, config, to_train=False)
+        loaded = _load(folder, config)
+        generate_pair = pair_generator(loaded, config.prompt)
+        if args.fewshot:
+            of_run = Evaluation(name, config, evaluation, folder / "eval" / config.eval)
+            generate_pair = with_fewshot(generate_pair, loaded, of_run)
+        drafts = drafts_writer(loaded, config.prompt, data / "processed" / "train.jsonl")
     reports = {} if auth else reports_of(folder, config.eval, data)  # the password does not cover these pages
     app = build_app(
         generate_pair,
@@ -68,6 +83,8 @@ def main() -> None:
         votes=votes,
         tweets=held_out(data / "processed" / "test_prompts.jsonl"),
         reports=reports,
+        drafts=drafts,
+        has_third=args.fewshot,
     )
     serve(app, args.host, args.port, auth, reports)
     print(next_line(args.config, args.data, args.eval, done="demo"), flush=True)
@@ -83,27 +100,24 @@ def _arguments() -> Any:
     arguments.add_argument("--config", type=Path, required=True)
     arguments.add_argument("--data", help="whose held-out tweets are offered; default: the run's")
     arguments.add_argument("--eval", help="whose sampling and report are used; default: the run's")
+    arguments.add_argument("--fewshot", action="store_true", help="a third column: base with examples")
     arguments.add_argument("--port", type=int, help="default: the first free one from 7860 on")
     arguments.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     return arguments.parse_args()
 
 
-def _generator(run: str, config: TrainConfig, evaluation: EvalConfig) -> GeneratePair:
-    """What answers: the servers of the eval config, or the run's weights, which are loaded here."""
-    from statsmodels.stats import proportion  # noqa: F401  takes a second or more: not at the first vote
-
-    folder = Path("adapters") / run
-    if not isinstance(evaluation.engine, OpenAIEngine):
-        refuse_small_machine(run, config, to_train=False)
-        return pair_generator(_load(folder, config), config.prompt)
-    refuse_other_run(evaluation.engine, run, sha256_of(folder / "adapter_model.safetensors"))
-    arms = evaluation.engine.openai
-    openai_engine(arms, evaluation.sampling)  # refuses servers that are not there, or answer alike
-    print(f"asking {arms['base'].base_url} ({arms['base'].quantization})", flush=True)
-    return _of_cleaned(partial(stream_served_pair, arms), config.prompt)
+def _served(run: str, config: TrainConfig, sampling: SamplingConfig, engine: OpenAIEngine) -> GeneratePair:
+    """The page's function where servers answer, as `make serve` proved them for this run."""
+    refuse_other_run(engine, run, sha256_of(Path("adapters") / run / "adapter_model.safetensors"))
+    openai_engine(engine.openai, sampling)  # refuses servers that are not there, or answer alike
+    base = engine.openai["base"]
+    print(f"asking {base.base_url} ({base.quantization})", flush=True)
+    return _of_cleaned(partial(stream_served_pair, engine.openai), config.prompt)
 
 
 def _load(folder: Path, config: TrainConfig) -> Any:
+    from statsmodels.stats import proportion  # noqa: F401  takes a second or more: not at the first vote
+
     from lib.model.loading import load_for_inference
 
     print(f"loading {config.model} with {folder} ...", flush=True)
@@ -121,15 +135,65 @@ def pair_generator(loaded: Any, prompt: str) -> GeneratePair:
 
 def _of_cleaned(stream: StreamPair, prompt: str) -> GeneratePair:
     def generate_pair(tweet: str, sampling: SamplingConfig) -> Iterator[tuple[str, str]]:
-        cleaned = clean_tweet(tweet)  # as the tweets it was trained on
-        if not cleaned:
-            raise UserError(
-                "Nothing is left of that tweet without links, control tokens and invisible characters. Add "
-                "words."
-            )
-        return stream(messages(prompt, cleaned), sampling)
+        return stream(_conversation(prompt, tweet), sampling)
 
     return generate_pair
+
+
+def with_fewshot(generate_pair: GeneratePair, loaded: Any, evaluation: Evaluation) -> GeneratePair:
+    """The same, and then the reply of the few-shot baseline, as the evaluation asks it."""
+    from lib.data.vectors import embed
+    from lib.model.generate import generate
+
+    pairs, model = evaluation.train(), embedding_model(evaluation)
+    vectors = cache(lambda texts: embed(texts, model))  # of the training tweets: once
+
+    def generate_three(tweet: str, sampling: SamplingConfig) -> Iterator[tuple[str, ...]]:
+        for both in generate_pair(tweet, sampling):
+            yield both
+        yield *both, ""  # a blind round ends here
+        cleaned = clean_tweet(tweet)
+        k = evaluation.eval.fewshot.k
+        (examples,) = nearest([cleaned], pairs, k, lambda texts: vectors(tuple(texts)))
+        turns = messages(evaluation.config.prompt, cleaned, examples)
+        (written,) = generate(loaded, [turns], sampling, tuned=False)
+        yield *both, written.text
+
+    return generate_three
+
+
+def drafts_writer(loaded: Any, prompt: str, train: Path) -> WriteDrafts:
+    """The page's other function: drafts so far of the tuned model, ranked by the likes of the training pairs
+    in train, where that file is here and holds enough of them.
+    """
+    from lib.model.generate import generate
+    from lib.model.sampling import of_candidate
+
+    @cache
+    def ranker() -> Ranker | None:
+        pairs = read_jsonl(train, Pair) if train.is_file() else []
+        return fit_ranker(pairs) if len(pairs) >= MIN_PAIRS else None
+
+    def write(tweet: str, sampling: SamplingConfig) -> Iterator[list[Draft]]:
+        turns, rank = _conversation(prompt, tweet), ranker()
+        drafts: dict[str, Draft] = {}
+        for number in range(N_DRAFTS):
+            (written,) = generate(loaded, [turns], of_candidate(sampling, number), tuned=True)
+            if text := written.text:
+                score, effects = (rank(tweet, text), word_effects(rank, tweet, text)) if rank else (None, ())
+                drafts[text] = Draft(text, score, tuple(effects))
+            yield list(drafts.values())
+
+    return write
+
+
+def _conversation(prompt: str, tweet: str) -> Messages:
+    cleaned = clean_tweet(tweet)  # as the tweets it was trained on
+    if not cleaned:
+        raise UserError(
+            "Nothing is left of that tweet without links, control tokens and invisible characters. Add words."
+        )
+    return messages(prompt, cleaned)
 
 
 def _auth(host: str) -> tuple[str, str] | None:

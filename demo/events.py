@@ -13,8 +13,8 @@ from lib.base.errors import UserError
 from lib.base.settings import SamplingConfig
 
 GeneratePair = Callable[
-    [str, SamplingConfig], Iterator[tuple[str, str]]
-]  # tweet -> (base so far, tuned so far), again and again
+    [str, SamplingConfig], Iterator[tuple[str, ...]]
+]  # tweet -> (base so far, tuned so far), again and again; then, where it has one, with the few-shot reply
 
 MAX_TWEET_CHARS = 1000
 SEEDS = 2**32
@@ -53,12 +53,11 @@ def streamer(
         tweet: str, temperature: float, seed: float, blind: bool, session: Session
     ) -> Iterator[tuple]:
         problem = problem_with(tweet or "") if is_live else None
-        chosen, sides = (
-            _chosen(sampling, temperature, seed),
-            {"base": Side(is_live), "tuned": Side(is_live)},
-        )
+        chosen = sampling_chosen(sampling, temperature, seed)
+        sides = {name: Side(is_live) for name in ("base", "tuned", "fewshot")}
         left = drawn_side() if blind else "base"
-        view = partial(view_of, [sides[left], sides["tuned" if left == "base" else "base"]])
+        right = "tuned" if left == "base" else "base"
+        view = partial(view_of, [sides[left], sides[right], sides["fewshot"]])
         if problem or chosen is None:
             yield view(
                 problem
@@ -73,24 +72,27 @@ def streamer(
         asked = as_asked(tweet)
         try:
             for texts in generate_pair(asked, chosen):
-                for side, text in zip(sides.values(), texts, strict=True):
+                if blind and len(texts) > 2:  # it would tell the base model's hand
+                    break
+                for side, text in zip(sides.values(), texts, strict=False):
                     side.show(text)
                 yield view(writing, busy=True)
                 if session.end:
                     break
-            base, tuned = (side.text for side in sides.values())
-            yield _ended(session, blind, Round(asked, base, tuned, left, chosen.seed), view, is_live)
-        except UserError as error:
-            yield view(str(error), problem=True, over=True)
-        except Exception:  # the page gets a sentence, the console the traceback
-            log.exception("generation failed")
-            yield view(
-                "The reply could not be written. The console where the demo runs says why.",
-                problem=True,
-                over=True,
-            )
+            pair = Round(asked, sides["base"].text, sides["tuned"].text, left, chosen.seed)
+            yield _ended(session, blind, pair, view, is_live)
+        except Exception as error:
+            yield view(sentence_of(error), problem=True, over=True)
 
     return reply
+
+
+def sentence_of(error: Exception) -> str:
+    """What the page says of an error; the console gets the traceback of what is not the user's."""
+    if isinstance(error, UserError):
+        return str(error)
+    log.error("generation failed", exc_info=error)
+    return "The reply could not be written. The console where the demo runs says why."
 
 
 def _ended(session: Session, blind: bool, written: Round, view: Callable[..., tuple], is_live: bool) -> tuple:
@@ -103,11 +105,12 @@ def _ended(session: Session, blind: bool, written: Round, view: Callable[..., tu
         return emptied(session)
     if session.end == "stop":
         return view("Stopped.")
+    session.history.append(written)
     if not all(pair):
         return view(f"A reply came back empty. {OTHERS[is_live]}", over=True)
     if not blind:
         session.seen.add(pair)
-    elif pair in session.seen:
+    elif pair in session.seen or written.tuned in session.drafts:
         return view(
             f"You have seen whose replies these are. {OTHERS[is_live]}",
             over=True,
@@ -179,7 +182,7 @@ def _beside(value: Any, views: Iterator[tuple]) -> Iterator[tuple]:
         value = gr.skip()
 
 
-def _chosen(sampling: SamplingConfig, temperature: float, seed: float) -> SamplingConfig | None:
+def sampling_chosen(sampling: SamplingConfig, temperature: float, seed: float) -> SamplingConfig | None:
     try:
         return SamplingConfig.model_validate(
             {**sampling.model_dump(), "temperature": temperature, "seed": seed}

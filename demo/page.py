@@ -5,10 +5,12 @@ It knows nothing of models, only of a function that streams pairs.
 
 import threading
 from collections.abc import Callable, Container, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from demo.drafts import WriteDrafts, drafter
 from demo.events import (
     GeneratePair,
     on_again,
@@ -18,7 +20,7 @@ from demo.events import (
 )
 from demo.look import calm
 from demo.own_host import bracketed, guarded_app
-from demo.views import emptied, labels, settled
+from demo.views import N_BUTTONS, emptied, labels, settled
 from demo.votes import CHOICES, KEYS_JS, LEAVE_BOX_JS, Session, Votes
 from demo.widgets import EXAMPLES, widgets
 from lib.base.errors import UserError
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 LOCAL = "127.0.0.1"
 TITLE = "Two replies to one tweet"
 NONE: Mapping[str, Path] = {}
-OFF_JS = "() => Array(10).fill({__type__: 'update', interactive: false})"  # of the controls and the ballot
+OFF_JS = f"() => Array({N_BUTTONS}).fill({{__type__: 'update', interactive: false}})"
 # The boxes follow the direction of what is written in them; what is said in these lines is read out. Enter
 # sends nothing while "Reply" is off.
 PAGE_JS = """() => {
@@ -39,6 +41,10 @@ PAGE_JS = """() => {
     document.getElementById(id)?.setAttribute('role', 'status');
     document.getElementById(id)?.setAttribute('aria-live', 'polite');
   }
+  document.addEventListener('click', (event) => {
+    const draft = event.target.closest('#draft-list .copy')?.closest('li');
+    if (draft) navigator.clipboard.writeText(draft.querySelector('p').textContent);
+  });
   document.addEventListener('keydown', (event) => {
     if (event.key !== 'Enter' || event.shiftKey || !event.target.closest('#tweet')) return;
     if (document.querySelector('#send').disabled) { event.preventDefault(); event.stopPropagation(); }
@@ -56,20 +62,27 @@ def build_app(
     tweets: Sequence[str] = EXAMPLES,
     reports: Container[str] = (),
     is_live: bool = True,
+    drafts: WriteDrafts | None = None,
+    has_third: bool = False,
 ) -> "gr.Blocks":
     """The Gradio app, not yet launched.
 
     base, tuned: what stands above the two boxes. Only an event brings it to the page, so that nothing there
     holds it during a blind round. votes: where the blind votes go; without it there is no switch for them.
+    drafts: writes several tuned replies to one tweet; without it there is no button for them. has_third:
+    generate_pair gives a few-shot reply too, which stands in a third column unless a round is blind.
     tweets: what "Next tweet" goes through. reports: the pages that launch() is given, to link to. is_live: a
     model answers whatever is written; else generate_pair knows these tweets only, and the first is there.
     """
     import gradio as gr
 
     with gr.Blocks(title=title, analytics_enabled=False) as app:
-        page = widgets(title, sampling, votes is not None, reports, is_live)
-        stream, names = streamer(generate_pair, sampling, is_live), {"base": base, "tuned": tuned}
-        _listen(app, page, stream, names, votes, tweets or EXAMPLES)
+        page = widgets(title, sampling, votes is not None, drafts is not None, has_third, reports, is_live)
+        page.names, page.has_third = {"base": base, "tuned": tuned}, has_third
+        _listen(app, page, streamer(generate_pair, sampling, is_live), votes, tweets or EXAMPLES)
+        if drafts:
+            listed = [page.draft_list, page.status, page.clear, page.blind, page.stop]
+            _answer(page, page.drafts.click, drafter(drafts, sampling, is_live), outputs=listed, **page.job)
         if not is_live:
             _answer(page, app.load, **page.go_on)
     return app
@@ -79,18 +92,18 @@ def _listen(
     app: "gr.Blocks",
     page: SimpleNamespace,
     stream: Callable[..., Any],
-    names: dict[str, str],
     votes: Votes | None,
     tweets: Sequence[str],
 ) -> None:
     """What each event of the page does."""
     import gradio as gr
 
-    session, blind = page.session, page.blind
-    said = [page.status, page.announced, page.tally]
+    session, blind, names = page.session, page.blind, page.names
+    said = [page.status, page.announced, page.tally, page.draft_list]
     shown = [*page.replies, *page.times, *said, *page.buttons, page.clear, blind, page.stop]
+    shown += [page.third_reply, page.third_time]
     asked = [page.tweet, page.temperature, page.seed, blind, session]
-    job: dict[str, Any] = {"inputs": asked, "concurrency_id": "model", "concurrency_limit": 1}
+    page.job = job = {"inputs": asked, "concurrency_id": "model", "concurrency_limit": 1}
     page.tweet.submit(None, js=LEAVE_BOX_JS, api_visibility="private")
     _answer(page, page.tweet.submit, stream, outputs=shown, api_visibility="public", api_name="reply", **job)
     _answer(page, page.send.click, stream, outputs=shown, **job)
@@ -107,10 +120,11 @@ def _listen(
         return "", *emptied(session)
 
     def switched(blind: bool, session: Session) -> tuple[Any, ...]:
-        return *labels(blind, names, value=""), *emptied(session)[2:], gr.update(visible=blind)
+        seen = gr.update(visible=blind), gr.update(visible=page.has_third and not blind)
+        return *labels(blind, names, value=""), *emptied(session)[2:], *seen
 
     _answer(page, page.clear.click, cleared, inputs=session, outputs=[page.tweet, *shown])
-    _answer(page, blind.change, switched, inputs=[blind, session], outputs=[*shown, page.ballot])
+    _answer(page, blind.change, switched, inputs=[blind, session], outputs=[*shown, page.ballot, page.third])
     told = [*page.replies, page.status, page.tally, *page.buttons]
     for button, (choice, _) in zip(page.buttons, CHOICES.values(), strict=True):
         vote = voter(votes, choice, names)
@@ -128,7 +142,8 @@ def _answer(page: SimpleNamespace, event: Callable[..., Any], fn: Callable[..., 
     event(None, None, buttons, js=OFF_JS, **quick)  # at once: what listens to one event runs in turn
     job = event(fn, **{**quick, **how})
     for over in (job.then, job.failure):
-        over(settled, page.session, buttons, queue=False, **quick)
+        on_now = [*buttons, page.earlier, page.history]
+        over(partial(settled, page.names), [page.blind, page.session], on_now, queue=False, **quick)
 
 
 def serve(

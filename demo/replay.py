@@ -6,36 +6,25 @@ Opens on this machine only. Votes work as in the demo, and go to the same file.
 """
 
 import os
-from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from demo.drafts import Draft
 from demo.events import as_asked
 from demo.page import LOCAL, build_app, serve
 from demo.votes import Votes
 from lib.base.config import config_name, load_config
 from lib.base.console import parser, run
 from lib.base.errors import UserError
-from lib.base.schema import Reply
+from lib.base.schema import drawn_from
 from lib.base.settings import SamplingConfig, TrainConfig
-from lib.evaluate.evaluation import Evaluation, adapter_sha256
+from lib.evaluate.best_of import read_candidates
+from lib.evaluate.evaluation import Evaluation, Recorded, adapter_sha256, recorded
 from lib.train.manifest import as_trained
 
 if TYPE_CHECKING:
     import gradio as gr
-
-PAIR = ("base", "tuned")
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """A held-out tweet and what both systems answered. seed: of the sampling."""
-
-    tweet: str
-    base: str
-    tuned: str
-    seed: int
 
 
 def main() -> None:
@@ -53,7 +42,8 @@ def replay(train: Path, data: str | None, name: str | None, port: int | None) ->
     # Before gradio is imported: it reads this once.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     evaluation = _recorded_one(train, data, name)
-    rows = recorded(evaluation.replies(), {one.tweet_id: one.tweet for one in evaluation.prompts()})
+    tweets = {one.tweet_id: one.tweet for one in evaluation.prompts()}
+    rows = recorded(evaluation.replies(), tweets, _candidates(evaluation.folder))
     if not rows:
         raise UserError(
             f"{evaluation.folder}/replies.jsonl holds no tweet that base and tuned both answered."
@@ -79,27 +69,37 @@ def replay_app(
     """
     by_tweet = {as_asked(row.tweet): row for row in rows}
 
-    def answer(tweet: str, sampling: SamplingConfig) -> Iterator[tuple[str, str]]:
+    def answer(tweet: str, sampling: SamplingConfig) -> Iterator[tuple[str, ...]]:
         if (row := by_tweet.get(tweet)) is None:
             raise UserError("No reply to that tweet is recorded. “Next tweet” has others.")
         yield row.base, row.tuned
+        if row.fewshot:
+            yield row.base, row.tuned, row.fewshot
 
-    sampling = SamplingConfig(seed=rows[0].seed)
+    def drafts(tweet: str, sampling: SamplingConfig) -> Iterator[Sequence[Draft]]:
+        yield [Draft(*draft) for draft in by_tweet[tweet].drafts]
+
     return build_app(
-        answer, base, tuned, sampling, votes=votes, tweets=list(by_tweet), reports=reports, is_live=False
+        answer,
+        base,
+        tuned,
+        SamplingConfig(seed=rows[0].seed),
+        votes=votes,
+        tweets=list(by_tweet),
+        reports=reports,
+        is_live=False,
+        drafts=drafts if any(row.drafts for row in rows) else None,
+        has_third=any(row.fewshot for row in rows),
     )
 
 
-def recorded(replies: Iterable[Reply], tweets: dict[str, str]) -> list[Recorded]:
-    """The tweets that both systems answered, in the order of the replies. tweets: tweet_id -> text."""
-    by_tweet: dict[str, dict[str, Reply]] = {}
-    for reply in replies:
-        by_tweet.setdefault(reply.tweet_id, {})[reply.system] = reply
-    return [
-        Recorded(tweets[tweet_id], own["base"].reply, own["tuned"].reply, own["tuned"].seed)
-        for tweet_id, own in by_tweet.items()
-        if tweet_id in tweets and own.keys() >= set(PAIR)
-    ]
+def _candidates(folder: Path) -> dict[str, list[tuple[str, float | None]]]:
+    """tweet_id -> the drafts that the tuned model's best was picked from, with the ranker's scores."""
+    found: dict[str, dict[str, float | None]] = {}
+    for one in read_candidates(folder):
+        if one.reply and drawn_from(one.system)[0] == "tuned":
+            found.setdefault(one.tweet_id, {})[one.reply] = one.score
+    return {tweet_id: list(drafts.items()) for tweet_id, drafts in found.items()}
 
 
 def reports_of(folder: Path, evaluation: str, data: Path) -> dict[str, Path]:

@@ -5,11 +5,16 @@ Each view is a value for every component that a reply changes.
 
 import html
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from demo.votes import CHOICES, Choice, Session
 from lib.data.x_length import MAX_POST, x_length
+
+N_BUTTONS = 11  # of the actions and the ballot
+MAX_HISTORY = 50
+LEFT: Choice = "left"
+RIGHT: Choice = "right"
 
 
 def view_of(
@@ -19,32 +24,53 @@ def view_of(
     busy: bool = False,
     over: bool = False,
 ) -> tuple:
-    """A value for every component that a reply changes, in the order of `shown`."""
+    """A value for every component that a reply changes, as `shown` has them. sides: left, right, few-shot."""
     import gradio as gr
 
     texts, times = [side.text for side in sides], [side.line(over) for side in sides]
-    whole = f"Left reply: {texts[0]} Right reply: {texts[1]}" if over and not said else ""
-    lines = status_line(said, problem), status_line(whole), status_line("")
+    third = f" Few-shot reply: {texts[2]}" if texts[2] else ""
+    whole = f"Left reply: {texts[0]} Right reply: {texts[1]}{third}" if over and not said else ""
+    lines = status_line(said, problem), status_line(whole), status_line(""), ""
     to_end_it = [gr.update(interactive=True) if busy else gr.skip()] * 3
-    return *texts, *times, *lines, *ballot(), *to_end_it
+    return *texts[:2], *times[:2], *lines, *ballot(), *to_end_it, texts[2], times[2]
 
 
 def emptied(session: Session) -> tuple:
     session.round, session.end = None, "clear"
-    return view_of([Side(), Side()])
+    return view_of([Side(), Side(), Side()])
 
 
-def settled(session: Session) -> tuple[Any, ...]:
-    """Which buttons are on when an answer is on the page: all but Stop, and the ballot for an open round.
+def settled(names: dict[str, str], blind: bool, session: Session) -> tuple[Any, ...]:
+    """What can be clicked when an answer is on the page: all but Stop, and the ballot for an open round; and
+    what was written so far.
 
     While a reply is written nothing changes: the end of its job comes here too.
     """
     import gradio as gr
 
     if session.is_writing:
-        return (gr.skip(),) * 10
+        return (gr.skip(),) * (N_BUTTONS + 2)
     is_open = session.round is not None
-    return tuple(gr.update(interactive=is_on) for is_on in [True] * 5 + [False] + [is_open] * 4)
+    is_on = [True] * 5 + [False, not blind] + [is_open] * 4
+    past = gr.update(visible=bool(session.history)), history_list(session, {} if blind else names)
+    return *(gr.update(interactive=one) for one in is_on), *past
+
+
+def history_list(session: Session, names: Mapping[str, str]) -> str:
+    """Every tweet of this tab with its two replies, the last first, as HTML; every text escaped.
+
+    names: {} in blind mode. A pair that nobody has told the names of keeps its letters.
+    """
+    rows = ""
+    for one in reversed(session.history[-MAX_HISTORY:]):
+        known = names if (one.base, one.tuned) in session.seen else {}
+        sides = "".join(
+            f"<dt>{html.escape(known.get(one.name(where), letter))}</dt>"
+            f'<dd dir="auto">{html.escape(one.base if one.name(where) == "base" else one.tuned)}</dd>'
+            for letter, where in (("A", LEFT), ("B", RIGHT))
+        )
+        rows += f'<li><p dir="auto">{html.escape(one.tweet)}</p><dl>{sides}</dl></li>'
+    return f"<ol reversed>{rows}</ol>"
 
 
 def ballot(chosen: Choice | None = None) -> list[Any]:

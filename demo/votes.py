@@ -59,7 +59,8 @@ class Session:
 
     end: what the reply in progress has been asked to do. Ours and not Gradio's `cancels`, which lets go of a
     reply in its first moments without an answer: the page would go on saying "Writing". at: the last of the
-    held-out tweets that this tab was shown.
+    held-out tweets that this tab was shown. drafts: what it has seen the tuned model write besides. history:
+    every pair that was written here, blind ones too.
     """
 
     round: Round | None = None
@@ -67,6 +68,8 @@ class Session:
     end: Literal["", "stop", "clear"] = ""
     is_writing: bool = False
     at: int = -1
+    drafts: set[str] = field(default_factory=set)
+    history: list[Round] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

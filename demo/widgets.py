@@ -20,7 +20,13 @@ LINKS = {"report": "How it did in its evaluation", "data-report": "What it learn
 
 
 def widgets(
-    title: str, sampling: SamplingConfig, can_vote: bool, reports: Container[str], is_live: bool
+    title: str,
+    sampling: SamplingConfig,
+    can_vote: bool,
+    can_draft: bool,
+    has_third: bool,
+    reports: Container[str],
+    is_live: bool,
 ) -> SimpleNamespace:
     """Every component, by name. is_live: a model answers whatever is written; else nothing can be written."""
     import gradio as gr
@@ -42,14 +48,16 @@ def widgets(
         page.next = gr.Button("Next tweet", variant="secondary" if is_live else "primary", elem_id="next")
         page.stop = gr.Button("Stop", interactive=False, visible=is_live, elem_id="stop")
         page.clear = gr.Button("Clear", visible=is_live, elem_id="clear")
+        page.drafts = gr.Button("Drafts", visible=can_draft, elem_id="drafts")
         page.blind = gr.Checkbox(
             label="Blind", container=False, min_width=0, visible=can_vote, elem_id="blind"
         )
-    page.controls = [page.send, page.again, page.next, page.clear, page.blind, page.stop]
+    page.controls = [page.send, page.again, page.next, page.clear, page.blind, page.stop, page.drafts]
     page.status = gr.HTML(status_line(""), elem_id="status")
     page.announced = gr.HTML(status_line(""), elem_id="announced")
     with gr.Row(elem_id="replies", equal_height=True):
-        (left_reply, left_time), (right_reply, right_time) = _box("left", "A"), _box("right", "B")
+        (left_reply, left_time, _), (right_reply, right_time, _) = _box("left", "A"), _box("right", "B")
+        page.third_reply, page.third_time, page.third = _box("third", "Few-shot", has_third)
     page.replies, page.times = [left_reply, right_reply], [left_time, right_time]
     with gr.Row(visible=False, elem_id="votes") as page.ballot:
         page.buttons = [
@@ -57,6 +65,9 @@ def widgets(
             for key, (_, label) in CHOICES.items()
         ]
     page.tally = gr.HTML(status_line(""), elem_id="tally")
+    page.draft_list = gr.HTML("", elem_id="draft-list")
+    with gr.Accordion("Earlier on this page", open=False, visible=False, elem_id="earlier") as page.earlier:
+        page.history = gr.HTML("", elem_id="history")
     with gr.Accordion("Sampling", open=False, visible=is_live, elem_id="sampling"):
         least = "0 always takes the likeliest word."
         page.temperature = gr.Slider(0, 2, sampling.temperature, step=0.05, label="Temperature", info=least)
@@ -68,22 +79,23 @@ def widgets(
 
 
 def _heading(title: str, reports: Container[str], is_live: bool) -> str:
-    said = "Written on this machine" if is_live else "Recorded in its evaluation"
+    said = "Written on this machine, by one model" if is_live else "What one model answered in its evaluation"
     links = "".join(
         f'<a href="{path}" target="_blank" rel="noopener">{text}</a>'
         for path, text in LINKS.items()
         if path in reports
     )
     return (
-        f"<h1>{html.escape(title)}</h1><p>{said}, by one model: without and with what it has learned. "
-        f"Drafts only: what is worth posting you post yourself.</p>{f'<nav>{links}</nav>' if links else ''}"
+        f"<h1>{html.escape(title)}</h1><p>{said}: without and with what it has learned. Drafts only: "
+        f'what is worth posting you post yourself.</p><p class="links">{links}</p>'
     )
 
 
-def _box(where: str, name: str) -> tuple[Any, Any]:
+def _box(where: str, name: str, is_visible: bool = True) -> tuple[Any, Any, Any]:
+    """A reply, the line below it, and the column of both."""
     import gradio as gr
 
-    with gr.Column(elem_classes=["side", where], min_width=280):
+    with gr.Column(elem_classes=["side", where], min_width=220, visible=is_visible) as column:
         # A Textbox, not Markdown: whatever a model writes is shown as the characters it consists of.
         reply = gr.Textbox(
             label=name,
@@ -94,4 +106,4 @@ def _box(where: str, name: str) -> tuple[Any, Any]:
             elem_classes=["reply"],
             elem_id=f"{where}-reply",
         )
-        return reply, gr.HTML(time_line(), elem_id=f"{where}-time")
+        return reply, gr.HTML(time_line(), elem_id=f"{where}-time"), column

@@ -10,56 +10,50 @@ preference.
 """
 
 from functools import partial
-from pathlib import Path
 
-from lib.base.config import config_name, load_config
-from lib.base.console import parser, run, summary
+from lib.base.console import run, summary
 from lib.base.errors import UserError
 from lib.base.files import read_jsonl, rejects_path
 from lib.base.schema import Pair, Rejection
 from lib.base.seals import checked, write_sealed
-from lib.base.settings import DataConfig
 from lib.data.filters import filter_pairs, noted, replies_in
-from lib.data.interim import CANDIDATES
+from lib.data.interim import CANDIDATES, building
 from lib.data.scorers import detect_languages, score_toxicity
 
 
 def main() -> None:
-    arguments = parser(__doc__)
-    arguments.add_argument("--config", type=Path, required=True, help="configs/data-<set>.yaml")
-    args = arguments.parse_args()
-    config = load_config(args.config, DataConfig)
-    interim = Path("data") / config_name(args.config) / "interim"
-    pairs = read_jsonl(checked(interim / "pairs.jsonl"), Pair)
-    model = config.filter.toxicity_model
-    score = None if model == "none" else partial(score_toxicity, model=model)
-    unpaired = rejects_path(interim / "pairs.jsonl")
-    others = replies_in(read_jsonl(checked(unpaired), Rejection)) if unpaired.exists() else []
-    filtered = filter_pairs(pairs, config.filter, config.preferences, detect_languages, score, others)
+    with building(__doc__) as (path, config, folder):
+        interim = folder / "interim"
+        pairs = read_jsonl(checked(interim / "pairs.jsonl"), Pair)
+        model = config.filter.toxicity_model
+        score = None if model == "none" else partial(score_toxicity, model=model)
+        unpaired = rejects_path(interim / "pairs.jsonl")
+        others = replies_in(read_jsonl(checked(unpaired), Rejection)) if unpaired.exists() else []
+        filtered = filter_pairs(pairs, config.filter, config.preferences, detect_languages, score, others)
 
-    out = interim / "filtered.jsonl"
-    write_sealed(rejects_path(out), filtered.rejected, out)
-    write_sealed(interim / CANDIDATES, filtered.candidates, out)
-    reasons = [rejection.reason for rejection in filtered.rejected]
-    print(summary("filter", len(filtered.kept), reasons))
-    print(
-        "  toxicity: not checked (toxicity_model: none)"
-        if score is None
-        else f"  toxicity: {model}, below {config.filter.max_toxicity}"
-    )
-    print(
-        f"  {len(filtered.candidates):,} of the rejected lack nothing but engagement"
-        " and can still be compared (preferences)"
-    )
-    for note, n in noted(filtered.kept):
-        print(f"  {n:,} of the kept: {note}")
-    if not filtered.kept:
-        raise UserError(
-            f"no pair passes the filter; {rejects_path(out)} says why. Widen the bounds in {args.config}, or "
-            "collect more."
+        out = interim / "filtered.jsonl"
+        write_sealed(rejects_path(out), filtered.rejected, out)
+        write_sealed(interim / CANDIDATES, filtered.candidates, out)
+        reasons = [rejection.reason for rejection in filtered.rejected]
+        print(summary("filter", len(filtered.kept), reasons))
+        print(
+            "  toxicity: not checked (toxicity_model: none)"
+            if score is None
+            else f"  toxicity: {model}, below {config.filter.max_toxicity}"
         )
-    write_sealed(out, filtered.kept)  # last: make reads this file as "done"
-    print(f"wrote {out}")
+        print(
+            f"  {len(filtered.candidates):,} of the rejected lack nothing but engagement"
+            " and can still be compared (preferences)"
+        )
+        for note, n in noted(filtered.kept):
+            print(f"  {n:,} of the kept: {note}")
+        if not filtered.kept:
+            raise UserError(
+                f"no pair passes the filter; {rejects_path(out)} says why. Widen the bounds in {path}, or "
+                "collect more."
+            )
+        write_sealed(out, filtered.kept)  # last: make reads this file as "done"
+        print(f"wrote {out}")
 
 
 if __name__ == "__main__":

@@ -8,11 +8,13 @@ python -m scripts.forget --handle somebody
 YES=1 answers the question.
 """
 
+import contextlib
 from pathlib import Path
 
 from lib.base.console import confirm, counted, parser, printable, run
 from lib.base.files import lock
 from lib.data.forget import Outcome, forget, preview, target_of
+from lib.data.interim import building_lock
 from lib.evaluate.standing import next_line
 
 
@@ -23,7 +25,10 @@ def main() -> None:
     arguments.add_argument("--config", type=Path, help="configs/train-<run>.yaml, for the next command")
     args = arguments.parse_args()
     target = target_of(args.id or None, args.handle or None)
-    with lock(Path("data/forget.lock")):
+    with contextlib.ExitStack() as held:
+        held.enter_context(lock(Path("data/forget.lock")))
+        for interim in sorted(Path("data").glob("*/interim")):  # what is being built was read before
+            held.enter_context(lock(building_lock(interim.parent)))
         expected = preview(Path(), target)
         print(listing(target.name, expected), flush=True)
         confirm(f"Forget {target.name} for good?", "Nothing was removed.")

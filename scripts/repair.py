@@ -1,4 +1,4 @@
-"""Mend the ledger of a data set and the judge's books of an evaluation, from what lies beside them.
+"""Mend the ledgers of a data set and of an evaluation's judge and crowd, from what lies beside them.
 
     python -m scripts.repair --data data/main --run adapters/qwen3-8b --eval adapters/qwen3-8b/eval/claude
 
@@ -30,6 +30,7 @@ def main() -> None:
     if args.eval.is_dir():
         with lock(args.eval / "judge.lock"):
             repair_judge(args.eval, said.append)
+        repair_run(args.eval / "human", said.append)  # what a paid crowd was booked for
     there = [str(folder) for folder in (args.data, args.run, args.eval) if folder.is_dir()]
     for line in said:
         print(printable(f"repair: {line}"))

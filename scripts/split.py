@@ -11,51 +11,48 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from lib.base.config import config_name, load_config
-from lib.base.console import parser, run, summary
+from lib.base.console import run, summary
 from lib.base.files import jsonl_bytes, write_bytes, write_json
 from lib.base.seals import seal_of, write_sealed
 from lib.base.settings import DataConfig
 from lib.data.decisions import UnreviewedError, reviewed
-from lib.data.interim import read_interim, stage_counts
+from lib.data.interim import building, read_interim, stage_counts
 from lib.data.processed import Processed, processed_of, shortfalls
 from lib.data.scorers import detect_languages
 from lib.data.vectors import embed
 
 
 def main() -> None:
-    arguments = parser(__doc__)
-    arguments.add_argument("--config", type=Path, required=True, help="configs/data-<set>.yaml")
-    args = arguments.parse_args()
-    config, name = load_config(args.config, DataConfig), config_name(args.config)
-    folder = Path("data") / name
-    interim, out = folder / "interim", folder / "processed"
-    left = read_interim(interim)
-    try:
-        pairs, dropped = reviewed(left.clean, folder / "review" / "decisions.jsonl", config.review, name)
-    except UnreviewedError as waiting:
-        print(f"split: {waiting}")
-        return
-    vectors = partial(embed, model=config.clean.embedding_model)
-    processed = processed_of(pairs, left.tweets, left.candidates, config, vectors, detect_languages, dropped)
-    rejected = sorted([*dropped, *processed.rejected], key=lambda rejection: rejection.id)
-    reasons = [rejection.reason for rejection in rejected]
-    counts = {**left.counts, "split": stage_counts(processed.n_kept, reasons)}
+    with building(__doc__) as (_, config, folder):
+        name, interim, out = folder.name, folder / "interim", folder / "processed"
+        left = read_interim(interim)
+        try:
+            pairs, dropped = reviewed(left.clean, folder / "review" / "decisions.jsonl", config.review, name)
+        except UnreviewedError as waiting:
+            print(f"split: {waiting}")
+            return
+        vectors = partial(embed, model=config.clean.embedding_model)
+        processed = processed_of(
+            pairs, left.tweets, left.candidates, config, vectors, detect_languages, dropped
+        )
+        rejected = sorted([*dropped, *processed.rejected], key=lambda rejection: rejection.id)
+        reasons = [rejection.reason for rejection in rejected]
+        counts = {**left.counts, "split": stage_counts(processed.n_kept, reasons)}
 
-    write_sealed(interim / "split.rejected.jsonl", rejected, out / "manifest.json")
-    missing = shortfalls(processed.sizes, config)
-    _write(out, name, processed, config, counts, missing)
-    print(summary("split", processed.n_kept, reasons))
-    sizes = ", ".join(f"{part} {len(rows):,}" for part, rows in processed.parts.items())
-    print(f"  {sizes} pairs, no tweet author in two of them")
-    n_preferences, n_calibration = len(processed.preferences), len(processed.calibration)
-    print(
-        f"  {len(processed.prompts):,} test prompts, {n_preferences:,} preferences, {n_calibration:,} for "
-        "calibration"
-    )
-    for sentence in missing:
-        print(f"  warning: {sentence}")
-    print(f"wrote {out / 'manifest.json'}")
+        write_sealed(interim / "split.rejected.jsonl", rejected, out / "manifest.json")
+        missing = shortfalls(processed.sizes, config)
+        _write(out, name, processed, config, counts, missing)
+        print(summary("split", processed.n_kept, reasons))
+        sizes = ", ".join(f"{part} {len(rows):,}" for part, rows in processed.parts.items())
+        print(f"  {sizes} pairs, no tweet author in two of them")
+        n_preferences, n_calibration = len(processed.preferences), len(processed.calibration)
+        print(
+            f"  {len(processed.prompts):,} test prompts, {n_preferences:,} preferences, {n_calibration:,} "
+            "for calibration"
+        )
+        for sentence in missing:
+            print(f"  warning: {sentence}")
+        print(f"wrote {out / 'manifest.json'}")
 
 
 def _write(

@@ -62,6 +62,7 @@ def report(manifest: Manifest, folder: Path) -> str:
         f"train: {manifest.n_train:,} rows, {manifest.steps:,} steps in {manifest.seconds / 60:.1f} min"
         f" on {manifest.gpu or manifest.device} with {manifest.backend} ({manifest.backend_reason})",
         f"  eval loss        {losses}",
+        *([f"  evaluations      {share:.0%} of the time"] if (share := manifest.evaluation_share) else []),
         (
             f"  best             {manifest.eval_loss:.3f} at step {manifest.best_step}, perplexity "
             f"{manifest.perplexity:.1f}"

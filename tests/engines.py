@@ -15,6 +15,7 @@ from lib.export.exporting import export, export_folder
 from lib.export.lora import Lora, read_lora
 from lib.export.servers import running
 from lib.model.adapters import sha256_of
+from lib.model.base_model import source_of
 from lib.model.chat import chat_of
 from lib.model.smollm2 import GGUF, WHEEL, convert
 
@@ -26,6 +27,7 @@ needs_engines = pytest.mark.skipif(not (SITE / "xllamacpp").is_dir(), reason=NOT
 PROMPT = [{"role": "user", "content": "Write one sentence about a bike."}]
 N_TOKENS = 6
 N_TOP = 50  # of llama.cpp's distribution
+RARE = -7  # log-probability
 
 
 def environment():
@@ -145,6 +147,36 @@ def mlx_answers(source: Path, adapter: Path, ids):
     return {
         arm: (first, tokenizer.decode(ids, skip_special_tokens=True)) for arm, (first, ids) in answers.items()
     }
+
+
+def every_engine(run: Path, config: TrainConfig, dtype: str):
+    """The answers of torch, llama.cpp and MLX. dtype: of the GGUF adapter, f16 or f32."""
+    source = Path(source_of(config))
+    torch, ids = torch_answers(run, source)
+    (_, gguf), (_, base) = exported(run, config, "gguf", dtype), exported(run, config, "base")
+    llama = llama_answers(base / "base-f32.gguf", gguf / f"adapter-{dtype}.gguf", Path("logs"))
+    return torch, llama, mlx_answers(source, exported(run, config, "mlx", "f32")[1], ids)
+
+
+def off(torch, other) -> float:
+    """Largest difference of a log-probability from torch's, over both arms and the tokens that the other
+    engine lists and that are not rare."""
+    found = []
+    for arm, (ours, _) in torch.items():
+        theirs = other[arm][0]
+        listed = theirs.items() if isinstance(theirs, dict) else enumerate(theirs)
+        found += [abs(logprob - ours[token].item()) for token, logprob in listed if ours[token] > RARE]
+    return max(found)
+
+
+def apart(torch) -> float:
+    """Largest difference of a log-probability between base and tuned."""
+    return (torch["base"][0] - torch["tuned"][0]).abs().max().item()
+
+
+def texts(answers) -> dict[str, str]:
+    """Arm -> what it wrote, without an emoji that was cut off."""
+    return {arm: text.strip(" \n\ufffd") for arm, (_, text) in answers.items()}
 
 
 def smollm2(folder: Path) -> Path:

@@ -33,7 +33,10 @@ KEPT = ROOT / ".mutants.jsonl"
 LIMIT_S = 300  # a mutation that hangs is noticed, too
 N_WORKERS = 2
 # Imported once, before the processes that test fork. None of the project's own modules is among them.
-LIBRARIES = ("pytest", "hypothesis", "pydantic", "yaml", "jinja2", "numpy", "scipy.stats")
+LIBRARIES = (
+    *("pytest", "hypothesis", "pydantic", "yaml", "jinja2", "numpy", "scipy.stats", "statsmodels.api"),
+    *("sklearn.linear_model", "sklearn.feature_extraction.text", "langdetect", "anthropic", "apify_client"),
+)
 OF_MODELS = ("torch", "transformers", "peft")
 WITH_MODELS = {"model", "train", "export", "evaluate", "publish", "demo"}
 

@@ -160,7 +160,6 @@ STATES = {
         "publish REPO=a/b": UNPUBLISHED,
         "publish REPO=a/b FORCE=1": (0, TO_DEMO),
         "space": (2, r"error: .*replies\.jsonl has no reply that may be shown .* TWEETS=heldout\."),
-        "space TWEETS=heldout": (0, TO_DEMO),
         "demo": (0, "next: make human-eval RUN=r"),
         "export": (0, "next: make serve ENGINE=llamacpp RUN=r"),
         "serve ENGINE=ollama": (0, "next: make .*"),

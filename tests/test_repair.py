@@ -339,3 +339,21 @@ def test_there_is_nothing_to_mend_where_nothing_is(tmp_path, monkeypatch, capsys
     monkeypatch.chdir(tmp_path)
     run_repair(monkeypatch)
     assert "nothing to mend" in capsys.readouterr().out
+
+
+def test_of_a_crowds_damaged_ledger_what_can_be_read_is_kept(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    ledger = Ledger(tmp_path / "adapters/r/eval/e/human/ledger.jsonl")
+    ledger.path.parent.mkdir(parents=True)
+    booked = [
+        ledger.append("intent", "crowd-1", "crowd"),
+        ledger.append("done", "crowd-1", "crowd", usd=12.5),
+    ]
+    lines = lines_of(ledger.path)
+    write_bytes(ledger.path, b"\n".join([lines[0], b"\0garbled", lines[1]]) + b"\n")
+    monkeypatch.setattr(
+        sys, "argv", ["repair", "--data", "data/x", "--run", "adapters/r", "--eval", "adapters/r/eval/e"]
+    )
+    repair.main()
+    assert "human/ledger.jsonl: 2 lines kept, 1 damaged lines put aside" in capsys.readouterr().out
+    assert ledger.entries() == booked

@@ -14,21 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from lib.base.credentials import masked, shared_warning
-from lib.base.errors import UserError
+from lib.base.errors import ADVICE, UserError
 from lib.base.text_files import read_text
 
-SPACE, RIGHTS = "Free disk space, then run it again.", "Fix the permissions, then run it again."
-ADVICE = {
-    errno.ENOSPC: SPACE,
-    errno.EDQUOT: SPACE,
-    errno.EFBIG: SPACE,
-    errno.EACCES: RIGHTS,
-    errno.EPERM: RIGHTS,
-    errno.EROFS: "Move the project to a folder that can be written to, then run it again.",
-    errno.EIO: "The disk or the network drive failed: check it, then run it again.",
-    errno.ENOMEM: "Close other programs, then run it again.",
-    errno.EMFILE: "Raise the limit of open files (`ulimit -n 4096`), then run it again.",
-}
 MAX_ENV_BYTES = 100_000
 
 

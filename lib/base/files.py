@@ -1,13 +1,14 @@
 """Files that are whole or absent, lines that are whole or dropped, locks that die with their process."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -15,7 +16,7 @@ from lib.base.characters import whole
 from lib.base.errors import UserError
 from lib.base.folders import no_empty_folders
 from lib.base.strict_json import advice, advice_at, parse_own
-from lib.base.text_files import obstacle, refuse_no_file
+from lib.base.text_files import refuse_no_file, unwritable
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -28,20 +29,36 @@ def to_json(record: BaseModel | dict[str, Any]) -> str:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace path as a whole: a crash leaves the old file or the new one, never half of it."""
+    """Replace path as a whole: a crash leaves the old file or the new one, never half of it.
+
+    Two processes that write it at once write one after the other.
+    """
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as handle:
+        with _alone(partial) as handle:
             handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
-        partial.replace(path)
+            partial.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        raise _unwritable(path, error) from error
-    sync_folder(path.parent)
+        raise unwritable(path, error) from error
+
+
+def _alone(partial: Path) -> BinaryIO:
+    """A handle of an empty file at partial that no other process writes to, where files can be locked."""
+    while True:
+        handle = partial.open("ab")
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):  # whoever held it has put it in its place meanwhile
+            if os.path.samestat(os.fstat(handle.fileno()), partial.stat()):
+                handle.truncate(0)
+                return handle
+        handle.close()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -92,29 +109,15 @@ def append_bytes(path: Path, line: bytes) -> None:
         size = os.fstat(handle).st_size
         try:
             if os.write(handle, line) != len(line):
-                raise OSError("short write")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(handle)
-        except OSError as error:
+        except OSError:
             os.ftruncate(handle, size)
-            raise UserError(
-                f"{path}: cannot be written ({error}). Free disk space, then run it again."
-            ) from error
+            raise
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     finally:
         os.close(handle)
-
-
-def _unwritable(path: Path, error: OSError) -> UserError:
-    if (blocked := obstacle(path)) is not None:
-        return UserError(
-            f"{path}: cannot be written: {blocked} is no folder, or a link to nothing. Move it away, then "
-            "run it again."
-        )
-    return UserError(
-        f"{path}: cannot be written ({error.strerror}). Free disk space or fix the permissions, then run it "
-        "again."
-    )
 
 
 def _opened(path: Path) -> int:
@@ -125,7 +128,7 @@ def _opened(path: Path) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
 
 
 def _flock(handle: int, path: Path, operation: int) -> None:

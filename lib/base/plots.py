@@ -11,6 +11,8 @@ from statistics import median
 
 from markupsafe import Markup, escape
 
+from lib.base.characters import visible
+
 WIDTH = 640
 EDGE = 36  # room for half of a number below either end of an axis
 Series = tuple[str, Sequence[tuple[float, float]]]  # name, (x, y) points
@@ -34,7 +36,9 @@ def number(value: float) -> str:
 
 def _svg(height: float, title: str, values: Sequence[str], body: Sequence[Markup]) -> Markup:
     """values: what the plot shows, as words."""
-    said = Markup("<title>{}</title><desc>{}</desc>").format(title, "; ".join(values) or "no values")
+    said = Markup("<title>{}</title><desc>{}</desc>").format(
+        visible(title), visible("; ".join(values)) or "no values"
+    )
     return Markup('<svg viewBox="0 0 {} {}" role="img">{}{}</svg>').format(
         WIDTH, round(height), said, Markup("").join(body)
     )
@@ -42,7 +46,7 @@ def _svg(height: float, title: str, values: Sequence[str], body: Sequence[Markup
 
 def _text(x: float, y: float, text: str, anchor: str = "start", kind: str = "label") -> Markup:
     return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}" class="{}">{}</text>').format(
-        x, y, Markup(anchor), Markup(kind), text
+        x, y, Markup(anchor), Markup(kind), visible(text)
     )
 
 

@@ -1,9 +1,12 @@
-"""Text files that people write: UTF-8 of a sensible size, or a sentence that says what they are instead."""
+"""Text files that people write: UTF-8 of a sensible size, or a sentence that says what they are instead.
+
+Also the sentence about a file that cannot be written.
+"""
 
 import os
 from pathlib import Path
 
-from lib.base.errors import UserError
+from lib.base.errors import ADVICE, RIGHTS, UserError
 
 
 def read_text(path: Path, max_bytes: int) -> str:
@@ -59,3 +62,13 @@ def obstacle(path: Path) -> Path | None:
     """The obstacle where one of path's folders should be: a file, or a link to nothing."""
     there = next((folder for folder in path.parents if os.path.lexists(folder)), None)
     return None if there is None or there.is_dir() else there
+
+
+def unwritable(path: Path, error: OSError) -> UserError:
+    """A refusal to write path as a sentence: what, where, what to do."""
+    if (blocked := obstacle(path)) is not None:
+        return UserError(
+            f"{path}: cannot be written: {blocked} is no folder, or a link to nothing. Move it away, then "
+            "run it again."
+        )
+    return UserError(f"{path}: cannot be written ({error.strerror}). {ADVICE.get(error.errno or 0, RIGHTS)}")

@@ -151,6 +151,8 @@ def _known_texts(root: Path, files: list[Path], target: Target) -> set[str]:
 def _forget_in(path: Path, name: str, target: Target, outcome: Outcome, is_preview: bool = False) -> None:
     if path.suffix == ".safetensors" or path.suffix in (".pt", ".bin", ".pth"):
         return  # weights: they cannot be edited; the adapters concerned are listed
+    if not path.exists():
+        return  # left by a kill as <file>.partial, and gone when the file itself was written
     content = path.read_bytes()
     edit, is_own = editor_of(path, content), _is_archive_of(path, target)
     if edit is None or is_own:

@@ -1,15 +1,19 @@
 """The files of interim/, each read once: what became of every record, and what splitting starts from."""
 
+import contextlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lib.base.config import config_name, load_config
+from lib.base.console import parser
 from lib.base.errors import UserError
-from lib.base.files import read_dicts, read_jsonl, rejects_path
+from lib.base.files import lock, read_dicts, read_jsonl, rejects_path
 from lib.base.schema import Pair, Rejection, Tweet
 from lib.base.seals import checked
+from lib.base.settings import DataConfig
 from lib.data.filters import candidates_in
 
 CANDIDATES = "candidates.jsonl"
@@ -23,6 +27,25 @@ class Interim:
     clean: list[Pair]
     candidates: list[Pair]  # rejected replies that lack nothing but engagement
     tweets: list[Tweet]
+
+
+@contextlib.contextmanager
+def building(doc: str | None) -> Iterator[tuple[Path, DataConfig, Path]]:
+    """(path of the config, the config, data/<set>) of a stage's command line, the set held for it alone.
+
+    doc: the script's. Raises UserError while another process builds the same set.
+    """
+    arguments = parser(doc)
+    arguments.add_argument("--config", type=Path, required=True, help="configs/data-<set>.yaml")
+    path = arguments.parse_args().config
+    config, folder = load_config(path, DataConfig), Path("data") / config_name(path)
+    with lock(building_lock(folder)):
+        yield path, config, folder
+
+
+def building_lock(folder: Path) -> Path:
+    """The file that whoever builds a set holds. folder: data/<set>."""
+    return folder / "build.lock"
 
 
 def stage_counts(n_kept: int, reasons: Iterable[str]) -> dict[str, Any]:

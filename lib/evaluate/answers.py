@@ -94,7 +94,7 @@ def plan_tasks(evaluation: Evaluation, arms: Mapping[str, Any]) -> list[Task]:
 def _examples(evaluation: Evaluation, prompts: list[TestPrompt]) -> dict[str, list[Pair]]:
     from lib.data.vectors import embed
 
-    model = _embedding_model(evaluation)
+    model = embedding_model(evaluation)
     found = nearest(
         [prompt.tweet for prompt in prompts],
         evaluation.train(),
@@ -104,7 +104,8 @@ def _examples(evaluation: Evaluation, prompts: list[TestPrompt]) -> dict[str, li
     return {prompt.tweet_id: pairs for prompt, pairs in zip(prompts, found, strict=True)}
 
 
-def _embedding_model(evaluation: Evaluation) -> str:
+def embedding_model(evaluation: Evaluation) -> str:
+    """The eval config's, or the one that the data set was de-duplicated with. Raises UserError for none."""
     path = evaluation.processed / "manifest.json"
     model = evaluation.eval.embedding_model or read_json(path).get("embedding_model")
     if not model:
@@ -190,7 +191,7 @@ def _fingerprints(evaluation: Evaluation, arms: Mapping[str, Any]) -> tuple[str,
         if not checked(path).is_file():
             raise UserError(f"{path} does not exist. Run `make data DATA={evaluation.config.data}` first.")
     own = evaluation.eval.model_dump(include={"sampling", "systems", "fewshot", "max_prompts"})
-    embedding = _embedding_model(evaluation) if has_fewshot else None
+    embedding = embedding_model(evaluation) if has_fewshot else None
     prompts = [
         evaluation.config.prompt,
         *[training(_folder(run)).config["prompt"] for run in evaluation.others],

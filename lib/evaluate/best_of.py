@@ -77,13 +77,16 @@ def read_best_of(folder: Path) -> dict[str, BestOf]:
     """system -> how its candidates came out; {} for an evaluation without any. Raises UserError for a damaged
     file.
     """
-    path = checked(folder / CANDIDATES)
-    if not path.is_file():
-        return {}
     by_system: dict[str, dict[str, list[Candidate]]] = defaultdict(lambda: defaultdict(list))
-    for row in read_jsonl(path, Candidate):
+    for row in read_candidates(folder):
         by_system[row.system][row.tweet_id].append(row)
     return {system: best_of(list(tweets.values())) for system, tweets in by_system.items()}
+
+
+def read_candidates(folder: Path) -> list[Candidate]:
+    """The candidates of an evaluation, [] for one without any. Raises UserError for a damaged file."""
+    path = checked(folder / CANDIDATES)
+    return read_jsonl(path, Candidate) if path.is_file() else []
 
 
 def best_of(tweets: Sequence[Sequence[Candidate]]) -> BestOf:

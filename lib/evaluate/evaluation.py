@@ -3,10 +3,11 @@
 Every step takes it as its first argument.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 from lib.base.config import config_name, given, load_config
 from lib.base.errors import UserError
@@ -22,12 +23,17 @@ OWN = ("base", "fewshot", "tuned", HUMAN)
 
 @dataclass(frozen=True)
 class Recorded:
-    """A held-out tweet and what both systems answered. seed: of the sampling."""
+    """A held-out tweet and what both systems answered. seed: of the sampling. drafts: the candidates that the
+    tuned model's best was picked from, each with the ranker's score. fewshot: what the base model answered
+    with examples in the prompt, "" for nothing.
+    """
 
     tweet: str
     base: str
     tuned: str
     seed: int
+    drafts: Sequence[tuple[str, float | None]] = ()
+    fewshot: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,17 +105,28 @@ class Evaluation:
         """The systems' answers. Raises UserError for a damaged file."""
         return read_jsonl(checked(self.folder / "replies.jsonl"), Reply)
 
-    def recorded(self) -> list[Recorded]:
-        """The held-out tweets that both systems answered, in the order of the replies."""
-        tweets = {prompt.tweet_id: prompt.tweet for prompt in self.prompts()}
-        answers: dict[str, dict[str, Reply]] = {}
-        for reply in self.replies():
-            answers.setdefault(reply.tweet_id, {})[reply.system] = reply
-        return [
-            Recorded(tweets[tweet_id], own["base"].reply, own["tuned"].reply, own["tuned"].seed)
-            for tweet_id, own in answers.items()
-            if tweet_id in tweets and own.keys() >= {"base", "tuned"}
-        ]
+
+def recorded(
+    replies: Iterable[Reply],
+    tweets: Mapping[str, str],
+    drafts: Mapping[str, Sequence[tuple[str, float | None]]] = MappingProxyType({}),
+) -> list[Recorded]:
+    """The tweets that both systems answered, in the order of the replies. tweets: tweet_id -> text."""
+    by_tweet: dict[str, dict[str, Reply]] = {}
+    for reply in replies:
+        by_tweet.setdefault(reply.tweet_id, {})[reply.system] = reply
+    return [
+        Recorded(
+            tweets[tweet_id],
+            own["base"].reply,
+            own["tuned"].reply,
+            own["tuned"].seed,
+            tuple(drafts.get(tweet_id, ())),
+            own["fewshot"].reply if "fewshot" in own else "",
+        )
+        for tweet_id, own in by_tweet.items()
+        if tweet_id in tweets and own.keys() >= {"base", "tuned"}
+    ]
 
 
 def training(folder: Path) -> Manifest:

@@ -46,6 +46,12 @@ _FLATTERY = re.compile(
 _SECOND_PERSON = re.compile(
     r"\b(?:you|your|yours|yourself|yourselves|youre|youve|u|ur|ya|y['’]?all)\b", re.IGNORECASE
 )
+# A link is one habit, and its letters are no words.
+_LINK = re.compile(
+    r"https?://\S*|\bwww\.\S+|\b(?:[\w-]+\.)+[a-z]{2,}/\S*"
+    r"|\b(?:[\w-]+\.)+(?:com|org|net|io|ai|gg|ly|tv|co|me|app|dev|xyz)\b",
+    re.IGNORECASE,
+)
 _SMILEY = re.compile(r"(?<!\w)(?:[:;=xX8][-'^o]?[)(DPp3*|/\\]+|<3|[\^oOT;>][_.][\^oOT;<])(?!\w)")
 _ASKING = re.compile(
     r"(?:why|how|what|who|whose|where|when|which|is|isn['’]?t|are|aren['’]?t|do|does|did|can|should)\b"
@@ -78,7 +84,7 @@ def label(habit: str) -> str:
 
 
 def _counted(texts: Sequence[str], tweets: Sequence[str] | None) -> dict[str, list[float]]:
-    shown = [visible(text) for text in texts]
+    shown = [_plain(text) for text in texts]
     words = [_words(text) for text in shown]
     found = {
         "novelty": _novelty(words),
@@ -89,11 +95,15 @@ def _counted(texts: Sequence[str], tweets: Sequence[str] | None) -> dict[str, li
         "second_person": [float(len(_SECOND_PERSON.findall(text))) for text in shown],
     }
     if tweets is not None:
-        said = [set(_words(visible(tweet))) for tweet in tweets]
+        said = [set(_words(_plain(tweet))) for tweet in tweets]
         found["overlap"] = [
             _share(word in of_tweet for word in own) for own, of_tweet in zip(words, said, strict=True)
         ]
     return found
+
+
+def _plain(text: str) -> str:
+    return _LINK.sub(" ", visible(text))
 
 
 def _words(text: str) -> list[str]:
@@ -143,7 +153,7 @@ def _sets(texts_a: Sequence[str], texts_b: Sequence[str], seen: Set[tuple[int, .
 
     seen: how known habits and marks move. Counted per word, so that longer replies have no more of them.
     """
-    words = [[_words(EMOJI.sub("", visible(text))) for text in texts] for texts in (texts_a, texts_b)]
+    words = [[_words(EMOJI.sub("", _plain(text))) for text in texts] for texts in (texts_a, texts_b)]
     counts = [Counter(word for own in side for word in own) for side in words]
     totals = [sum(count.values()) or 1 for count in counts]
     found: dict[str, Amounts] = {}
@@ -174,13 +184,14 @@ def _moves(have: Amounts) -> tuple[int, ...]:
 
 def _signs(text: str) -> set[str]:
     """Words and signs of a text, and how it is written; emoji, ? and ! are habits of their own."""
-    plain = EMOJI.sub("", visible(text))
+    plain = EMOJI.sub("", _plain(text))
     signs = {character for character in plain if not character.isalnum() and character not in " ?!？！\n"}
     written = {
         "words in capitals": bool(_CAPITALS.search(plain)),
         "a capital at the start": plain[:1].isupper(),
         "a number": any(map(str.isdigit, plain)),
         "line breaks": "\n" in plain,
+        "a link": bool(_LINK.search(visible(text))),
         "a smiley": bool(_SMILEY.search(plain)),
         "a drawn-out word": bool(_DRAWN.search(plain)),
         "a question word at the start": bool(_ASKING.match(plain.casefold())),

@@ -13,10 +13,12 @@ from lib.base.files import read_json, write_text
 from lib.base.settings import ArmConfig
 from lib.export.lora import Lora
 from lib.export.ollama import TAGS
+from lib.model.chat import CHAT_KWARGS
 
 EngineName = Literal["llamacpp", "ollama", "mlx", "vllm"]
 PORTS: dict[str, int] = {"llamacpp": 8080, "ollama": 11434, "mlx": 8080, "vllm": 8000}
 HOST = "127.0.0.1"
+NO_THINKING = json.dumps(CHAT_KWARGS)  # also for who asks without naming it
 CONTEXT = 4096  # tokens: a few-shot prompt and its reply
 GGUF_ON_HUB = {"Qwen/Qwen3-8B": "Qwen/Qwen3-8B-GGUF:Q4_K_M"}
 MLX_ON_HUB = {"Qwen/Qwen3-8B": "mlx-community/Qwen3-8B-4bit"}
@@ -77,6 +79,7 @@ def llamacpp(lora: Lora, adapter: Path, base: Path | None, quantization: str, po
     weights = ["-m", str(base)] if base else ["-hf", str(hub)]
     command = [*program, *weights, "--lora", str(adapter), "--lora-init-without-apply", "--jinja"]
     command += ["--host", HOST, "--port", str(port), "--ctx-size", str(CONTEXT), "--alias", "reply"]
+    command += ["--chat-template-kwargs", NO_THINKING]
     command += ["--cors-origins", "localhost"]  # its default lets every page in the browser read answers
     url = _url(port)
     arms = {
@@ -140,7 +143,7 @@ def mlx(lora: Lora, adapter: Path, base: str | None, port: int) -> Plan:
     program = ["mlx_lm.server"]
     if not shutil.which("mlx_lm.server") and _package("mlx_lm"):
         program = [sys.executable, "-m", "mlx_lm", "server"]
-    options = ["--host", HOST, "--chat-template-args", '{"enable_thinking": false}', "--log-level", "WARNING"]
+    options = ["--host", HOST, "--chat-template-args", NO_THINKING, "--log-level", "WARNING"]
     arms, servers = {}, []
     for number, (arm, more) in enumerate((("base", []), ("tuned", ["--adapter-path", str(adapter)]))):
         own = ["--port", str(port + number), "--allowed-origins", _origin(port + number)]
@@ -163,7 +166,8 @@ def vllm(lora: Lora, here: Path | None, port: int) -> Plan:
     if here is None and lora.config.revision:
         command += ["--revision", lora.config.revision]
     command += ["--enable-lora", "--max-lora-rank", str(ranks[0]), "--lora-modules", f"tuned={lora.run}"]
-    command += ["--max-model-len", str(CONTEXT), "--allowed-origins", json.dumps([_origin(port)])]
+    command += ["--max-model-len", str(CONTEXT), "--default-chat-template-kwargs", NO_THINKING]
+    command += ["--allowed-origins", json.dumps([_origin(port)])]
     arms = {name: ArmConfig(base_url=url, model=name, quantization="bf16") for name in ("base", "tuned")}
     return Plan(
         "vllm", [command], [url], arms, download=None if here else f"{model}, all its weights in 16 bit"

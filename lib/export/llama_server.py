@@ -4,6 +4,7 @@ python -m lib.export.llama_server -m base.gguf --lora adapter.gguf --lora-init-w
 """
 
 import argparse
+import json
 import os
 import threading
 
@@ -20,6 +21,7 @@ def main() -> None:
     arguments.add_argument("--ctx-size", type=int, default=4096)
     arguments.add_argument("--alias", default="reply")
     arguments.add_argument("--cors-origins", default="localhost")
+    arguments.add_argument("--chat-template-kwargs", type=json.loads, default={})
     arguments.add_argument("--threads", type=int, default=os.environ.get("LLAMA_ARG_THREADS"))
     args = arguments.parse_args()
     import xllamacpp
@@ -30,6 +32,8 @@ def main() -> None:
     params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(args.lora, 1.0)]
     params.lora_init_without_apply = args.lora_init_without_apply
     params.use_jinja = args.jinja
+    options = args.chat_template_kwargs.items()
+    params.default_template_kwargs = {name: json.dumps(value) for name, value in options}
     params.hostnames = [args.host]
     params.port = args.port
     params.cors_origins = args.cors_origins

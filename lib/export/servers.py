@@ -18,6 +18,7 @@ from lib.base.errors import UserError
 from lib.export import watcher
 
 READY_S = 1800.0  # a first start may download the base model
+END_S = 10.0
 POLL_S = 0.2
 N_LOG_CHARS = 600
 
@@ -78,7 +79,7 @@ def _log(folder: Path, number: int) -> Path:
 def _watched(command: Sequence[str], output: IO[bytes]) -> subprocess.Popen:
     """A server in a process group of its own: Ctrl-C reaches who started it, which then ends it."""
     return subprocess.Popen(
-        [sys.executable, "-I", watcher.__file__, *command],
+        [sys.executable, "-I", watcher.__file__, str(END_S), *command],
         stdin=subprocess.PIPE,
         stdout=output,
         stderr=subprocess.STDOUT,
@@ -131,7 +132,7 @@ def end(processes: Sequence[subprocess.Popen]) -> None:
         process.stdin.close()
     for process in processes:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(watcher.END_S + 1)
+            process.wait(END_S + 1)
         with contextlib.suppress(ProcessLookupError, PermissionError):  # a Mac's word for a group that ended
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

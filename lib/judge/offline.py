@@ -121,6 +121,16 @@ def fit_ranker(pairs: Sequence[Pair]) -> Ranker:
     return lambda tweet, reply: place(reply)
 
 
+def word_effects(ranker: Ranker, tweet: str, reply: str) -> list[tuple[str, float]]:
+    """(word, how much lower the score is without it), the strongest first; a word that stands twice, once."""
+    score, words = ranker(tweet, reply), reply.split()
+    effects = {
+        word: score - ranker(tweet, " ".join(other for other in words if other != word))
+        for word in dict.fromkeys(words)
+    }
+    return sorted(effects.items(), key=lambda effect: -abs(effect[1]))
+
+
 def residual_likes(pairs: Sequence[Pair]) -> "np.ndarray":
     """(n,) log(1 + likes) of the replies, minus what followers, the tweet's likes and the delay explain
     (least squares).

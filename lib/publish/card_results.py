@@ -64,7 +64,7 @@ def _numbers(report: Report) -> list[tuple[str, str]]:
         ("Cohen's d", number(report.cohens_d)),
         ("smallest d these tweets show with power 0.8", number(report.mde)),
         ("smallest net win these tweets show with power 0.8, points", number(smallest.get("net_win"))),
-        ("judge", f"{_kind(report)}, `{(judge.model or 'unnamed').replace('`', '')}`"),
+        ("judge", f"{_kind(report)}, {_named(judge.model)}"),
         ("judge's accuracy on real engagement", _calibration(judge.calibration)),
         ("trust in the judge", _trust(report)),
         ("judge's position bias", _position(judge.position_bias)),
@@ -73,6 +73,11 @@ def _numbers(report: Report) -> list[tuple[str, str]]:
 
 def _kind(report: Report) -> str:
     return "offline stand-in" if is_stand_in(report) else JUDGES[str(report.judge.kind)]
+
+
+def _named(model: str | None) -> str:
+    """A model's name as code: Markdown in it is none."""
+    return f"`{(model or 'unnamed').replace('`', '')}`"
 
 
 def _more_numbers(report: Report) -> list[tuple[str, str]]:
@@ -109,7 +114,7 @@ def _second_judges(report: Report) -> list[tuple[str, str]]:
         shown = f"{number(other.share)} {_interval(other.share_ci95)} of {other.n} verdicts are the same"
         if other.net_win:
             shown += f"; its net win: {number(other.net_win[0])} points on {other.n_headline} tweets"
-        rows.append((f"second judge: {kind}, `{other.model or 'unnamed'}`", shown))
+        rows.append((f"second judge: {kind}, {_named(other.model)}", shown))
     return rows
 
 

@@ -7,12 +7,12 @@ where the person has chosen them. People's own replies are never among them.
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lib.base.errors import UserError
 from lib.data.text import clean_text, clean_tweet, unescaped
-from lib.evaluate.evaluation import Evaluation, Recorded, training
+from lib.evaluate.evaluation import Evaluation, Recorded, recorded, training
 from lib.model.adapters import sha256_of
 from lib.publish.known import Known, known_of, word_runs
 from lib.publish.leaks import scan
@@ -40,13 +40,16 @@ def recordings(evaluation: Evaluation, is_held_out_chosen: bool) -> Recordings:
     folder = evaluation.folder
     if not (folder / "replies.jsonl").is_file():
         raise UserError(f"{folder} holds no replies yet: run `make replies RUN={evaluation.run}` first.")
-    found, invented = evaluation.recorded(), sample_texts()
-    chosen = [one for one in found if is_held_out_chosen or one.tweet in invented]
-    left_out = Counter({"not a tweet of the sample": len(found) - len(chosen)})
+    tweets = {prompt.tweet_id: prompt.tweet for prompt in evaluation.prompts()}
+    answered, invented = recorded(evaluation.replies(), tweets), sample_texts()
+    chosen = [one for one in answered if is_held_out_chosen or one.tweet in invented]
+    left_out = Counter({"not a tweet of the sample": len(answered) - len(chosen)})
     known = _known(evaluation, invented | {one.tweet for one in chosen})
     shown = []
     for one in chosen:
-        kinds = {leak.kind for leak in scan("recorded", f"{one.tweet}\n{one.base}\n{one.tuned}", known)}
+        # As JSON, which holds all that a recording has, each text a value of its own.
+        found = scan("recorded.json", json.dumps(asdict(one), ensure_ascii=False), known)
+        kinds = {leak.kind for leak in found}
         left_out.update(sorted(kinds)[:1])
         shown += [] if kinds else [one]
     if not shown:

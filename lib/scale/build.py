@@ -9,6 +9,7 @@ from lib.base.errors import UserError
 from lib.base.files import content_hash, lock, write_json
 from lib.base.seals import manifest_in
 from lib.base.settings import DataConfig
+from lib.data.interim import building_lock
 from lib.data.raw import ignored_files, raw_files
 from lib.data.refusals import notes
 from lib.scale.executors import Engine, run_stage
@@ -39,7 +40,7 @@ def build(
     refuse_namesakes(files)
     n_bytes = sum(file.path.stat().st_size for file in files)
     work = Work(root, name, config, files, n_shards=max(1, -(-n_bytes // SHARD_BYTES)))
-    with lock(work.folder.with_name("scale.lock")):
+    with lock(building_lock(work.data)):
         _begin(work)
         for stage in stages(work):
             run_stage(stage, work, engine, say)

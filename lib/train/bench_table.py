@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lib.base.benchmarks import machine_line, markdown_table
+from lib.model.losses import BATCH_TOKENS, batches
 from lib.train.provenance import versions
 from lib.train.random_model import matmul_parameters
-from lib.train.speed import Arm
+from lib.train.speed import EFFECTIVE_BATCH, Arm
 
 Result = dict[str, float] | str  # the numbers, or why there are none
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "unsloth")
@@ -51,10 +52,40 @@ def bench_page(
             about,
             table,
             fine,
+            paddings([sum(length) for length in lengths]),
             "\n".join(f"- {goal}" for goal in goals(of, whole)),
             machine_line(*_installed()) + ".",
         ]
     )
+
+
+def padded(lengths: Sequence[int], places: Sequence[Sequence[int]]) -> float:
+    """Share of padding in all tokens of batches that are padded to their longest row.
+
+    places: of the rows of each batch.
+    """
+    filled = sum(len(batch) * max(lengths[place] for place in batch) for batch in places)
+    return 1 - sum(lengths[place] for batch in places for place in batch) / filled
+
+
+def _cut(order: Sequence[int]) -> list[Sequence[int]]:
+    return [order[at : at + EFFECTIVE_BATCH] for at in range(0, len(order), EFFECTIVE_BATCH)]
+
+
+def paddings(lengths: Sequence[int]) -> str:
+    """The padding of these rows in batches made in several ways, arithmetic, as one sentence."""
+    import torch
+    from transformers.trainer_pt_utils import get_length_grouped_indices
+
+    mixed = torch.Generator().manual_seed(17)
+    orders = {
+        "at random": torch.randperm(len(lengths), generator=mixed).tolist(),
+        "grouped by length": get_length_grouped_indices(list(lengths), EFFECTIVE_BATCH, generator=mixed),
+    }
+    shares = [f"{padded(lengths, _cut(order)):.0%} in 16 rows {name}" for name, order in orders.items()]
+    evaluated = padded(lengths, batches([([0] * n, 0) for n in lengths]))
+    shares += [f"{evaluated:.0%} in the batches of evaluations ({BATCH_TOKENS:,} tokens, by length)"]
+    return f"Padding, of all tokens: {', '.join(shares)}, none in rows end to end, as a GPU trains them."
 
 
 def _row(arm: Arm, result: Result, base: Result | None, floor: float) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 from lib.base.course import training_advice
 from lib.base.files import read_dicts, read_jsonl, write_bytes, write_text
 from lib.base.seals import seal_file
+from lib.base.settings import TrainConfig
 from lib.model.adapters import ADAPTER_FILE, sha256_of
 from lib.train.checkpoints import best_steps, eval_losses, keep_best, watched
 from lib.train.curves import alerts_of, base_loss, curves, perplexity, train_eval_gap, train_loss
@@ -39,6 +40,11 @@ def finish(job: Job, history: list[dict[str, Any]], tracker: Tracker) -> Manifes
     manifest.write(job.folder / "manifest.json")
     keep_best(job.checkpoints, ranks, job.config.keep_best)
     return manifest
+
+
+def usd_of(seconds: float, config: TrainConfig) -> float:
+    """Dollars of this run's GPUs, one a process, which were all paid for as long."""
+    return round(seconds / 3600 * config.usd_per_hour * n_processes(), 4)
 
 
 def _manifest(job: Job, history: list[dict[str, Any]], best: int, answered: dict[str, Any]) -> Manifest:
@@ -82,7 +88,7 @@ def _manifest(job: Job, history: list[dict[str, Any]], best: int, answered: dict
         evaluation_share=evaluation_share(lines),
         minutes=round(seconds / 60, 2),
         processes=n_processes(),
-        usd=round(seconds / 3600 * config.usd_per_hour * n_processes(), 4),
+        usd=usd_of(seconds, config),
         seed=config.seed,
         device=job.device,
         **environment(),

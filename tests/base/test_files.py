@@ -92,7 +92,7 @@ def calls(monkeypatch):
 
 def test_a_written_file_is_on_the_disk_before_it_takes_its_name_and_so_is_the_name(tmp_path, calls):
     write_text(tmp_path / "a.txt", "text")
-    assert calls == ["sync file", "rename", "sync folder"]
+    assert calls == ["lock", "sync file", "rename", "sync folder"]
 
 
 def test_an_append_mends_and_writes_under_the_lock_and_is_on_the_disk_when_it_returns(tmp_path, calls):

@@ -150,6 +150,49 @@ def test_queries_become_tweets_and_tweets_become_replies_each_in_a_raw_file_with
     assert {"actor", "started_at", "collected_at", "n_filler"} <= meta.keys()
 
 
+def test_a_query_that_is_listed_twice_is_bought_once(here, monkeypatch):
+    write_config(here, queries="cats, dogs, cats")
+    with ApifyStub(world) as stub:
+        spoken = run_job(stub, monkeypatch)
+    assert_whole_and_once(stub, here)
+    assert "searches      2 x" in spoken.questions[0]
+
+
+def test_every_start_has_a_time_limit_a_cap_of_items_and_a_cap_of_dollars(here, monkeypatch):
+    with ApifyStub(world) as stub:
+        run_job(stub, monkeypatch)
+    assert {query["timeout"] for query in stub.queries} == {"1800"}  # seconds of collect.run_minutes
+    for query in stub.queries:
+        assert float(query["maxTotalChargeUsd"]) == pytest.approx(0.0004 * int(query["maxItems"]))
+    asked = sorted(run["input"]["maxItems"] for run in stub.runs)
+    assert sorted(int(query["maxItems"]) for query in stub.queries) == asked
+
+
+@pytest.mark.parametrize(
+    "actor, latest",
+    [("apidojo/tweet-scraper", {"sort": "Latest"}), ("kaitoeasyapi/x", {"queryType": "Latest"})],
+)
+def test_each_family_of_actors_gets_its_own_fields(here, actor, latest):
+    config = load_config(Path("configs/data-main.yaml"), DataConfig)
+    config = config.model_copy(update={"collect": config.collect.model_copy(update={"actor": actor})})
+    for step in ("search", "replies"):
+        given = apify_source.request(config, step, "77").input
+        assert {name: given[name] for name in ("sort", "queryType") if name in given} == latest
+
+
+def test_a_search_asks_for_what_the_filter_would_keep_and_replies_for_one_conversation(here):
+    config = load_config(Path("configs/data-main.yaml"), DataConfig)
+    search, replies = (apify_source.request(config, step, "77") for step in ("search", "replies"))
+    low = (config.filter.tweet_likes[0], config.filter.tweet_retweets[0])
+    assert (search.input["minimumFavorites"], search.input["minimumRetweets"]) == low
+    assert (search.max_items, replies.max_items) == (
+        config.collect.tweets_per_query,
+        config.collect.replies_per_tweet,
+    )
+    assert replies.input["searchTerms"] == ["conversation_id:77 filter:replies"]
+    assert "minimumFavorites" not in replies.input
+
+
 def test_the_cost_is_what_the_provider_reports(here, monkeypatch):
     with ApifyStub(world) as stub:
         spoken = run_job(stub, monkeypatch)

@@ -239,7 +239,7 @@ def test_the_command_shows_what_would_go_and_without_a_yes_changes_nothing(proje
     assert "Forget 201 for good?" in done.stderr
     assert all(name in done.stdout for name in [*expected.removed, *expected.deleted])
     changed = {path.name for path, content in contents(project).items() if before.get(path) != content}
-    assert changed <= {"forget.lock"}
+    assert changed <= {"forget.lock", "build.lock"}
     outcome = forget(project, target_of("201", None))
     assert (outcome.removed, outcome.deleted, outcome.trained_on_it) == (
         expected.removed,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.data.redaction import MIN_TEXT_CHARS, Target, editor_of, redacted
+from lib.data.redaction import Target, editor_of, redacted
 
 TEXT = 'a "reply" & a half, by somebody'
 POST, AUTHOR = Target("201", None), Target(None, "Bob_1")
@@ -138,7 +138,7 @@ def test_the_texts_of_an_author_are_known_whatever_names_him(record):
 
 
 def test_a_short_text_may_be_anybodys():
-    for n, known in ((MIN_TEXT_CHARS - 1, set()), (MIN_TEXT_CHARS, {"x" * MIN_TEXT_CHARS})):
+    for n, known in ((19, set()), (20, {"x" * 20})):
         assert set(POST.own_texts({"id": "201", "text": "x" * n})) == known
 
 

@@ -282,4 +282,5 @@ def test_a_reply_that_takes_up_the_words_of_the_tweet_is_no_copy():
 
 def test_visible_leaves_ordinary_text_as_it_is():
     assert visible("plain ascii") == "plain ascii"
+    assert visible("cafe\u200b\u0301") == "caf\u00e9"  # NFC, also of what comes together only now
     assert visible("na\u00efve – “quoted” 日本") == "na\u00efve – “quoted” 日本"

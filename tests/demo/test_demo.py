@@ -8,17 +8,19 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 
 import pytest
 
 from demo.events import voter
 from demo.votes import Round, Session, Votes, drawn_side
 from lib.base.errors import UserError
-from lib.base.files import read_dicts, read_json
+from lib.base.files import read_dicts, read_json, read_jsonl, write_jsonl
+from lib.base.schema import Pair
 from lib.base.settings import SamplingConfig
 from lib.data.forget import forget, target_of
 from lib.publish.dist import dist_files
+from tests.eval_data import pair
 from tests.evaluate.test_people import command, make_evaluation, make_items, write_files
 from tests.small_model import small_loaded
 
@@ -50,11 +52,21 @@ def _launch(generate_pair, votes=None, reports=MappingProxyType({}), **more):
 
 
 @pytest.fixture(scope="module")
-def model_url():
+def model_url(votes, tmp_path_factory):
     """The page with the real thing behind it, on a small random Qwen3 with an adapter."""
-    from demo.app import pair_generator
+    from demo.app import drafts_writer, pair_generator, with_fewshot
 
-    app = _launch(pair_generator(small_loaded(), PROMPT))
+    loaded, train = small_loaded(), tmp_path_factory.mktemp("data") / "train.jsonl"
+    write_jsonl(train, [pair(n) for n in range(38)])
+    evaluation = SimpleNamespace(
+        train=lambda: read_jsonl(train, Pair),
+        processed=train.parent,
+        eval=SimpleNamespace(embedding_model="char-ngrams", fewshot=SimpleNamespace(k=2)),
+        config=SimpleNamespace(prompt=PROMPT),
+    )
+    three = with_fewshot(pair_generator(loaded, PROMPT), loaded, evaluation)
+    drafts = drafts_writer(loaded, PROMPT, train)
+    app = _launch(three, votes, drafts=drafts, has_third=True)
     yield app.local_url
     app.close()
 
@@ -143,7 +155,25 @@ def test_both_boxes_fill_from_the_real_model_and_nothing_leaves_the_machine(open
     assert "Base · small" in page.inner_text("#left-reply")
     assert "Tuned · test" in page.inner_text("#right-reply")
     assert "first word" in page.inner_text("#left-time")
+    assert page.input_value("#third-reply textarea") not in ("", left, right)
+    blind(page, True)
+    assert page.locator("#third-reply").count() == 0
+    ask(page, "I finally fixed my car")
+    wait_for_vote(page, True)
+    assert all(replies(page))
     assert page.remote == []
+
+
+def test_the_real_model_s_drafts_are_ranked_and_explained(open_page, model_url):
+    page = open_page(model_url)
+    page.fill("#tweet textarea", "I finally fixed my bike")
+    page.click("#drafts")
+    page.wait_for_selector("#send:enabled")
+    feet = page.locator("#draft-list li .line").all_inner_texts()
+    scores = [float(foot.split()[0]) for foot in feet]
+    assert 2 <= len(scores) <= 5
+    assert scores == sorted(scores, reverse=True)
+    assert page.inner_text("#draft-list").startswith("Drafts")
 
 
 def test_hostile_text_goes_in_and_comes_out_as_the_characters_it_is(open_page, script_app):

@@ -70,6 +70,29 @@ def test_a_judge_that_is_worse_than_the_shorter_reply_is_not_trusted_either():
     assert calibrate(pairs, judged(rng, pairs, 0.66), [])["unbeaten"] == ["shorter"]
 
 
+@pytest.mark.parametrize(
+    "n_right, status, beats",
+    [
+        (54, "no better than chance", False),
+        (75, "better than chance", True),
+        (20, "worse than chance", False),
+    ],
+)
+def test_a_coin_is_beaten_where_the_whole_interval_lies_above_one_half(n_right, status, beats):
+    pairs = pairs_of(np.random.default_rng(8), 100, per_tweet=1)
+    found = calibrate(pairs, [1.0] * n_right + [-1.0] * (100 - n_right), [])
+    assert (found["status"], found["beats_coin"]) == (status, beats)
+    assert beats or not found["trusted"]
+
+
+def test_enough_pairs_are_85_and_not_one_less():
+    pairs = pairs_of(np.random.default_rng(9), 85, per_tweet=1)
+    verdicts = [1.0] * 70 + [-1.0] * 15
+    assert calibrate(pairs, verdicts, [])["status"] == "better than chance"
+    lacking = calibrate(pairs, [None, *verdicts[1:]], [])
+    assert (lacking["status"], lacking["n_failed"], lacking["beats_coin"]) == ("not calibrated", 1, None)
+
+
 def test_the_earlier_reply_competes_with_nobody():
     rng = np.random.default_rng(4)
     pairs = pairs_of(rng, 150)

@@ -76,6 +76,16 @@ def test_the_same_judgments_read_the_other_way_round_change_their_sign():
     assert found.positions.first_wins == 1
 
 
+@pytest.mark.parametrize("order, is_flip", [("ab", True), ("ba", False)])
+def test_a_judgment_with_its_sides_the_other_way_round_is_the_other_order(order, is_flip):
+    """tuned was shown first and won; then base stands as a, is shown first ("ab") or second, and wins."""
+    found, _ = rows(judged("1", "ab", 1), judged("1", order, 1, a="base", b="tuned"))
+    assert found.positions.order_flips == int(is_flip)
+    assert found.step == ([0] if is_flip else [-1])  # the same order again: the later answer counts
+    first = 2 if is_flip else 0
+    assert (found.positions.first_wins, found.positions.decisive) == ((first, 2) if is_flip else (0, 1))
+
+
 def test_an_answer_that_the_judge_owes_counts_against_a_or_for_it():
     judgments = [
         judged("1", "ab", None, scores=(0, 0)),

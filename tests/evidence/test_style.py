@@ -96,3 +96,15 @@ def test_a_longer_reply_has_no_words_of_its_own_for_being_longer():
     words = ["the", "a", "of", "to", "in", "is", "it", "and", "for", "on"]
     long, short = ([" ".join(words[(i * 7 + j) % 10] for j in range(n)) for i in range(200)] for n in (12, 4))
     assert not [mark for mark in marks(long, short) if ", " in mark]
+
+
+@pytest.mark.parametrize("link", ["https://t.co/{}", "www.shop{}.example/x?a=b", "shop{}.com", "bit.ly/{}"])
+def test_a_link_is_one_mark_and_its_letters_are_no_words(link):
+    plain = [f"subject{i} of day{i} thing{i}" for i in range(40)]
+    found = marks([f"{text} {link.format('ab' * (i % 3))}" for i, text in enumerate(plain)], plain)
+    assert list(found) == ["a link"]
+    assert (
+        marks(["it ended.So did he, e.g. at home"] * 5, ["it ended. So did he"] * 5)
+        .keys()
+        .isdisjoint({"a link"})
+    )

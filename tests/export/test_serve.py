@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -42,7 +43,7 @@ from tests.engines import ROOT, SITE, environment, free_port, needs_engines, no_
 from tests.eval_data import prompt
 from tests.stubs.openai_server import OpenAIStub
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # on a busy machine, the run trained first
 
 RUN = Path("adapters/tiny")
 CONFIG = Path("configs/train-tiny.yaml")
@@ -63,6 +64,7 @@ def run_folder(tiny_run, monkeypatch):
     for name, value in environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.syspath_prepend(SITE)
+    monkeypatch.delenv("MAKELEVEL", raising=False)  # nothing here is a child of make, to end with it
     before = signal.getsignal(signal.SIGTERM)
     yield tiny_run
     signal.signal(signal.SIGTERM, before)
@@ -105,6 +107,28 @@ def written_adapter(factor):
     (RUN / "manifest.json").write_text(json.dumps({**manifest, "adapter_sha256": sha256_of(path)}))
 
 
+@pytest.fixture
+def serving_process(run_folder):
+    """A `make serve` at this port, and all that it said until it serves."""
+    started = []
+
+    def serve(port):
+        command = [sys.executable, "-m", "scripts.serve", "--config", CONFIG, "--port", str(port)]
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        started.append(subprocess.Popen(command, text=True, **streams))
+        lines = []
+        for line in started[0].stdout:
+            lines.append(line)
+            if "Ctrl-C ends it" in line:
+                return started[0], "".join(lines)
+        raise AssertionError("".join(lines))
+
+    yield serve
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
 def until(true):
     deadline = time.monotonic() + 120
     while not true():
@@ -112,19 +136,18 @@ def until(true):
         time.sleep(0.05)
 
 
+def listens(port):
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
 @needs_engines
-def test_a_run_is_served_evaluated_and_shown_and_what_a_kill_9_leaves_is_gone_on_with(says, monkeypatch):
+def test_a_run_is_served_evaluated_and_shown_and_what_a_kill_9_leaves_is_gone_on_with(
+    says, serving_process, monkeypatch
+):
     """One server after the other on one port, so that none is started in vain."""
     port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "scripts.serve", "--config", CONFIG, "--port", str(port)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    said = ""
-    while "Ctrl-C ends it" not in said:
-        line = process.stdout.readline()
-        assert line, said
-        said += line
+    process, said = serving_process(port)
     assert "adapter active: " in said and "off torch's logprobs" in said and f"wrote {SERVED}" in said
 
     arms = served().eval.engine.openai
@@ -138,13 +161,12 @@ def test_a_run_is_served_evaluated_and_shown_and_what_a_kill_9_leaves_is_gone_on
     def kill_after_base(line):
         if "generate: base 6 of 6" in line:
             process.kill()
-            until(lambda: not answers(arms["base"].base_url))  # the server went with it
+            until(lambda: not listens(port))  # the server went with it
 
     with pytest.raises(UserError, match="Is the server up"):
         make_replies(served(), kill_after_base)
     kept = log_of(served())
     assert [line.reply.system for line in kept[:6]] == ["base"] * 6
-    process.communicate()
 
     lora = tiny_lora()
     other = dataclasses.replace(lora, alpha=2 * lora.alpha)
@@ -258,7 +280,12 @@ def test_a_server_that_thinks_asks_otherwise_than_training_and_is_found_out(run_
         for name, arm in serving.arms.items()
     }
     reference = dataclasses.replace(reference_of(tiny_lora()), arms=None)  # no weights of the base here
+    silent = {
+        name: arm.model_copy(update={"extra_body": {**arm.extra_body, "chat_template_kwargs": None}})
+        for name, arm in serving.arms.items()
+    }
     with running(serving.servers, serving.urls, Path("logs")):
+        assert "not compared with torch" in prove(silent, SamplingConfig(), reference).line
         assert "not compared with torch" in prove(serving.arms, SamplingConfig(), reference).line
         with pytest.raises(UserError, match=r"Arm base: .* another chat template, or it thinks"):
             prove(thinking, SamplingConfig(), reference)
@@ -277,9 +304,10 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Models).serve_forever()
 STARTER = """
 import json, os, signal, sys, time
 from pathlib import Path
-from lib.export.servers import running
+from lib.export import servers as ours
+ours.END_S = 0.2
 servers, urls = json.loads(sys.argv[1])
-with running(servers, urls, Path("logs")) as watchers:
+with ours.running(servers, urls, Path("logs")) as watchers:
     print(json.dumps([process.pid for process in watchers]), flush=True)
     time.sleep(600)
 """
@@ -387,6 +415,31 @@ def test_mlx_gets_a_server_for_each_arm():
         "http://127.0.0.1:9000/v1",
         "http://127.0.0.1:9001/v1",
     ]
+
+
+def test_every_server_answers_this_machine_alone_without_thinking_and_no_page_of_another_site():
+    lora = eight_b()
+    llama = llamacpp(lora, Path("a.gguf"), None, "", 8080)
+    plans = [
+        (llama, "--chat-template-kwargs", "--cors-origins", "localhost"),
+        (
+            mlx(lora, Path("mlx"), None, 9000),
+            "--chat-template-args",
+            "--allowed-origins",
+            "http://127.0.0.1:",
+        ),
+        (
+            vllm(lora, None, 8000),
+            "--default-chat-template-kwargs",
+            "--allowed-origins",
+            '["http://127.0.0.1:',
+        ),
+    ]
+    for planned_for, thinking, origins, own in plans:
+        for command in planned_for.servers:
+            assert listens_here_only(command)
+            assert json.loads(command[command.index(thinking) + 1]) == {"enable_thinking": False}
+            assert command[command.index(origins) + 1].startswith(own)
 
 
 def test_vllm_gets_a_rank_that_it_knows_and_the_commit_of_the_base():

@@ -40,7 +40,7 @@ PIECES = [
 SHORT = [piece for piece in PIECES if len(piece) < 300]
 texts = st.lists(st.sampled_from(SHORT) | st.text(max_size=6), max_size=8).map("".join)
 quick = settings(max_examples=150, deadline=None)
-with_files = settings(quick, suppress_health_check=[HealthCheck.function_scoped_fixture])
+with_files = settings(quick, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 # --- cleaning ----------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from lib.data.fields import storable
 from lib.data.report import Stage, describe
 from lib.data.report import page as data_page
 from lib.data.splits import split_pairs
+from lib.evaluate.judge_records import SecondJudge
 from lib.evaluate.page import page as eval_page
 from lib.evaluate.people_page import Item, items_csv
 from lib.evaluate.people_page import page as people_page
@@ -236,7 +237,8 @@ def shown(text, files, report, steps):
     prompts = {name: one.model_copy(update={"tweet": text}) for name, one in files.prompts.items()}
     replies = [one.model_copy(update={"reply": text}) for one in files.replies]
     judge = report.judge.model_copy(update={"model": text, "failure_reasons": {text: 1}})
-    report = report.model_copy(update={"judge": judge, "versions": {text: text}})
+    named = {"judge": judge, "versions": {text: text}, "criteria": {text: {text: 5.0}}}
+    report = report.model_copy(update=named | {"comparisons": {text: report.headline}})
     samples = [one.model_copy(update={"reply": text}) for one in files.train_manifest.samples]
     manifest = files.train_manifest.model_copy(update={"alerts": [text], "samples": samples})
     return eval_page(replace(files, prompts=prompts, replies=replies, train_manifest=manifest), report, steps)
@@ -284,7 +286,11 @@ def test_a_card_has_the_lines_of_a_card_whatever_names_say(text, made, tmp_path)
     def card(text):
         judge = report.judge.model_copy(update={"model": text, "kind": "openai"})
         criteria = [one.model_copy(update={"name": text, "label": text}) for one in report.gate.criteria]
+        second = SecondJudge(
+            eval="e", kind="openai", model=text, n=9, n_tweets=9, share=0.5, share_ci95=(0, 1)
+        )
         changed = {
+            "second_judges": [second],
             "judge": judge,
             "gate": report.gate.model_copy(update={"criteria": criteria}),
             "eval": text,

@@ -1,10 +1,12 @@
 """The offline stand-in: a ranker fitted on the training pairs' likes, and on what the words add to them."""
 
+import random
 from dataclasses import replace
 
 import pytest
 
 from lib.base.errors import UserError
+from lib.judge import offline
 from lib.judge.comparisons import Comparison
 from lib.judge.offline import decide_by, fit_ranker, residual_likes
 from tests.eval_data import IGNORED, LIKED, pair
@@ -38,6 +40,24 @@ def test_likes_that_followers_explain_say_nothing_about_the_words():
     assert max(abs(residual_likes(famous))) < 1e-6
 
 
+def test_no_prediction_of_the_reference_has_seen_its_tweet():
+    """Each tweet's replies share words that no other has: who has not seen it cannot know their likes."""
+    draw = random.Random(3)
+    words = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=14)) for _ in range(30)]
+    pairs = [
+        pair(
+            n, tweet_id=f"{n % 30}", reply=f"{words[n % 30]} {words[n % 30]}", reply_likes=900 if n % 2 else 3
+        )
+        for n in range(60)
+    ]
+    likes, replies = residual_likes(pairs), [one.reply for one in pairs]
+    unseen = offline._out_of_fold(replies, likes, [one.tweet_id for one in pairs])
+    seen = offline._model().fit(replies, likes).predict(replies)
+    assert unseen.std() < 0.3 * seen.std()
+    score = fit_ranker(pairs)
+    assert {score("t", words[0]), score("t", words[1])} == {1.0, 10.0}  # beyond all that was not seen
+
+
 def test_equal_likes_rank_everything_alike():
     score = fit_ranker([pair(n, reply_likes=10) for n in range(20)])
     assert score("t", LIKED) == score("t", IGNORED) == 5.5
@@ -49,7 +69,8 @@ def test_too_few_pairs_get_a_sentence():
 
 
 @pytest.mark.parametrize(
-    "gap, step", [(0, 0), (0.4, 0), (0.6, 0.5), (1.9, 0.5), (2.5, 1), (-0.6, -0.5), (-9, -1)]
+    "gap, step",
+    [(0, 0), (0.4, 0), (0.5, 0.5), (0.6, 0.5), (1.9, 0.5), (2, 1), (2.5, 1), (-0.6, -0.5), (-9, -1)],
 )
 def test_the_offline_verdict_is_the_score_difference_in_five_steps(gap, step):
     ranks = {"what a question?": 5 + gap, "nice": 5.0}

@@ -202,6 +202,22 @@ def test_an_address_without_a_path_means_v1(stub):
     assert len(answers(openai_engine(bare, SAMPLING))) == 20
 
 
+def test_a_server_that_answers_otherwise_than_when_it_was_proven_is_another_one(stub):
+    known = {"base": [-0.1, -1.1, -2.1], "tuned": [-0.4, -1.4, -2.4]}
+
+    def engine(**changed):
+        told = {**known, **changed}
+        return openai_engine(
+            {name: arm.model_copy(update={"first_logprobs": told[name]}) for name, arm in arms(stub).items()},
+            SAMPLING,
+        )
+
+    assert engine().name == "openai" and engine(tuned=[-0.41, -1.4, -2.4]).name == "openai"
+    for arm, other in (("base", [-0.3, -1.1, -2.1]), ("tuned", [-0.4, -1.4])):
+        with pytest.raises(UserError, match=rf"Arm {arm}: .*another model or adapter is there now"):
+            engine(**{arm: other})
+
+
 # --- from the command line ------------------------------------------------------------------------------
 
 

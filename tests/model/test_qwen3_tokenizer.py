@@ -6,18 +6,22 @@ Collected only where .ci/run has brought it (tests/conftest.py).
 from statistics import quantiles
 
 import pytest
+from transformers import AutoTokenizer
 
 from lib.base.settings import TrainConfig
 from lib.data.control_tokens import control_tokens
 from lib.data.pairs import join
 from lib.data.raw import raw_files, read_raw
 from lib.data.text import clean_text, clean_tweet, unescaped
+from lib.export.merged import write_tokenizer
+from lib.export.ollama import answer_begins
 from lib.model.base_model import local_tokenizer
 from lib.model.chat import chat_of, halves, messages
 from lib.model.qwen3 import qwen3_without_words
 from lib.train.plan import row_tokens
 from lib.train.preflight import padding
 from lib.train.rows import one_answer, token_rows
+from tests import eval_data
 from tests.conftest import QWEN3, ROOT
 
 REAL = (ROOT / "../shared/real/rumoureval2017_items.jsonl").resolve()
@@ -85,3 +89,19 @@ def test_the_template_that_the_project_carries_is_qwen3s_own(config, tokenizer):
         chat_of(one).parts(asked, "Which part was it?") for one in (tokenizer, qwen3_without_words())
     )
     assert own == carried
+
+
+def test_a_merged_model_and_ollama_ask_in_the_tokens_of_training_whatever_they_are_told(tokenizer, tmp_path):
+    run, merged = tmp_path / "run", tmp_path / "merged"
+    tokenizer.save_pretrained(run)
+    merged.mkdir()
+    write_tokenizer(run, merged)
+    served = AutoTokenizer.from_pretrained(merged)
+    for turns in (
+        messages("Reply to: {tweet}", "one"),
+        messages("Reply to: {tweet}", "one", [eval_data.pair(1)]),
+    ):
+        for options in ({}, {"enable_thinking": True}, {"enable_thinking": False}):
+            asked = served.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **options)
+            assert served(asked)["input_ids"] == chat_of(tokenizer).prompt(turns)
+    assert answer_begins(tokenizer) == "<think>\n\n</think>\n\n"

@@ -8,6 +8,7 @@ from lib.base.settings import SamplingConfig, TrainConfig
 from lib.evaluate.judge_records import SecondJudge
 from lib.evaluate.report import Gate, Judge, Report, Trust, read_report
 from lib.publish.card import model_card
+from lib.publish.card_results import table
 from lib.publish.known import Known
 from lib.publish.leaks import scan
 from lib.train.manifest import Manifest
@@ -195,3 +196,9 @@ def test_the_code_on_the_card_loads_the_commit_that_was_trained_on_where_the_con
         None,
     )
     assert f"revision='{commit}'" in card
+
+
+@pytest.mark.parametrize("text", ["a | b", "a\n| b", "||", "a\u2028b", "`|`", "<b>|</b>"])
+def test_no_text_ends_a_cell_or_its_line(text):
+    lines = table(("name", "value"), [(text, "1"), ("x", text)]).splitlines()
+    assert [line.count("|") for line in lines] == [3] * 4

@@ -80,11 +80,11 @@ def files(folder):
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def say(number, reply):
-    """Put a reply into the evaluation, as if the tuned model had written it."""
+def say(number, reply, system="tuned"):
+    """Put a reply into the evaluation, as if the system had written it."""
     path = EVALUATION / "replies.jsonl"
     rows = read_dicts(path)
-    [row for row in rows if row["system"] == "tuned"][number]["reply"] = reply
+    [row for row in rows if row["system"] == system][number]["reply"] = reply
     content = "".join(json.dumps(row) + "\n" for row in rows).encode()
     reseal(path, content)
     path.write_bytes(content)
@@ -129,7 +129,7 @@ def test_it_shows_invented_tweets_only_and_names_nobody(written, unpacked):
     rows = read_dicts(unpacked / "data/sample/processed/test_prompts.jsonl")
     text = (written / "recorded.json").read_text()
     assert not [row for row in rows if row["tweet_id"] in text or row["tweet_author"] in text]
-    assert set(replayed["recorded"][0]) == {"tweet", "base", "tuned", "seed"}
+    assert set(replayed["recorded"][0]) == {"tweet", "base", "tuned", "seed", "drafts", "fewshot"}
     assert "nobody posted them" in (written / "README.md").read_text()
 
 
@@ -182,8 +182,8 @@ def test_replies_that_name_somebody_or_hold_a_key_are_left_out_and_counted(older
         "see x.com/ann/status/1799999999999999999": "a link to a post or profile",
         "mail me: ann@example.org": "an e-mail address",
     }
-    for number, reply in enumerate(leaks):
-        say(number, reply)
+    for number, (reply, system) in enumerate(zip(leaks, ("tuned", "base", "fewshot", "tuned"), strict=True)):
+        say(number, reply, system)
     code, said = space()
     assert code == 0, said
     assert f"{N - len(leaks)} tweets" in said
@@ -264,15 +264,27 @@ sys.meta_path.insert(0, Absent())
 
 
 @pytest.mark.slow
-def test_the_copied_folder_starts_by_itself_and_replays_in_a_browser_on_this_machine_alone(started, browser):
+def test_the_copied_folder_starts_by_itself_and_replays_in_a_browser_on_this_machine_alone(
+    started, written, browser
+):
     url = started(GRADIO_SSR_MODE="true", GRADIO_RUN_HISTORY="true")  # as a Space's own image has it
     page = browser.new_page()
     asked = []
     page.on("request", lambda request: asked.append(request.url))
     page.on("websocket", lambda socket: asked.append(socket.url))
     page.goto(url)
-    page.click("#next")
-    page.wait_for_function("() => [...document.querySelectorAll('.reply textarea')].every(box => box.value)")
+    shown = [
+        (one["tweet"], one["base"], one["tuned"]) for one in read_json(written / "recorded.json")["recorded"]
+    ]
+    for tweet, base, tuned in shown[:2]:
+        page.wait_for_function(
+            """([tweet, base, tuned]) => document.querySelector('#tweet textarea')?.value === tweet
+            && document.querySelector('#left-reply textarea')?.value === base
+            && document.querySelector('#right-reply textarea')?.value === tuned
+            && !document.querySelector('#next')?.disabled""",
+            arg=[tweet, base, tuned],
+        )
+        page.click("#next")
     hosts = {urlparse(one).hostname for one in asked if urlparse(one).scheme not in ("data", "blob")}
     assert hosts == {"127.0.0.1"}
     config = page.request.get(url + "config").json()

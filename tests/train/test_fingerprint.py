@@ -34,6 +34,7 @@ OTHER = {
     "evals_after": 0.5,
     "early_stopping": {"patience": 2},
     "keep_best": 1,
+    "max_evaluation_share": 0.2,
     "max_train_eval_gap": 0.4,
     "beta": 0.2,
     "min_preferences": 10,

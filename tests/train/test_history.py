@@ -7,6 +7,7 @@ import zipfile
 import pytest
 
 from lib.base.files import read_dicts, write_jsonl
+from lib.base.settings import TrainConfig
 from lib.train.checkpoints import (
     STATE_FILE,
     best_steps,
@@ -20,6 +21,7 @@ from lib.train.checkpoints import (
     watched,
     whole_checkpoints,
 )
+from lib.train.finishing import usd_of
 
 
 def write_checkpoint(folder, step):
@@ -80,6 +82,12 @@ def test_half_a_deletion_does_not_look_whole(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.rmtree", lambda folder: None)  # killed before the rest went
     delete(path)
     assert state_of(path) is None
+
+
+@pytest.mark.parametrize("n_gpus, seconds, usd", [("1", 3600, 2.0), ("2", 3600, 4.0), ("2", 90, 0.1)])
+def test_an_hour_at_2_dollars_on_two_gpus_is_4_dollars(monkeypatch, n_gpus, seconds, usd):
+    monkeypatch.setenv("WORLD_SIZE", n_gpus)
+    assert usd_of(seconds, TrainConfig(data="x", usd_per_hour=2)) == usd
 
 
 def test_the_base_models_loss_is_no_checkpoints():

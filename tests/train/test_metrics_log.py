@@ -60,6 +60,8 @@ def test_the_training_loss_weighs_a_step_by_its_learned_tokens():
     assert train_eval_gap(history, 2) == 0.5
     older = [{name: value for name, value in entry.items() if name != "learned_tokens"} for entry in history]
     assert train_loss(older, 2) == 3.0
+    later = [*history, {"step": 3, "loss": 1.0, "learned_tokens": 50}, {"step": 3, "eval_loss": 2.75}]
+    assert (train_loss(later, 3), train_eval_gap(later, 3)) == (1.0, 1.75)  # since the evaluation before
 
 
 def test_the_share_of_evaluations_is_the_time_up_to_their_lines():

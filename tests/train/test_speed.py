@@ -1,6 +1,7 @@
 """The training benchmark: what it runs, what it counts, and that it does not claim what it has not
 measured."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from lib.base.errors import UserError
 from lib.base.settings import TrainConfig
 from lib.model.shapes import KNOWN
-from lib.train.bench_table import bench_page, goals
+from lib.train.bench_table import bench_page, goals, padded, paddings
 from lib.train.metrics_log import counting
 from lib.train.random_model import (
     QWEN3_8B,
@@ -57,6 +58,14 @@ def test_padding_does_not_count_as_tokens():
     step(None, {"input_ids": torch.ones(1, 9)})  # padding-free: no mask
     meter.warm, meter.end = 0.0, 2.0
     assert meter.tokens_per_second() == (7 + 9) / 2
+
+
+def test_padding_is_what_batches_hold_beyond_their_rows():
+    assert padded([2, 4, 10, 10], [[0, 1], [2, 3]]) == pytest.approx(2 / 28)
+    assert padded([2, 4, 10, 10], [[0, 2], [1, 3]]) == pytest.approx(14 / 40)
+    said = paddings([sum(length) for length in typical_lengths(300)])
+    at_random, grouped, evaluated = (int(share) for share in re.findall(r"(\d+)%", said))
+    assert at_random > grouped >= evaluated
 
 
 @pytest.fixture

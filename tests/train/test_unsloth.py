@@ -18,6 +18,7 @@ from lib.model.adapters import sha256_of
 from lib.train.checkpoints import newest
 from lib.train.run import train
 from tests.conftest import copied
+from tests.engines import apart, every_engine, needs_engines, off, texts
 from tests.train.test_checkpoints import wait_for_step
 from tests.train.test_preference_tuning import PREFERENCES, preferences
 from tests.training_data import CONFIG
@@ -67,11 +68,16 @@ def plain(run, settings):
 
 
 @pytest.fixture(scope="module")
-def both(_built, tmp_path_factory):
+def folder(_built, tmp_path_factory):
+    return copied(_built, tmp_path_factory.mktemp("both"))
+
+
+@pytest.fixture(scope="module")
+def both(folder):
     """The same run under both backends, each (manifest, lines of metrics.jsonl), and what the first
     printed. Read only."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(copied(_built, tmp_path_factory.mktemp("both")))
+        patch.chdir(folder)
         manifest, lines, printed = finished("unsloth", SETTINGS)
         adapter = read_json(Path("adapters/unsloth/adapter_config.json"))
         return (manifest, lines), plain("plain", SETTINGS), printed, adapter
@@ -93,6 +99,16 @@ def test_both_backends_train_on_the_same_tokens_to_the_same_losses(both):
     assert numbers(lines, "grad_norm")[:3] == pytest.approx(numbers(known_lines, "grad_norm")[:3], rel=0.05)
     assert min(numbers(lines, "grad_norm")) > 0.01  # Unsloth's own fused loss leaves a gradient
     assert manifest["eval_losses"][-1][1] < manifest["eval_losses"][0][1] - 0.05
+
+
+@needs_engines
+def test_the_adapter_answers_in_every_engine_as_in_torch(both, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    run = Path("adapters/unsloth")
+    torch, llama, mlx = every_engine(run, load_config(Path("configs/train-unsloth.yaml"), TrainConfig), "f16")
+    assert apart(torch) > 0.1
+    assert off(torch, llama) < 0.005 and off(torch, mlx) < 1e-4
+    assert texts(torch) == texts(llama) == texts(mlx)
 
 
 def test_the_adapter_names_its_base_and_the_metrics_lack_nothing(both):
