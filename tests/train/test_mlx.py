@@ -121,14 +121,24 @@ def test_four_bits_train_in_parts_with_dropout_and_stop_early(workspace):
     assert manifest["eval_loss"] == pytest.approx(losses[-1], abs=0.3)
 
 
+NO_NUMBER = """
+from lib.train.mlx_model import MlxModel
+learned, steps = MlxModel.learned, []
+def diverging(self, rows):
+    nats, *rest = learned(self, rows)
+    steps.extend([1] * self.model.training)
+    return nats * (float("nan") if len(steps) == 2 else 1), *rest
+MlxModel.learned = diverging
+"""
+
+
 def test_a_loss_that_is_no_number_ends_the_run_with_advice_before_the_adapter_is_touched(workspace):
-    wild = SETTINGS.replace("alpha: 8", "alpha: 1000000000000000").replace("5e-3", "0.99")
-    process = start("wild", wild)
+    process = start("wild", SETTINGS, NO_NUMBER)
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 1
     assert re.search(r"error: .* at step 2: .*lower learning_rate there: in 4 bits on a Mac 5e-5", errors)
     assert "Traceback" not in errors
-    assert numbers(Path("adapters/wild"), "loss")[1:] == []
+    assert len(numbers(Path("adapters/wild"), "loss")) == 1
 
 
 def test_in_sixteen_bits_the_losses_are_those_of_plain_trl_too(workspace):
