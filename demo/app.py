@@ -35,11 +35,12 @@ from lib.model.adapters import sha256_of
 from lib.model.chat import Messages, messages
 from lib.model.machine import refuse_small_machine
 from lib.model.openai_engine import openai_engine
-from lib.model.served_pair import stream_served_pair
+from lib.model.served_pair import served_reply, stream_served_pair
 from lib.train.fingerprint import changed_since
 from lib.train.manifest import as_trained
 
 StreamPair = Callable[[Messages, SamplingConfig], Iterator[tuple[str, str]]]
+Write = Callable[[str, Messages, SamplingConfig], str]  # base or tuned, to a conversation -> the whole reply
 
 
 def main() -> None:
@@ -63,17 +64,14 @@ def main() -> None:
     votes = Votes(folder / "votes.jsonl", name, sha256_of(folder / "adapter_model.safetensors"))
     data = Path("data") / config.data
     if isinstance(evaluation.engine, OpenAIEngine):
-        if args.fewshot:
-            raise UserError("The few-shot column needs the weights here: leave FEWSHOT=1 out.")
-        generate_pair, drafts = _served(name, config, evaluation.sampling, evaluation.engine), None
+        stream, write = _served(folder, sampling, evaluation.engine)
     else:
         refuse_small_machine(name, config, to_train=False)
-        loaded = _load(folder, config)
-        generate_pair = pair_generator(loaded, config.prompt)
-        if args.fewshot:
-            of_run = Evaluation(name, config, evaluation, folder / "eval" / config.eval)
-            generate_pair = with_fewshot(generate_pair, loaded, of_run)
-        drafts = drafts_writer(loaded, config.prompt, data / "processed" / "train.jsonl")
+        stream, write = here(_load(folder, config))
+    generate_pair = pair_generator(stream, config.prompt)
+    if args.fewshot:
+        of_run = Evaluation(name, config, evaluation, folder / "eval" / config.eval)
+        generate_pair = with_fewshot(generate_pair, write, of_run)
     reports = {} if auth else reports_of(folder, config.eval, data)  # the password does not cover these pages
     app = build_app(
         generate_pair,
@@ -83,7 +81,7 @@ def main() -> None:
         votes=votes,
         tweets=held_out(data / "processed" / "test_prompts.jsonl"),
         reports=reports,
-        drafts=drafts,
+        drafts=drafts_writer(write, config.prompt, data / "processed" / "train.jsonl"),
         has_third=args.fewshot,
     )
     serve(app, args.host, args.port, auth, reports)
@@ -106,13 +104,13 @@ def _arguments() -> Any:
     return arguments.parse_args()
 
 
-def _served(run: str, config: TrainConfig, sampling: SamplingConfig, engine: OpenAIEngine) -> GeneratePair:
-    """The page's function where servers answer, as `make serve` proved them for this run."""
-    refuse_other_run(engine, run, sha256_of(Path("adapters") / run / "adapter_model.safetensors"))
+def _served(folder: Path, sampling: SamplingConfig, engine: OpenAIEngine) -> tuple[StreamPair, Write]:
+    """Servers that answer, as `make serve` proved them for this run."""
+    refuse_other_run(engine, folder.name, sha256_of(folder / "adapter_model.safetensors"))
     openai_engine(engine.openai, sampling)  # refuses servers that are not there, or answer alike
     base = engine.openai["base"]
     print(f"asking {base.base_url} ({base.quantization})", flush=True)
-    return _of_cleaned(partial(stream_served_pair, engine.openai), config.prompt)
+    return partial(stream_served_pair, engine.openai), partial(served_reply, engine.openai)
 
 
 def _load(folder: Path, config: TrainConfig) -> Any:
@@ -126,24 +124,30 @@ def _load(folder: Path, config: TrainConfig) -> Any:
     return loaded
 
 
-def pair_generator(loaded: Any, prompt: str) -> GeneratePair:
-    """The page's function: (base so far, tuned so far) for a tweet. loaded: lib.model.loading.Loaded."""
+def here(loaded: Any) -> tuple[StreamPair, Write]:
+    """The model in this process that answers. loaded: lib.model.loading.Loaded."""
+    from lib.model.generate import generate
     from lib.model.streaming import stream_pair
 
-    return _of_cleaned(partial(stream_pair, loaded), prompt)
+    def write(name: str, turns: Messages, sampling: SamplingConfig) -> str:
+        (written,) = generate(loaded, [turns], sampling, tuned=name == "tuned")
+        return written.text
+
+    return partial(stream_pair, loaded), write
 
 
-def _of_cleaned(stream: StreamPair, prompt: str) -> GeneratePair:
+def pair_generator(stream: StreamPair, prompt: str) -> GeneratePair:
+    """The page's function: (base so far, tuned so far) for a tweet."""
+
     def generate_pair(tweet: str, sampling: SamplingConfig) -> Iterator[tuple[str, str]]:
         return stream(_conversation(prompt, tweet), sampling)
 
     return generate_pair
 
 
-def with_fewshot(generate_pair: GeneratePair, loaded: Any, evaluation: Evaluation) -> GeneratePair:
+def with_fewshot(generate_pair: GeneratePair, write: Write, evaluation: Evaluation) -> GeneratePair:
     """The same, and then the reply of the few-shot baseline, as the evaluation asks it."""
     from lib.data.vectors import embed
-    from lib.model.generate import generate
 
     pairs, model = evaluation.train(), embedding_model(evaluation)
     vectors = cache(lambda texts: embed(texts, model))  # of the training tweets: once
@@ -156,17 +160,15 @@ def with_fewshot(generate_pair: GeneratePair, loaded: Any, evaluation: Evaluatio
         k = evaluation.eval.fewshot.k
         (examples,) = nearest([cleaned], pairs, k, lambda texts: vectors(tuple(texts)))
         turns = messages(evaluation.config.prompt, cleaned, examples)
-        (written,) = generate(loaded, [turns], sampling, tuned=False)
-        yield *both, written.text
+        yield *both, write("base", turns, sampling)
 
     return generate_three
 
 
-def drafts_writer(loaded: Any, prompt: str, train: Path) -> WriteDrafts:
+def drafts_writer(write: Write, prompt: str, train: Path) -> WriteDrafts:
     """The page's other function: drafts so far of the tuned model, ranked by the likes of the training pairs
     in train, where that file is here and holds enough of them.
     """
-    from lib.model.generate import generate
     from lib.model.sampling import of_candidate
 
     @cache
@@ -174,17 +176,16 @@ def drafts_writer(loaded: Any, prompt: str, train: Path) -> WriteDrafts:
         pairs = read_jsonl(train, Pair) if train.is_file() else []
         return fit_ranker(pairs) if len(pairs) >= MIN_PAIRS else None
 
-    def write(tweet: str, sampling: SamplingConfig) -> Iterator[list[Draft]]:
+    def drafts_to(tweet: str, sampling: SamplingConfig) -> Iterator[list[Draft]]:
         turns, rank = _conversation(prompt, tweet), ranker()
         drafts: dict[str, Draft] = {}
         for number in range(N_DRAFTS):
-            (written,) = generate(loaded, [turns], of_candidate(sampling, number), tuned=True)
-            if text := written.text:
+            if text := write("tuned", turns, of_candidate(sampling, number)):
                 score, effects = (rank(tweet, text), word_effects(rank, tweet, text)) if rank else (None, ())
                 drafts[text] = Draft(text, score, tuple(effects))
             yield list(drafts.values())
 
-    return write
+    return drafts_to
 
 
 def _conversation(prompt: str, tweet: str) -> Messages:

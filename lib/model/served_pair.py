@@ -51,6 +51,16 @@ def stream_served_pair(
             stop.set()
 
 
+def served_reply(
+    arms: Mapping[str, ArmConfig], name: str, conversation: Messages, sampling: SamplingConfig
+) -> str:
+    """One arm's whole reply. Raises UserError naming the arm whose server fails."""
+    import httpx
+
+    with httpx.Client(timeout=httpx.Timeout(BETWEEN_TOKENS_S, connect=CONNECT_S)) as client:
+        return Arm(name, arms[name], client).reply(conversation, sampling).text
+
+
 def _pairs(told: "queue.Queue[tuple[str, str | UserError | None]]") -> Iterator[tuple[str, str]]:
     texts, open_arms = dict.fromkeys(ARMS, ""), set(ARMS)
     while open_arms:

@@ -54,9 +54,9 @@ def _launch(generate_pair, votes=None, reports=MappingProxyType({}), **more):
 @pytest.fixture(scope="module")
 def model_url(votes, tmp_path_factory):
     """The page with the real thing behind it, on a small random Qwen3 with an adapter."""
-    from demo.app import drafts_writer, pair_generator, with_fewshot
+    from demo.app import drafts_writer, here, pair_generator, with_fewshot
 
-    loaded, train = small_loaded(), tmp_path_factory.mktemp("data") / "train.jsonl"
+    (stream, write), train = here(small_loaded()), tmp_path_factory.mktemp("data") / "train.jsonl"
     write_jsonl(train, [pair(n) for n in range(38)])
     evaluation = SimpleNamespace(
         train=lambda: read_jsonl(train, Pair),
@@ -64,8 +64,8 @@ def model_url(votes, tmp_path_factory):
         eval=SimpleNamespace(embedding_model="char-ngrams", fewshot=SimpleNamespace(k=2)),
         config=SimpleNamespace(prompt=PROMPT),
     )
-    three = with_fewshot(pair_generator(loaded, PROMPT), loaded, evaluation)
-    drafts = drafts_writer(loaded, PROMPT, train)
+    three = with_fewshot(pair_generator(stream, PROMPT), write, evaluation)
+    drafts = drafts_writer(write, PROMPT, train)
     app = _launch(three, votes, drafts=drafts, has_third=True)
     yield app.local_url
     app.close()

@@ -209,7 +209,7 @@ def shown_by_the_demo():
     from demo.app import _served
 
     evaluation = load_config(SERVED, EvalConfig)
-    return _served("tiny", load_config(CONFIG, TrainConfig), evaluation.sampling, evaluation.engine)
+    return _served(RUN, evaluation.sampling, evaluation.engine)
 
 
 def test_what_is_served_is_held_against_the_run_that_is_evaluated(run_folder):
