@@ -151,8 +151,10 @@ def test_a_run_is_served_evaluated_and_shown_and_what_a_kill_9_leaves_is_gone_on
     assert "adapter active: " in said and "off torch's logprobs" in said and f"wrote {SERVED}" in said
 
     arms = served().eval.engine.openai
-    *_, shown = shown_by_the_demo()(TWEET, GREEDY)
+    stream, write = shown_by_the_demo()
+    *_, shown = stream(TURNS, GREEDY)
     assert shown == as_answered(arms)
+    assert shown == (write("base", TURNS, GREEDY), write("tuned", TURNS, GREEDY))
     foreign = httpx.get(f"{arms['base'].base_url}/models", headers={"Origin": "https://evil.example"})
     assert "access-control-allow-origin" not in foreign.headers  # no page of another site reads answers
 
