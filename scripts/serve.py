@@ -58,8 +58,8 @@ def main() -> int:
     config_text = partial(eval_config, lora, extends=config.eval)
     if not is_here(args.engine):
         print(f"\nnot started: {args.engine} is not installed here. Install it: {INSTALL[args.engine]}")
-        print(f"then: make serve ENGINE={args.engine} RUN={name}")
-        print(f"or run the commands above, and put this into {written}:\n\n{config_text(serving.arms)}")
+        print(f"Or run the commands above, and put this into {written}:\n\n{config_text(serving.arms)}")
+        print(f"next: make serve ENGINE={args.engine} RUN={name}      once it is installed")
         return 0
     if serving.download:
         confirm(f"The first time, {args.engine} downloads {serving.download}. Go on?")
