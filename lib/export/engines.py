@@ -13,12 +13,11 @@ from lib.base.files import read_json, write_text
 from lib.base.settings import ArmConfig
 from lib.export.lora import Lora
 from lib.export.ollama import TAGS
-from lib.model.chat import CHAT_KWARGS
+from lib.model.chat import NO_THINKING
 
 EngineName = Literal["llamacpp", "ollama", "mlx", "vllm"]
 PORTS: dict[str, int] = {"llamacpp": 8080, "ollama": 11434, "mlx": 8080, "vllm": 8000}
 HOST = "127.0.0.1"
-NO_THINKING = json.dumps(CHAT_KWARGS)  # also for who asks without naming it
 CONTEXT = 4096  # tokens: a few-shot prompt and its reply
 GGUF_ON_HUB = {"Qwen/Qwen3-8B": "Qwen/Qwen3-8B-GGUF:Q4_K_M"}
 MLX_ON_HUB = {"Qwen/Qwen3-8B": "mlx-community/Qwen3-8B-4bit"}

@@ -11,10 +11,10 @@ from lib.export.engines import GGUF_ON_HUB, MLX_ON_HUB, VLLM_RANKS
 from lib.export.exporting import Exported
 from lib.export.ollama import TAGS, answer_begins, modelfile
 from lib.model.base_model import TINY, pinned
-from lib.model.chat import CHAT_KWARGS, messages
+from lib.model.chat import NO_THINKING, messages
 
 FOLDER, PORT = "reply-adapter", 8080
-NO_THINKING = shlex.quote(json.dumps(CHAT_KWARGS))
+QUOTED = shlex.quote(NO_THINKING)
 LLAMA_CPP = "https://github.com/ggml-org/llama.cpp"
 # PEFT keeps W + alpha / r * B A with A (r, in) and B (out, r); mlx-lm wants both transposed, and the scale.
 TO_MLX = f"""\
@@ -105,7 +105,7 @@ def on_other_engines(repo: str, run: Path, config: TrainConfig, sampling: Sampli
             "and",
             _shell(
                 f"mlx_lm.server --model {MLX_ON_HUB.get(config.model, config.model)} "
-                f"--adapter-path {FOLDER}-mlx --chat-template-args {NO_THINKING} --port {PORT}"
+                f"--adapter-path {FOLDER}-mlx --chat-template-args {QUOTED} --port {PORT}"
             ),
             *_with_vllm(repo, config),
             "**Then**, on any of them (Ollama: port 11434; MLX: the model's name is `default_model`):",
@@ -139,7 +139,7 @@ def _with_vllm(repo: str, config: TrainConfig) -> list[str]:
         "**vLLM**, on an NVIDIA GPU, reads this repository as it is:",
         _shell(
             f"vllm serve {config.model}{revision} --enable-lora --max-lora-rank {rank} "
-            f"--lora-modules reply={repo} --default-chat-template-kwargs {NO_THINKING} --port {PORT}"
+            f"--lora-modules reply={repo} --default-chat-template-kwargs {QUOTED} --port {PORT}"
         ),
     ]
 
@@ -152,7 +152,7 @@ def _request(prompt: str, sampling: SamplingConfig) -> str:
         "top_p": sampling.top_p,
         "top_k": sampling.top_k,
         "max_tokens": sampling.max_new_tokens,
-        "chat_template_kwargs": CHAT_KWARGS,
+        "chat_template_kwargs": json.loads(NO_THINKING),
     }
     address = f"http://127.0.0.1:{PORT}/v1/chat/completions"
     return f"curl {address} -H 'Content-Type: application/json' -d {shlex.quote(json.dumps(body))}"

@@ -4,6 +4,7 @@ Training, losses, generation, the plan's preview and preference tuning all come 
 template.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ IGNORED = -100  # torch's cross-entropy skips this label
 # at the END OF THE PROMPT, so that the loss never falls on it. Training, evaluation and demo say the same,
 # base and tuned alike; a template without the switch ignores it.
 CHAT_KWARGS = {"enable_thinking": False}
+NO_THINKING = json.dumps(CHAT_KWARGS)  # for servers: what they are to do for whoever asks
 
 # What a template must leave as it is: case, white space inside, quotes, signs that HTML escapes, other
 # scripts.

@@ -12,11 +12,10 @@ from lib.base.errors import UserError
 from lib.base.settings import LoraConfig, SamplingConfig, TrainConfig
 from lib.export.exporting import export
 from lib.export.howto import FOLDER, TO_MLX, on_other_engines
-from lib.export.lora import read_lora
 from lib.publish.known import Known
 from lib.publish.leaks import scan
 from tests.engines import environment, needs_engines, no_question
-from tests.export.test_engines import RUN, tiny_config
+from tests.export.test_serve import RUN, tiny_lora
 from tests.small_model import small_peft
 
 QWEN = TrainConfig(data="main", revision="b968826d9c46dd6066d109eabc6255188de91218")
@@ -112,7 +111,7 @@ def test_a_damaged_tokenizer_is_a_sentence(run, tmp_path):
 @pytest.mark.slow
 @needs_engines
 def test_the_cards_code_for_mlx_writes_what_our_own_export_writes(tiny_run, tmp_path):
-    export(read_lora(RUN, tiny_config()), "mlx", "f16", SamplingConfig(), no_question)
+    export(tiny_lora(), "mlx", "f16", SamplingConfig(), no_question)
     (tmp_path / FOLDER).symlink_to(RUN.resolve())
     compare = f"""
 import mlx.core as mx

@@ -1,11 +1,10 @@
 """The folders of the fault suite: each stage's as it is before the command, and after it without a fault."""
 
-import os
 import shutil
 
 import pytest
 
-from tests.faults.disk import run_in
+from tests.faults.disk import Command, run_in
 from tests.faults.stages import NEED_A_RUN, STAGES, TRAIN
 
 COMMANDS = {**STAGES, "train": TRAIN}
@@ -35,23 +34,17 @@ class Worlds:
             stage, folder = COMMANDS[name], self.root / f"{name}-whole"
             shutil.copytree(self.before(name), folder, symlinks=True)
             with stage.serve() as served:
-                done = run_in(folder, commanded(stage, served))
+                done = run_in(folder, commanded(name, served))
                 assert done.code == 0, done.said
                 bought, n_paid = served.bought(), served.n_paid()
             self._whole[name] = folder, stage.result(folder), bought, n_paid, done.calls
         return self._whole[name]
 
 
-def commanded(stage, served):
+def commanded(name, served, elsewhere=None):
     """The stage's command, as it is run with these servers."""
-
-    def command():
-        os.environ.update({"YES": "1", **served.environment})
-        for name in ("MAX_USD", "AGAIN"):
-            os.environ.pop(name, None)
-        stage.command()
-
-    return command
+    environment = {"YES": "1", "MAX_USD": None, "AGAIN": None, **served.environment}
+    return Command(name, environment, elsewhere)
 
 
 @pytest.fixture(scope="session")

@@ -1,22 +1,24 @@
 """Every call by which a process changes the files below a folder, counted; at one of them something happens.
 
-In a process of its own (`spawned`), since what it puts in place of os.write and its like stays. Kills and
-errors come where the kernel would give them: a write is then half done.
+In a process of its own (`spawned`), since what it puts in place of os.write and its like stays: a fork of a
+clean one (tests/faults/zygote.py), for a fork of this one would have its locks without their threads. Kills
+and errors come where the kernel would give them: a write is then half done.
 """
 
 import builtins
-import contextlib
 import errno
 import io
 import itertools
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ FAILS = {  # what a disk that is full, read-only, not ours or broken refuses; fr
     "broken": (errno.EIO, {"write", "fsync", "sendfile"}),
 }
 LIMIT_S = 90
+ROOT = Path(__file__).parents[2]
 NUMBERS = itertools.count()
 
 
@@ -167,14 +170,14 @@ class Process:
 
     def stands_still(self) -> bool:
         """Waits until it has ended or, by its fault, stands still."""
-        _, status = os.waitpid(self.id, os.WUNTRACED)
+        _, status = _asked(wait=(self.id, os.WUNTRACED))
         return os.WIFSTOPPED(status)
 
     def has_ended(self, within_s: float) -> bool:
         """Waits so long at most."""
         limit = time.monotonic() + within_s
         while self.status is None and time.monotonic() < limit:
-            found, status = os.waitpid(self.id, os.WNOHANG)
+            found, status = _asked(wait=(self.id, os.WNOHANG))
             if found:
                 self.status = status
             else:
@@ -182,38 +185,44 @@ class Process:
         return self.status is not None
 
 
-def spawned(folder: Path, task: Callable[[], Any], at: int | None = None, fault: str = "kill") -> Process:
-    """A forked process that does task in folder, and counts its calls there."""
-    log = f"{folder}.{next(NUMBERS)}"
-    process = os.fork()
-    if process:
-        return Process(process, log)
-    code = 1
-    try:
-        sys.stdin = open(os.devnull)
-        output = os.open(f"{log}.said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
-        os.chdir(folder)
-        disk = Disk(os.path.realpath(folder) + os.sep, at, fault)
-        disk.install()
-        try:
-            task()
-            code = 0
-        except SystemExit as end:
-            code = end.code
-        disk.at = None
-        Path(f"{log}.calls").write_text(json.dumps([disk.calls, disk.n_refused]))
-    except BaseException:
-        import traceback
+@dataclass(frozen=True)
+class Command:
+    """A stage's command. environment: what it adds to this process's, None: what it lacks. elsewhere: the
+    seconds that its clock is ahead, and its time zone.
+    """
 
-        traceback.print_exc()
-    finally:
-        with contextlib.suppress(OSError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code or 0)
+    stage: str
+    environment: dict[str, str | None]
+    elsewhere: tuple[float, str] | None = None
+
+
+@cache
+def _zygote() -> subprocess.Popen:
+    command = [sys.executable, "-m", "tests.faults.zygote"]
+    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def _asked(**order: Any) -> Any:
+    zygote = _zygote()
+    zygote.stdin.write(json.dumps(order) + "\n")
+    zygote.stdin.flush()
+    return json.loads(zygote.stdout.readline())
+
+
+def spawned(folder: Path, command: Command, at: int | None = None, fault: str = "kill") -> Process:
+    """A process of its own that does the command in folder, and counts its calls there."""
+    log = f"{folder}.{next(NUMBERS)}"
+    environment = {**os.environ, **command.environment}
+    process = _asked(
+        stage=command.stage,
+        folder=str(folder),
+        log=log,
+        environment={name: value for name, value in environment.items() if value is not None},
+        at=at,
+        fault=fault,
+        elsewhere=command.elsewhere,
+    )
+    return Process(process, log)
 
 
 def ended(process: Process) -> Ended:
@@ -221,12 +230,12 @@ def ended(process: Process) -> Ended:
     said, calls = Path(f"{process.log}.said"), Path(f"{process.log}.calls")
     if not process.has_ended(LIMIT_S):
         os.kill(process.id, signal.SIGKILL)
-        os.waitpid(process.id, 0)
+        _asked(wait=(process.id, 0))
         raise AssertionError(f"hangs: {said.read_text()}")
     listed, n_refused = json.loads(calls.read_text()) if calls.exists() else ([], 0)
     return Ended(os.waitstatus_to_exitcode(process.status), said.read_text(), listed, n_refused)
 
 
-def run_in(folder: Path, task: Callable[[], Any], at: int | None = None, fault: str = "kill") -> Ended:
+def run_in(folder: Path, command: Command, at: int | None = None, fault: str = "kill") -> Ended:
     """spawned, and ended."""
-    return ended(spawned(folder, task, at, fault))
+    return ended(spawned(folder, command, at, fault))

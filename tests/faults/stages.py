@@ -427,7 +427,7 @@ STAGES = {
     "field": Stage(("field",), "generate", field_plan, field_of, n_points=2),
     "claude-live": Stage(("judge",), to_ask("never"), judged_by_claude, verdicts, **CLAUDE),
     "claude-batch": Stage(("judge",), to_ask("always"), judged_by_claude, verdicts, **CLAUDE),
-    "export": Stage(("export",), finished, export),
+    "export": Stage(("export",), finished, export, n_points=2),
     "publish": Stage(("publish",), finished, publish, published, hub, n_points=2),
 }
 TRAIN = Stage(("train",), unfinished, train, weights)

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from datetime import datetime, timedelta
 
 import pytest
@@ -38,8 +37,8 @@ def moment(worlds, tmp_path):
         where = f"{name}: {fault} at {calls[at] if at < len(calls) else at}"
         shutil.copytree(worlds.before(name), folder, symlinks=True)
         with stage.serve() as served:
-            first = run_in(folder, commanded(stage, served), at, fault)
-            again = run_in(folder, commanded(stage, served))
+            first = run_in(folder, commanded(name, served), at, fault)
+            again = run_in(folder, commanded(name, served))
             assert again.code == 0, f"{where}: {again.said}"
             assert served.bought() == bought, f"{where}: bought something else, or twice"
             assert served.n_paid() <= n_paid + stage.at_once, f"{where}: paid more than twice"
@@ -110,9 +109,9 @@ def test_of_two_at_once_one_is_refused_or_both_end_with_the_whole_result(name, w
     shutil.copytree(worlds.before(name), folder, symlinks=True)
     at = [number for number, call in enumerate(calls) if call.startswith("replace") or "jsonl" in call][-1]
     with stage.serve() as served:
-        first = spawned(folder, commanded(stage, served), at, "stop")
+        first = spawned(folder, commanded(name, served), at, "stop")
         assert first.stands_still()
-        second = spawned(folder, commanded(stage, served))
+        second = spawned(folder, commanded(name, served))
         second.has_ended(within_s=1)  # one that waits for the first goes on after it
         os.kill(first.id, signal.SIGCONT)
         one, two = ended(first), ended(second)
@@ -121,24 +120,6 @@ def test_of_two_at_once_one_is_refused_or_both_end_with_the_whole_result(name, w
     if two.code:
         assert "in use by another run" in two.said and "Traceback" not in two.said, two.said
     assert stage.result(folder) == result
-
-
-def elsewhere(shift, zone):
-    """Now is shift later, in another time zone, for every module that asks."""
-    os.environ["TZ"] = zone
-    time.tzset()
-    real = time.time
-    time.time = lambda: real() + shift.total_seconds()
-
-    class Later(datetime):
-        @classmethod
-        def now(cls, tz=None):
-            return datetime.now(tz) + shift
-
-    for module in list(sys.modules.values()):
-        is_ours = getattr(module, "__name__", "").split(".")[0] in ("lib", "scripts", "demo")
-        if is_ours and getattr(module, "datetime", None) is datetime:
-            module.datetime = Later
 
 
 ZONES = ["Pacific/Kiritimati", "America/St_Johns", "Europe/Berlin"]
@@ -155,13 +136,7 @@ def test_path_time_zone_and_clock_change_no_result(name, worlds, tmp_path):
     # Before the data, and on the night on which clocks are set back: 25 October 2026, 01:30 UTC.
     shift = [timedelta(days=-400), datetime(2026, 10, 25, 1, 30) - datetime.now()][n % 2]
     with stage.serve() as served:
-        command = commanded(stage, served)
-
-        def task():
-            elsewhere(shift, ZONES[n % 3])
-            command()
-
-        done = run_in(folder, task)
+        done = run_in(folder, commanded(name, served, (shift.total_seconds(), ZONES[n % 3])))
         assert done.code == 0, done.said
         assert served.bought() == bought
     assert stage.result(folder) == result
