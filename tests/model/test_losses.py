@@ -15,6 +15,7 @@ from lib.model.losses import (
     perplexity,
     perplexity_of,
     row_losses,
+    token_losses,
 )
 from lib.train.rows import token_rows
 from tests.eval_data import pair
@@ -113,6 +114,11 @@ def test_batches_are_of_one_length_full_and_lose_no_row():
     found = batches(rows, n_tokens=80)
     assert found == [[1], [4], [3, 6], [2, 5, 0]]  # a row longer than a batch stands alone
     assert max(len(batch) * len(rows[batch[0]][0]) for batch in found[1:]) <= 80
+
+
+def test_losses_come_back_in_the_order_of_their_rows_whatever_the_batches(loaded):
+    rows = [([5, 6], 1), ([5, 6, 7, 8, 9], 1), ([9], 1), ([7, 8, 9], 1)]
+    assert [one.n_tokens for one in token_losses(loaded, rows, tuned=True)] == [1, 4, 0, 2]
 
 
 def test_the_loss_per_token_and_the_perplexity_are_of_all_tokens_of_all_rows():
