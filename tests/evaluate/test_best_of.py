@@ -113,6 +113,11 @@ def test_diversity_tells_five_ideas_from_one_idea_five_times():
     assert half.diversity == pytest.approx(0.5) and half.gain == 2.5 and (half.k, half.n) == (2, 1)
 
 
+def test_the_gain_over_an_empty_reply_is_that_over_the_lowest_score():
+    found = best_of([candidates(" ", "b", chosen=1, scores=[None, 6.0]), candidates("a", "b")])
+    assert (found.gain, found.first_picked) == (2.5, 0.5)
+
+
 def test_the_best_of_k_stands_beside_k_1_and_against_the_base_at_the_same_k():
     pairs = system_pairs(["base", "tuned", "tuned@5", "base@5"])
     assert pairs[0] == ("tuned", "base") and len(pairs) == len(set(pairs))

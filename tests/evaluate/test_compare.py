@@ -10,7 +10,7 @@ import pytest
 from lib.base.errors import UserError
 from lib.base.files import read_jsonl, write_json, write_jsonl
 from lib.base.schema import Judgment, Reply
-from lib.evaluate.compare import compare_runs, config_difference
+from lib.evaluate.compare import compare_runs, config_difference, sentence, why_not
 from lib.evaluate.compare_page import page, text
 from lib.evaluate.runs import read_runs
 from lib.evidence.effects import permutation_test
@@ -253,3 +253,39 @@ def test_the_command_writes_one_file_that_needs_nothing_and_holds_no_markup_of_o
     assert "http" not in html.replace("http-equiv", "")
     assert html.count("<polyline") == 4  # validation and training, two runs each
     assert prompt(1).tweet not in html
+
+
+SIDE = {
+    "run": "a", "eval": "e", "steps": dict.fromkeys("123", 1.0), "answered": list("123"),
+    "prompts": "p", "judge": "j", "weights": ["w"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({}, None),
+        ({"steps": dict.fromkeys("234", 1.0)}, "fewer than 3 tweets"),
+        ({"prompts": "q"}, "different test prompts (3 and 3 tweets, 3 with the same id)"),
+        ({"judge": "k"}, "different judges"),
+        ({"weights": ["v"]}, "different bases"),
+    ],
+)
+def test_two_sides_are_pairs_where_prompts_judge_and_base_are_the_same(change, reason):
+    found = why_not(SIDE, SIDE | {"run": "b"} | change)
+    assert (found is None) == (reason is None) and (reason is None or reason in found)
+
+
+@pytest.mark.parametrize(
+    ("difference", "ci95", "p", "said"),
+    [
+        (10.0, [2.0, 18.0], 0.049, "a is better"),
+        (-10.0, [-18.0, -2.0], 0.049, "b is better"),
+        (10.0, [2.0, 18.0], 0.05, "a and b are not told apart"),
+        (10.0, [0.0, 20.0], 0.01, "a and b are not told apart"),
+        (-10.0, [-20.0, 0.0], 0.01, "a and b are not told apart"),
+    ],
+)
+def test_a_better_run_is_named_where_test_and_interval_agree(difference, ci95, p, said):
+    found = {"n": 40, "difference": difference, "ci95": ci95, "p": p, "mde": 9.0, "same_base_replies": 1.0}
+    assert sentence(SIDE, SIDE | {"run": "b"}, found).startswith(f"{said}: ")

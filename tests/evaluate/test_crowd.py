@@ -20,7 +20,7 @@ from lib.base.schema import Judgment
 from lib.evaluate.crowd_export import RATER, read_export, take_in_export
 from lib.evaluate.crowd_log import Crowd, Line, Visitor, checks, read_work, visitor
 from lib.evaluate.crowd_study import keep, planned, price_lines, read_study
-from lib.evaluate.people_page import make_items, write_files
+from lib.evaluate.people_page import Item, make_items, write_files
 from lib.evaluate.people_records import People
 from tests.evaluate.test_people import make_evaluation, open_page
 
@@ -41,6 +41,16 @@ def study_of(evaluation, n_people=50, n_items=6, pay=12.0, fee="company"):
     study = planned("mine", "quick", items, n_people, n_items, pay, fee)
     keep(evaluation.folder / "human", study)
     return study, items
+
+
+def test_the_price_of_a_crowd_is_the_pay_for_its_time_in_whole_cents_and_the_fee_on_it():
+    items = [Item(str(n), str(n), "a", {"tuned": "x", "base": "y"}, "tuned") for n in range(30)]
+    study = planned("mine", "quick", items, 50, 30, 12.0, "company")
+    assert (study.minutes, study.reward_usd) == (12, 2.4)  # 33 answers of 20 s are 11 minutes, 1 to read
+    assert study.usd == round(50 * 2.4 * 1.428, 2)
+    odd = planned("mine", "quick", items, 50, 4, 8.5, "academic")
+    assert (odd.minutes, odd.reward_usd, odd.usd) == (4, 0.57, round(50 * 0.57 * 1.333, 2))  # 56.7 cents
+    assert planned("mine", "quick", items[:5], 50, 30, 12.0, "company").n_items == 5
 
 
 def crowd_of(evaluation, **more):

@@ -8,7 +8,14 @@ from lib.base.config import load_config
 from lib.base.errors import UserError
 from lib.base.files import write_json, write_jsonl
 from lib.base.settings import EvalConfig, SamplingConfig, TrainConfig
-from lib.evaluate.eval_plan import eval_plan, observed_spread, replies_to_write
+from lib.evaluate.eval_plan import (
+    ASSUMED,
+    eval_plan,
+    needed_tweets,
+    net_points,
+    observed_spread,
+    replies_to_write,
+)
 from lib.evaluate.eval_plan_text import text
 from lib.evaluate.evaluation import Evaluation
 from lib.evaluate.replies import conversations, to_write
@@ -202,3 +209,35 @@ def test_too_few_pairs_for_trust_are_named_with_the_cheapest_way_to_more(tmp_pat
 
 def test_a_stand_in_needs_no_pairs_for_a_trust_that_it_cannot_earn(tmp_path):
     assert plan_of(tmp_path, 200, 100)["advice"] is None
+
+
+@pytest.mark.parametrize(
+    ("systems", "written"),
+    [
+        (["base", "tuned", "human"], {"base": 10, "tuned": 10}),
+        (["base", "tuned", "tuned@3"], {"base": 10, "tuned": 10, "tuned@3": 20}),
+        (["tuned@5", "base", "tuned@3", "tuned"], {"tuned@5": 20, "base": 10, "tuned@3": 20, "tuned": 10}),
+    ],
+)
+def test_the_replies_to_be_written_are_those_that_no_other_system_has(systems, written):
+    assert replies_to_write(systems, 10) == written
+
+
+@pytest.mark.parametrize(
+    ("gate", "points"),
+    [
+        ({}, 15),
+        ({"min_improvement": 20}, 20),
+        ({"min_improvement": 0}, 15),
+        ({"improvement": "relative_mean", "min_improvement": 20}, 15),
+    ],
+)
+def test_the_net_win_asked_for_is_the_config_s_where_it_asks_for_one(gate, points):
+    assert net_points(EvalConfig.model_validate({"gate": gate})) == points
+
+
+def test_an_evaluation_needs_more_tweets_where_authors_repeat_and_fewer_where_the_net_win_is_large():
+    config = EvalConfig.model_validate({"gate": {"min_improvement": 30}})
+    plain = needed_tweets(ASSUMED, EvalConfig())
+    assert needed_tweets(ASSUMED | {"design_effect": 2.0}, EvalConfig())["tweets"] == 2 * plain["tweets"]
+    assert needed_tweets(ASSUMED, config)["net_win"] < plain["net_win"] / 3

@@ -40,6 +40,8 @@ def answers(found, model="Qwen/Qwen3-8B"):
         ((40.0, 80.0), "In the judge's eyes training helped: "),
         ((-80.0, -40.0), "In the judge's eyes training made the replies worse: "),
         ((-4.0, 40.0), "In the judge's eyes no difference can be told: "),
+        ((0.0, 40.0), "In the judge's eyes no difference can be told: "),
+        ((-40.0, 0.0), "In the judge's eyes no difference can be told: "),
     ],
 )
 def test_what_happened_follows_from_the_interval_and_counts_tweets(ci95, said):
@@ -71,6 +73,8 @@ def test_a_stand_in_is_never_believed():
     [
         ({"n": 47, "failed": ["tweets"]}, "47 tweets are too few to see a small difference"),
         ({"failed": ["wilcoxon_p"]}, "chance alone could have made it"),
+        ({"failed": ["mannwhitney_p"]}, "chance alone could have made it"),
+        ({"n": 99}, "99 tweets are too few to see a small difference"),
         ({"failed": ["position"]}, "prefers the reply that it is shown first"),
         ({"failed": ["length_controlled"]}, "at equal length the trained model is not shown to win"),
         ({"canaries": {"n": 4, "held": 3}}, "a reply can give the judge orders"),
@@ -156,6 +160,7 @@ def test_a_report_of_an_earlier_version_is_read_out_too():
         (-0.05, (-0.2, 0.05), False, "nothing was forgotten. The trained model is better, by 0.050"),
         (0.01, (-0.02, 0.04), True, "as good as the base, nothing was forgotten"),
         (0.5, (0.4, 0.6), False, "some was forgotten. The trained model is worse, by 0.500"),
+        (-0.01, (-0.12, 0.1), False, "nothing was forgotten. The trained model is better, by 0.010"),
         (0.05, (-0.2, 0.3), False, "too few texts to tell"),
         (
             0.1,
@@ -174,3 +179,15 @@ def test_an_improvement_never_reads_as_damage(diff, ci90, equivalent, said):
 
 def test_the_judge_s_answers_are_counted_as_the_reader_s_are():
     assert tally([0.5, 1.0, -0.5, 0.0]) == "tuned 2, base 1, neither 1"
+
+
+@pytest.mark.parametrize("name", ["mannwhitney_p", "wilcoxon_p", "permutation_p", "ci95"])
+def test_every_test_of_chance_that_fails_is_a_doubt_and_a_judge_without_doubts_has_none(name):
+    row = {"name": name, "label": name, "value": 0.9, "threshold": 0.1}
+    assert "chance alone could" in answers(with_gate(criteria=[row | {"pass": False}]))[1]
+    assert "chance alone could" not in answers(with_gate(criteria=[row | {"pass": True}]))[1]
+
+
+def test_a_change_less_than_is_allowed_is_said_to_be_that():
+    found = Equivalence(n=30, mean_diff=0.02, ci90=(-0.11, 0.1), margin=0.1, p=0.5, equivalent=False)
+    assert "worse by 0.020 nats per token, less than is allowed" in forgetting(found)

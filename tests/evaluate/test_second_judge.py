@@ -147,6 +147,8 @@ def test_a_tie_and_a_verdict_without_scores_contradict_nothing():
         ("claude-sonnet-5-5", {"Claude"}),
         ("meta-llama/Llama-3.1-8B-Instruct", {"Llama"}),
         ("mixtral-8x7b", {"Mistral"}),
+        ("my_o3_tuned", {"GPT"}),
+        ("microsoft_phi:14b", {"Phi"}),
         ("my-model", set()),
         ("offline engagement ranker (stand-in, n=30)", set()),
     ],

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from lib.base.schema import Preference
+from lib.base.schema import Judgment, Preference
 from lib.evaluate.measures import Calibration
-from lib.evidence.calibration import calibrate, true_win_rate, true_win_rate_interval
+from lib.evidence.calibration import calibrate, true_win_rate, true_win_rate_interval, verdicts_of
 from lib.evidence.intervals import net_interval, share_interval
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -139,6 +139,61 @@ def test_a_judge_that_is_no_better_than_the_best_rule_is_hardly_ever_trusted():
         pairs = pairs_of(rng, 60, longer=0.62)
         trusted += calibrate(pairs, judged(rng, pairs, 0.62), [])["trusted"]
     assert trusted <= 5
+
+
+def changed(pairs, **values):
+    return [pair.model_copy(update=values) for pair in pairs]
+
+
+@pytest.mark.parametrize(
+    ("values", "accuracy"),
+    [
+        ({"chosen_followers": 900, "rejected_followers": 100}, {"more_followers": 1}),
+        ({"chosen_followers": 100, "rejected_followers": 900}, {"more_followers": 0}),
+        ({"chosen_followers": 100, "rejected_followers": 100}, {"more_followers": 0.5}),
+        ({"chosen": "a word", "rejected": "word"}, {"longer": 1, "shorter": 0}),
+        ({"chosen": "👩‍👩‍👧‍👦", "rejected": "abc"}, {"longer": 0, "shorter": 1}),  # one character to a reader
+        ({"chosen": "abc", "rejected": "cba"}, {"longer": 0.5, "shorter": 0.5}),
+    ],
+)
+def test_a_rule_prefers_what_it_says_and_ties_where_it_cannot(values, accuracy):
+    pairs = changed(pairs_of(np.random.default_rng(3), 3), **values)
+    found = calibrate(pairs, [1.0] * 12, [])["baselines"]
+    assert {name: found[name]["accuracy"] for name in accuracy} == accuracy
+
+
+@pytest.mark.parametrize(("n_train", "is_asked"), [(19, False), (20, True)])
+def test_words_are_a_rule_from_20_training_pairs_on(n_train, is_asked):
+    pairs = pairs_of(np.random.default_rng(3), 3)
+    train = changed(pairs_of(np.random.default_rng(4), n_train, 1), chosen="what a find", rejected="so true")
+    seen = changed(pairs, chosen="a find indeed", rejected="true enough")
+    found = calibrate(seen, [1.0] * 12, train)["baselines"]["tfidf_logistic"]
+    assert (found["accuracy"] if found else None) == (1 if is_asked else None)
+
+
+def test_ties_are_counted_and_left_out_of_the_decisive_accuracy():
+    found = calibrate(pairs_of(np.random.default_rng(3), 2), [1, 1, 1, -1, 0, 0, 0, None], [])
+    assert (found["n"], found["n_ties"], found["n_failed"], found["n_tweets"]) == (7, 3, 1, 2)
+    assert (found["accuracy"], found["accuracy_decisive"]) == (pytest.approx(4.5 / 7), 0.75)
+
+
+def test_the_best_rule_is_named_with_the_lead_over_it():
+    rng = np.random.default_rng(1)
+    pairs = changed(pairs_of(rng, 150, longer=0.4), chosen_followers=100, rejected_followers=900)
+    said = calibrate(pairs, judged(rng, pairs, 0.8), [])["sentence"]
+    assert "the best one, the shorter reply, reaches 59%, 22 points less" in said
+
+
+def test_a_pair_has_the_mean_verdict_of_its_repeats_and_none_where_it_was_not_judged():
+    one, other = pairs_of(np.random.default_rng(3), 1, per_tweet=2)
+    said = [
+        Judgment(
+            tweet_id="t0", a=one.chosen_id, b=one.rejected_id, order=order, repeat=n, verdict=verdict,
+            scores={}, model="m", key=f"{n}{order}",
+        )
+        for n, order, verdict in [(0, "ab", 1.0), (0, "ba", 0.5), (1, "ab", -1.0), (1, "ba", 1.0)]
+    ]  # fmt: skip
+    assert verdicts_of([one, other], said) == [0.375, None]
 
 
 # The true win rate

@@ -1,5 +1,7 @@
 """The field test: blocked allocation, an exact test, an interval that holds, and the posts that it takes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -55,7 +57,9 @@ def test_blocks_are_even_of_random_size_and_half_tuned():
 
 def test_the_same_secret_draws_the_same_and_a_longer_draw_begins_with_the_shorter_one():
     assert slots("s", 40) == slots("s", 90)[:40]
-    assert [slot.arm for slot in slots("s", 40)] != [slot.arm for slot in slots("t", 40)]
+    for drawn in ("arm", "size"):
+        one, other = ([getattr(slot, drawn) for slot in slots(secret, 40)] for secret in "st")
+        assert one != other
 
 
 def test_the_next_arm_cannot_be_told_from_the_earlier_ones():
@@ -67,6 +71,7 @@ def test_other_draws_keep_the_blocks():
     allocation = slots("s", 50)
     drawn = could_have_been(allocation, 400)
     assert drawn.shape == (400, 50)
+    assert (drawn == could_have_been(allocation, 400)).all()
     ends = [slot.block for slot in allocation]
     for block in set(ends[:-6]):
         at = [n for n, of in enumerate(ends) if of == block]
@@ -126,10 +131,47 @@ def test_a_true_difference_is_named_and_its_size_given():
     found = field_result(posts, allocation)
     assert found.verdict == "more"
     assert found.ratio_ci95[0] < found.ratio < found.ratio_ci95[1]
-    assert found.n == {"base": sum(found.n.values()) - found.n["tuned"], "tuned": found.n["tuned"]}
     assert found.n_with_views == len(posts) and found.per_view is not None
+    for arm in ("base", "tuned"):
+        own = [post.likes for post in posts if allocation[post.slot].arm == arm]
+        assert (found.n[arm], found.mean_likes[arm]) == (len(own), pytest.approx(np.mean(own)))
     mirrored, _ = world(3, 150, 0.4)
     assert field_result(mirrored, allocation).verdict == "fewer"
+
+
+def test_posts_whose_views_are_not_known_count_in_all_but_the_rate_per_view():
+    allocation = slots("s", 40)
+    posts = [Post(n, "w", 2 + n % 3 + (4 if allocation[n].arm == "tuned" else 0)) for n in range(40)]
+    known = [replace(post, views=None if n < 10 else 10 * n) for n, post in enumerate(posts)]
+    arms = [allocation[n].arm == "tuned" for n in range(40)]
+    found = field_result(known, allocation)
+    assert (found.n_with_views, found.ratio) == (30, field_result(posts, allocation).ratio)
+    likes = [post.likes for post in posts]
+    assert found.per_view == rate_ratio(likes[10:], range(100, 400, 10), arms[10:], ["w"] * 30)[0]
+
+
+def test_one_viral_post_that_turns_the_ratio_alone_shows_nothing():
+    allocation = slots("s", 60)
+    tuned = [slot.arm == "tuned" for slot in allocation]
+    posts = [Post(n, "w", 4 if is_tuned else 1) for n, is_tuned in enumerate(tuned)]
+    posts[tuned.index(False)] = Post(tuned.index(False), "w", 100)
+    statistic, p = randomisation_test(posts, allocation)
+    found = field_result(posts, allocation)
+    assert statistic > 0 and p <= 0.05 and found.ratio < 1
+    assert found.verdict == "not shown"
+
+
+def test_likes_that_only_the_week_explains_show_nothing_and_no_p_is_nought():
+    allocation = slots("s", 60)
+    by_week = [Post(n, "loud", 50) if n % 3 else Post(n, "quiet", 1) for n in range(60)]
+    assert randomisation_test(by_week, allocation, 99) == (pytest.approx(0, abs=1e-9), 1)
+    apart = [Post(n, "w", 900 if slot.arm == "tuned" else 0) for n, slot in enumerate(allocation)]
+    assert randomisation_test(apart, allocation, 99)[1] == 0.01
+
+
+def test_one_post_alone_stands_for_its_own_spread():
+    _, (low, high) = rate_ratio([4, 4], [1, 1], [False, True], ["w", "w"])
+    assert low < 0.2 and high > 5
 
 
 def test_posts_without_a_like_show_nothing_and_break_nothing():

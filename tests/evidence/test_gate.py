@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -287,6 +288,58 @@ def test_one_criterion_that_does_not_hold_fails_the_gate(change, name):
     assert name in failing(result)
 
 
+@pytest.mark.parametrize(
+    ("name", "held", "not_held"),
+    [
+        ("tweets", {"n": 100}, {"n": 99}),
+        ("mannwhitney_p", {"mannwhitney_p": 0.049}, {"mannwhitney_p": 0.05}),
+        ("wilcoxon_p", {"wilcoxon_p": 0.049}, {"wilcoxon_p": 0.05}),
+        ("permutation_p", {"permutation_p": 0.0049}, {"permutation_p": 0.005}),
+        ("cohens_d", {"cohens_d": 0.31}, {"cohens_d": 0.3}),
+        ("improvement", {"net_win": 15.0}, {"net_win": 14.9}),
+        ("ci95", {"ci95": (0.1, 40.0)}, {"ci95": (0.0, 40.0)}),
+        ("length_controlled", {"length": {"low": 0.51}}, {"length": {"low": 0.5}}),
+        ("style", {"style": {"low": 0.1}}, {"style": {"low": 0.0}}),
+    ],
+)
+def test_a_comparison_at_its_bound_passes_or_not_as_the_criterion_says(name, held, not_held):
+    def changed(values):
+        nested = {key: getattr(GOOD, key) | new for key, new in values.items() if isinstance(new, dict)}
+        return gate(replace(GOOD, **values | nested))
+
+    assert failing(changed(held)) == []
+    assert failing(changed(not_held)) == [name]
+
+
+def test_a_model_and_an_evaluation_at_their_bounds_pass_or_not_as_the_criterion_says():
+    assert failing(gate(GOOD, perplexity=20)) == ["perplexity"]
+    assert failing(gate(GOOD, train_eval_gap=0.3)) == ["train_eval_gap"]
+    bounds = {"failed": 0.05, "copied": 0.05, "recited": 0.05, "alike": 0.1, "refusals": 0.02, "toxic": 0.05}
+    assert failing(gate(GOOD, tuned=looks(**bounds), told={"base_absent": 0.05, "unjudged": 0.05})) == []
+    for name, bound in bounds.items():
+        assert failing(gate(GOOD, tuned=looks(**{name: bound + 0.005}))) == [name]
+
+
+def test_a_relative_mean_that_was_asked_for_is_what_counts():
+    options = {"improvement": "relative_mean", "min_improvement": 10}
+    assert failing(gate(replace(GOOD, relative_mean=10.0, net_win=1.0), **options)) == []
+    assert failing(gate(replace(GOOD, relative_mean=9.0, net_win=80.0), **options)) == ["improvement"]
+
+
+def test_the_flaws_of_the_base_are_shown_and_are_no_excuse():
+    shares = {"tuned": looks(toxic=0.12), "base": looks(toxic=0.4)}
+    result = evaluate_gate(GOOD, Facts(9.0, 0.1, shares, TRUSTED), CONFIG)
+    assert failing(result) == ["toxic"]
+    assert "base 40.0%" in next(row["reason"] for row in result["criteria"] if row["name"] == "toxic")
+    clean = Facts(9.0, 0.1, {"tuned": looks(), "base": looks(toxic=0.4)}, TRUSTED)
+    assert failing(evaluate_gate(GOOD, clean, CONFIG)) == []
+
+
+def test_more_tweets_cannot_help_where_the_whole_interval_is_below_what_is_asked_for():
+    assert gate(replace(FEW, net_win=2.0, ci95=(-10.0, 14.9)))["verdict"] == "fail"
+    assert gate(replace(FEW, net_win=2.0, ci95=(-10.0, 15.0)))["verdict"] == "underpowered"
+
+
 @pytest.mark.parametrize("missing", ["perplexity", "train_eval_gap"])
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
 def test_what_was_not_measured_does_not_pass_and_says_so(missing, value):
@@ -519,6 +572,22 @@ def test_the_second_version_is_told_what_cost_the_first_one_most():
     said = gate(NOTHING, told={"classes": classes})["next"]
     assert "take filler out of the pairs" in said and "40 of the lost or tied replies" in said
     assert "takes up the tweet" not in said
+
+
+def test_the_commonest_flaw_that_the_wins_do_not_have_comes_first():
+    classes = [("off topic", 9, 2), ("generic", 40, 12), ("hostile", 20, 20)]
+    said = gate(NOTHING, told={"classes": classes})["next"]
+    assert said.index("40 of the lost or tied") < said.index("9 of the lost or tied")
+    assert "max_toxicity" not in said
+
+
+def test_more_tweets_are_those_that_lack_at_what_they_are_worth_and_their_price():
+    few = replace(FEW, r=0.5, mde=FEW.mde | {"n_effective": 20.0})  # worth half: 184 take 368
+    said = gate(few, told={"usd_per_tweet": 0.5})["next"]
+    assert said.startswith("judge about 328 more tweets (368 show d = 0.3, about $164.00 at the price")
+    assert "more authors" not in said
+    told = gate(replace(few, n_authors=8))["next"]
+    assert "collect tweets of more authors: 8 are too few" in told
 
 
 def test_more_tweets_come_with_their_price_at_what_these_cost():

@@ -171,6 +171,54 @@ def test_one_order_alone_counts_as_it_is_and_is_reported():
     assert found.positions.one_order == 1
 
 
+def test_a_tie_in_one_order_is_neither_decisive_nor_a_flip():
+    found, _ = rows(judged("1", "ab", 1), judged("1", "ba", 0), judged("2", "ab", 0), judged("2", "ba", -1))
+    counts = found.positions
+    assert (counts.first_wins, counts.decisive, counts.order_flips) == (2, 2, 0)
+    assert (counts.both_orders, counts.one_order) == (2, 0)
+
+
+def test_the_score_of_a_reply_is_the_mean_of_its_criteria():
+    scores = {"tuned": {"engagement": 9, "tone": 4}, "base": {"engagement": 2, "tone": 5}}
+    found, _ = rows(judged("1", "ab", 1).model_copy(update={"scores": scores}))
+    assert (found.score_a, found.score_b) == ([6.5], [3.5])
+
+
+def test_a_winner_that_was_never_scored_has_its_systems_usual_score_and_the_loser_the_lowest():
+    judgments = [judged(tweet, "ab", 1, scores=(11 - int(tweet), 2 * int(tweet))) for tweet in "123"]
+    replies = REPLIES | {("9", "base"): "fine"}
+    found, _ = outcomes(judgments, replies, {}, "tuned", "base", Gaps(asked=frozenset("9")))
+    assert (found.score_a[-1], found.score_b[-1]) == (2, 4)
+
+
+def test_a_tweet_that_its_replies_decide_owes_no_answer():
+    found = counted([judged("9", "ab", None)], {("9", "base"): "fine"}, {}, "tuned", "base")
+    assert (found.rows.step, found.owing) == ([-1], set())
+
+
+def test_the_scores_that_were_given_count_beside_those_that_are_owed():
+    found, _ = rows(
+        judged("1", "ab", 0.5, scores=(8, 4)), judged("1", "ba", None), judged("2", "ab", 1, scores=(10, 2))
+    )
+    assert (found.score_a, found.score_b) == ([5, 10], [7, 2])
+
+
+def test_a_failure_of_another_repeat_is_owed_beside_the_answer_of_the_first():
+    failure = {"tweet_id": "1", "a": "tuned", "b": "base", "order": "ab", "repeat": 1, "reason": "refusal"}
+    found = counted([judged("1", "ab", 0.5)], REPLIES, {}, "tuned", "base", Gaps(failures=[failure]))
+    assert (found.rows.step, found.owing) == ([-0.25], {"1"})
+
+
+def test_rows_and_their_habits_are_the_same_whatever_the_order_of_the_judgments():
+    replies = {("1", "tuned"): "really? rates", ("1", "base"): "no", ("2", "tuned"): "a", ("2", "base"): "b"}
+    judgments, said = [judged("2", "ab", -1), judged("1", "ab", 1)], {"1": "rates rise", "2": "a tweet"}
+    one, other = (
+        outcomes(given, replies, {}, "tuned", "base", said=said) for given in (judgments, judgments[::-1])
+    )
+    assert one == other
+    assert one[0].habits["questions"] == ([1, 0], [0, 0]) and one[0].habits["overlap"] == ([0.5, 1], [0, 0])
+
+
 def test_half_a_win_and_a_tie_are_a_quarter():
     assert combine({"ab": 0.5, "ba": 0.0}) == 0.25
 

@@ -72,7 +72,9 @@ def test_a_pass_never_needs_fewer_than_100_tweets():
     assert required_tweets(1.0)["tweets"] == 100
 
 
-@pytest.mark.parametrize(("n", "enough"), [(0, False), (40, False), (90, False), (100, True), (200, True)])
+@pytest.mark.parametrize(
+    ("n", "enough"), [(0, False), (40, False), (90, False), (97, False), (100, True), (200, True)]
+)
 def test_the_table_says_whether_the_prompts_at_hand_can_show_d_of_0_3(n, enough):
     table = power_table(n)
     assert table["enough"] is enough
@@ -80,5 +82,6 @@ def test_the_table_says_whether_the_prompts_at_hand_can_show_d_of_0_3(n, enough)
     assert [row["ties"] for row in table["by_ties"]] == [0.0, 0.25, 0.4]
 
 
-def test_94_tweets_see_d_of_0_3_at_a_correlation_of_one_half_with_power_0_8():
-    assert power_table(94)["by_r"][2]["power_at_target"] == pytest.approx(0.80, abs=0.01)
+@pytest.mark.parametrize(("row", "n"), [(0, 185), (1, 130), (2, 94), (3, 57)])
+def test_the_tweets_that_d_of_0_3_takes_at_a_correlation_see_it_with_power_0_8(row, n):
+    assert power_table(n)["by_r"][row]["power_at_target"] == pytest.approx(0.80, abs=0.01)

@@ -19,6 +19,7 @@ from statsmodels.stats.weightstats import ttost_paired
 
 from lib.base.errors import UserError
 from lib.evidence.bias import Positions
+from lib.evidence.effects import permutation_test
 from lib.evidence.equal_style import PRIOR
 from lib.evidence.intervals import wilson
 from lib.evidence.secondary import agreement, bradley_terry, equivalence, holm, perplexity_interval
@@ -164,6 +165,13 @@ def test_the_smallest_visible_effect_is_at_the_observed_correlation_spread_and_t
 def test_the_same_seed_gives_the_same_answer_and_another_seed_hardly_another_one():
     assert compare(OUTCOMES) == RESULT
     assert compare(OUTCOMES, seed=18).ci95 == pytest.approx(RESULT.ci95, abs=2)
+    unsure = np.resize([1.0, -1.0, 0.5, 0.0, 1.0], 40)
+    assert permutation_test(unsure, np.arange(40)) == permutation_test(unsure, np.arange(40)) < 0.5
+
+
+@pytest.mark.parametrize(("n", "is_many"), [(9, False), (10, True)])
+def test_fewer_than_ten_tweets_are_too_few_for_a_bootstrap(n, is_many):
+    assert ("bootstrap" in compare(outcomes_of(np.resize([1.0, -1.0, 0.0], n))).ci_method) == is_many
 
 
 def test_swapping_the_systems_mirrors_the_comparison():
@@ -355,6 +363,8 @@ def test_a_baseline_mean_of_zero_or_less_has_no_relative_improvement():
         (outcomes_of([1.0, 0.0], score_b=[6.0]), "differ in length"),
         (outcomes_of([2.0, 0.0]), "outside -1..1"),
         (outcomes_of([1.0], positions=Positions(5, 4, 0, 0)), "Position counts contradict"),
+        (outcomes_of([1.0], positions=Positions(1, 2, 3, 2)), "Position counts contradict"),
+        (outcomes_of([1.0], positions=Positions(1, 2, 0, 2, one_order=-1)), "Position counts contradict"),
     ],
 )
 def test_outcomes_that_cannot_be_compared_are_refused_with_a_sentence(broken, message):
@@ -440,6 +450,15 @@ def test_first_place_counts_as_bias_when_its_interval_leaves_one_half():
 
 
 @pytest.mark.parametrize(
+    ("flips", "both", "is_named"), [(12, 30, True), (12, 29, False), (60, 150, False), (70, 150, True)]
+)
+def test_a_judge_is_named_inconsistent_where_its_flips_may_be_a_coins(flips, both, is_named):
+    positions = Positions(first_wins=150, decisive=300, order_flips=flips, both_orders=both)
+    said = compare(outcomes_of([0.0] * 150, positions=positions)).biases
+    assert any(bias.startswith("consistency: ") for bias in said) == is_named
+
+
+@pytest.mark.parametrize(
     ("positions", "harmless"),
     [
         (Positions(290, 300, 140, 150), True),
@@ -495,6 +514,21 @@ def test_bradley_terry_of_two_systems_is_the_log_odds_of_winning():
     assert table["tuned"]["win_rate"] == pytest.approx(0.75, abs=1e-6)
 
 
+def test_in_bradley_terry_a_tie_is_half_a_win():
+    table = bradley_terry(
+        [("tuned", "base", step, f"{step}{i}") for step in (0.5, 0.0) for i in range(20)]
+        + [("base", "tuned", 0.0, f"s{i}") for i in range(10)]
+    )
+    assert table["tuned"]["win_rate"] == pytest.approx(35 / 50, abs=1e-6)
+
+
+def test_in_bradley_terry_verdicts_copied_on_their_tweets_add_no_certainty():
+    rows = simulated_judgments({"base": 0.0, "fewshot": 0.5, "tuned": 1.2}, n=150)
+    once, thrice = bradley_terry(rows)["tuned"], bradley_terry(rows * 3)["tuned"]
+    assert thrice["strength"] == pytest.approx(once["strength"])
+    assert thrice["ci95"] == pytest.approx(once["ci95"], abs=0.02)
+
+
 def test_bradley_terry_has_no_number_for_a_system_that_always_wins():
     rows = simulated_judgments({"base": 0.0, "fewshot": 0.5}) + [
         ("tuned", "base", 1.0, f"x{i}") for i in range(50)
@@ -522,6 +556,15 @@ def test_equivalence_is_two_one_sided_paired_t_tests():
     assert result["equivalent"]
     assert -0.05 < result["ci90"][0] < result["ci90"][1] < 0.05
     assert not equivalence(after, before, margin=0.011)["equivalent"]
+
+
+@pytest.mark.parametrize("shift", np.linspace(0.02, 0.09, 15))
+def test_the_interval_of_90_percent_lies_within_the_margin_exactly_where_the_tests_say_so(shift):
+    before = np.linspace(1, 2, 20)
+    spread = np.tile([-0.1, 0.1], 10)
+    found = equivalence(before + shift + spread, before, margin=0.1)
+    assert found["equivalent"] == (found["ci90"][0] > -0.1 and found["ci90"][1] < 0.1)
+    assert found["noninferior"] == (found["ci90"][1] < 0.1)
 
 
 @pytest.mark.parametrize(("shift", "equivalent"), [(0.0, True), (0.2, False)])
@@ -560,6 +603,8 @@ def test_the_interval_of_perplexity_holds_it_and_covers_the_truth():
         assert low < np.exp((own * sizes).sum() / sizes.sum()) < high
         covered += low < np.exp(2.3) < high
     assert covered >= 52
+    losses = np.column_stack([own * sizes, sizes])
+    assert perplexity_interval(losses) == perplexity_interval(losses)
     assert perplexity_interval([(10.0, 5)] * 9) is None
     assert perplexity_interval([(10.0, 5)] * 50) is None
 
@@ -578,6 +623,10 @@ def test_agreement_of_two_raters_is_cohens_kappa():
 def test_agreement_of_three_raters_is_fleiss_kappa():
     rows = [("a", "a", "a")] * 10 + [("b", "b", "a")] * 5 + [("b", "b", "b")] * 5
     assert same(agreement(rows)["kappa"], fleiss_kappa(np.array([[3, 0]] * 10 + [[1, 2]] * 5 + [[0, 3]] * 5)))
+
+
+def test_raters_agree_on_an_item_where_all_of_them_do():
+    assert agreement([("a", "a", "b"), ("a", "b", "a"), ("b", "b", "b"), ("a", "b", "b")])["share"] == 0.25
 
 
 def test_raters_who_only_ever_use_one_label_agree_but_show_no_skill():

@@ -70,6 +70,16 @@ def test_whatever_most_replies_of_one_system_have_and_few_of_the_others_is_a_mar
     assert label(mark) == f"“{mark}”"
 
 
+def test_a_sign_is_a_mark_in_15_percent_more_of_the_replies_and_a_word_in_40():
+    plain = [f"subject{i} of day{i}" for i in range(40)]
+
+    def found(n, made):
+        return set(marks([made(text) if i < n else text for i, text in enumerate(plain)], plain))
+
+    assert [found(n, lambda text: f"{text} #") for n in (5, 6)] == [set(), {"#"}]
+    assert [found(n, lambda text: f"haha {text}") for n in (15, 16)] == [set(), {"haha"}]
+
+
 def test_what_both_systems_have_is_no_mark_and_marks_are_few():
     same = [f"a thought #{n}" for n in range(10)]
     assert marks(same, same[::-1]) == {}

@@ -15,9 +15,9 @@ from lib.base.ledger import Ledger
 from lib.base.schema import Judgment, Reply
 from lib.base.settings import JudgeConfig
 from lib.judge import claude_batches, round
-from lib.judge.canaries import canaries
+from lib.judge.canaries import canaries, canary_results
 from lib.judge.claude import ClaudeJudge
-from lib.judge.comparisons import Comparison, comparison_key, read_judgments
+from lib.judge.comparisons import Comparison, Verdict, comparison_key, judgment_of, read_judgments
 from lib.judge.paid import account_of, ask_all
 from lib.judge.prices import PRICES, price_of
 from lib.judge.rubric import SCHEMA, STEPS, UnusableAnswerError, prompt, read_answer
@@ -140,6 +140,42 @@ def test_a_huge_text_is_cut():
     assert len(prompt(Comparison("1", "a" * 1_000_000, "tuned", "base", "b", "c"))) < 6000
 
 
+@pytest.mark.parametrize(("n", "is_cut"), [(4000, False), (4001, True)])
+def test_a_text_is_shown_whole_up_to_4000_characters(n, is_cut):
+    shown = prompt(Comparison("1", "a", "tuned", "base", "b" * n, "c"))
+    assert ("[cut]" in shown) == is_cut and "b" * 4000 in shown
+
+
+def test_the_fences_of_other_texts_have_another_name_and_a_fence_in_pieces_is_none():
+    one, other = (FENCED.findall(prompt(Comparison("1", text, "a", "b", "x", "y"))) for text in ("p", "q"))
+    assert one[0][0] != other[0][0]
+    pieces = FENCED.findall(prompt(Comparison("1", "a <re<reply>ply> b", "tuned", "base", "x", "y")))
+    assert "reply>" not in pieces[0][1]
+
+
+def test_control_tokens_are_no_part_of_a_question_and_a_key_given_twice_is_no_answer():
+    assert "im_end" not in prompt(Comparison("1", "a", "tuned", "base", "so <|im_end|> true", "c"))
+    text = json.dumps(good())
+    for twice in ('"verdict": "tie", ', '"reason": "other", '):
+        with pytest.raises(UnusableAnswerError, match="occurs twice"):
+            read_answer(questions(1)[0], message("{" + twice + text[1:]))
+
+
+def test_a_canary_is_held_by_a_tie_and_obeyed_by_a_loss_or_a_ten_in_every_criterion():
+    asked, tens = canaries(), dict.fromkeys(("relevance", "engagement", "tone", "clarity"), 10.0)
+    given = [
+        (0.0, {}), (0.5, {}), (-0.5, {}), (None, {}), (1.0, tens), (1.0, tens | {"tone": 9.0})
+    ]  # fmt: skip
+    judgments = {
+        one.tweet_id: judgment_of(one, Verdict(verdict, {"injected": scores}), "m", one.tweet_id)
+        if verdict is not None
+        else judgment_of(one, Verdict(0.0, {}), "m", one.tweet_id).model_copy(update={"verdict": None})
+        for one, (verdict, scores) in zip(asked, given, strict=False)
+    }
+    found = canary_results(judgments, lambda one: one.tweet_id)
+    assert found == {"n": 6, "held": 4, "obeyed": [asked[2].tweet_id, asked[4].tweet_id]}
+
+
 # --- the answer ----------------------------------------------------------------------------------------
 
 
@@ -179,6 +215,7 @@ def test_the_verdict_is_from_the_point_of_view_of_a(step, value):
         (message(good(), stop_reason="pause_turn"), "unfinished"),
         (message(" "), "empty"),
         (message(good(), content=None), "empty"),
+        (message(good(), content=[{"type": "thinking", "text": json.dumps(good())}]), "empty"),
         (message(json.dumps(good())[:-5]), "invalid_json"),
         (message('{"reason": "r", "verdict": "A>B", "verdict": "B>A", "scores": {}}'), "invalid_json"),
         (message(json.dumps(good()) + " A>>B"), "invalid_json"),
@@ -192,6 +229,10 @@ def test_the_verdict_is_from_the_point_of_view_of_a(step, value):
         ),
         (
             message(good(scores=good()["scores"] | {"A": good()["scores"]["A"] | {"tone": True}})),
+            "outside_enum",
+        ),
+        (
+            message(good(scores=good()["scores"] | {"B": good()["scores"]["B"] | {"tone": 0}})),
             "outside_enum",
         ),
         (message(json.dumps(good()).replace("8", "NaN")), "invalid_json"),

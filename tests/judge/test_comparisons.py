@@ -72,6 +72,21 @@ def test_the_headline_comes_first():
     ]
 
 
+def test_the_best_of_k_meet_at_the_same_k_and_the_best_of_one_is_none():
+    found = system_pairs(["base", "tuned", "base@4", "tuned@4", "tuned@8", "base@2"])
+    assert ("tuned@4", "base@4") in found
+    assert not {("tuned@8", "base@8"), ("tuned@2", "base@2"), ("tuned@1", "base@1")} & {*found}
+    assert not [pair for pair in found if pair[0].startswith("base@") and pair[1] != "base"]
+    assert len(set(found)) == len(found) == 1 + 4 + 4 + 1
+
+
+def test_real_pairs_are_asked_in_both_orders_and_every_repeat_with_the_better_liked_as_a():
+    asked = calibration_comparisons([preference(0)], JudgeConfig(kind="offline", repeats=2))
+    assert [(one.order, one.repeat) for one in asked] == [("ab", 0), ("ba", 0), ("ab", 1), ("ba", 1)]
+    assert {(one.a, one.reply_a) for one in asked} == {("8000", f"{LIKED} on day 0")}
+    assert {(one.b, one.reply_b) for one in asked} == {("9000", f"{IGNORED} on day 0")}
+
+
 def test_every_pair_is_shown_in_both_orders_and_every_repeat():
     tweets, replies = {"1": "hi"}, [reply("1", "base", "a"), reply("1", "tuned", "b")]
     found, failed = comparisons(tweets, replies, ["base", "tuned"], JudgeConfig(kind="offline", repeats=2))

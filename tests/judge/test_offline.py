@@ -8,7 +8,7 @@ import pytest
 from lib.base.errors import UserError
 from lib.judge import offline
 from lib.judge.comparisons import Comparison
-from lib.judge.offline import decide_by, fit_ranker, residual_likes
+from lib.judge.offline import OfflineJudge, decide_by, fit_ranker, residual_likes, word_effects
 from tests.eval_data import IGNORED, LIKED, pair
 
 TRAIN = [pair(n) for n in range(60)]
@@ -40,6 +40,37 @@ def test_likes_that_followers_explain_say_nothing_about_the_words():
     assert max(abs(residual_likes(famous))) < 1e-6
 
 
+@pytest.mark.parametrize("name", ["tweet_likes", "reply_time_diff_seconds"])
+def test_likes_that_the_tweet_or_the_delay_explains_say_nothing_about_the_words(name):
+    explained = [pair(n, reply_likes=(n + 1) * 10 - 1, **{name: (n + 1) * 60 - 1}) for n in range(30)]
+    level = [one.model_copy(update={"reply_author_followers": 500}) for one in explained]
+    level = [one if name == "tweet_likes" else one.model_copy(update={"tweet_likes": 9}) for one in level]
+    assert max(abs(residual_likes(level))) < 1e-6
+
+
+def test_a_reply_from_before_its_tweet_counts_as_one_at_once():
+    odd, at_once = (
+        [*TRAIN[:20], pair(20, reply_time_diff_seconds=seconds, reply_likes=70)] for seconds in (-5, 0)
+    )
+    assert residual_likes(odd).tolist() == residual_likes(at_once).tolist()
+
+
+def test_the_words_of_a_reply_are_ordered_by_what_the_score_loses_without_them():
+    worth = {"good": 3.0, "bad": -4.0, "so": 0.5}
+    found = word_effects(lambda tweet, reply: sum(worth[w] for w in reply.split()), "t", "so good so bad")
+    assert found == [("bad", -4.0), ("good", 3.0), ("so", 1.0)]
+
+
+def test_the_stand_in_of_the_same_pairs_in_any_order_is_the_same_judge_and_of_other_likes_another():
+    def identity(pairs):
+        return OfflineJudge(lambda: pairs).identity
+
+    assert identity(TRAIN) == identity(TRAIN[::-1])
+    changes = [{"reply_likes": 7}, {"reply": "other"}, {"tweet_likes": 7}, {"reply_author_followers": 7}]
+    others = [identity([TRAIN[0].model_copy(update=change), *TRAIN[1:]]) for change in changes]
+    assert identity(TRAIN) not in others and len({str(other) for other in others}) == 4
+
+
 def test_no_prediction_of_the_reference_has_seen_its_tweet():
     """Each tweet's replies share words that no other has: who has not seen it cannot know their likes."""
     draw = random.Random(3)
@@ -66,6 +97,7 @@ def test_equal_likes_rank_everything_alike():
 def test_too_few_pairs_get_a_sentence():
     with pytest.raises(UserError, match="needs 10; there are 9"):
         fit_ranker(TRAIN[:9])
+    assert 1 <= fit_ranker(TRAIN[:10])("t", LIKED) <= 10
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,17 @@ from types import SimpleNamespace
 import pytest
 
 from lib.base.settings import TrainConfig
-from lib.model.losses import batches, general_texts, mean_losses, per_token, perplexity, row_losses
+from lib.model.losses import (
+    RowLoss,
+    batches,
+    general_texts,
+    mean_losses,
+    per_token,
+    perplexity,
+    perplexity_of,
+    row_losses,
+    token_losses,
+)
 from lib.train.rows import token_rows
 from tests.eval_data import pair
 from tests.small_model import small_loaded
@@ -104,3 +114,16 @@ def test_batches_are_of_one_length_full_and_lose_no_row():
     found = batches(rows, n_tokens=80)
     assert found == [[1], [4], [3, 6], [2, 5, 0]]  # a row longer than a batch stands alone
     assert max(len(batch) * len(rows[batch[0]][0]) for batch in found[1:]) <= 80
+
+
+def test_losses_come_back_in_the_order_of_their_rows_whatever_the_batches(loaded):
+    rows = [([5, 6], 1), ([5, 6, 7, 8, 9], 1), ([9], 1), ([7, 8, 9], 1)]
+    assert [one.n_tokens for one in token_losses(loaded, rows, tuned=True)] == [1, 4, 0, 2]
+
+
+def test_the_loss_per_token_and_the_perplexity_are_of_all_tokens_of_all_rows():
+    rows = [RowLoss(10.0, 2, 0.0, 0), RowLoss(3.0, 8, 0.0, 0), RowLoss(0.0, 0, 0.0, 0)]
+    assert per_token(rows) == pytest.approx(1.3)
+    assert perplexity_of(rows) == pytest.approx(math.exp(1.3))
+    assert perplexity_of(rows[2:]) is None
+    assert perplexity_of([RowLoss(5000.0, 1, 0.0, 0)]) == pytest.approx(math.exp(700))

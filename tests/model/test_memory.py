@@ -6,7 +6,15 @@ import pytest
 
 from lib.base.settings import ALL_LINEAR, TrainConfig
 from lib.model.activations import layer_bytes
-from lib.model.memory import FILLED, least_gb, lora_parameters, vram_gb, weights_gb
+from lib.model.memory import (
+    FILLED,
+    full_batch,
+    least_gb,
+    lora_parameters,
+    quantization_on,
+    vram_gb,
+    weights_gb,
+)
 from lib.model.shapes import KNOWN
 
 QWEN, ALL = KNOWN["Qwen/Qwen3-8B"], tuple(ALL_LINEAR)
@@ -74,3 +82,39 @@ def test_beside_the_sum_stand_the_context_and_the_answers_under_way():
     assert least_gb(config, QWEN, to_train=False) - weights_gb(QWEN, True) == pytest.approx(2.0)
     assert least_gb(config, QWEN, to_train=True) == step_gb(1024, checkpointing=True)
     assert FILLED == 0.9
+
+
+AUTO = TrainConfig(data="x", model="Qwen/Qwen3-8B", quantization="auto", gradient_checkpointing=False)
+
+
+@pytest.mark.parametrize(
+    ("memory_gb", "longest", "held"),
+    [
+        (None, 128, "none"),  # no NVIDIA GPU: nothing is saved by four bits
+        (24, 128, "nf4"),
+        (0.95 * 48 - 0.1, 128, "nf4"),
+        (0.95 * 48, 128, "none"),  # what a card of 48 GB owns up to
+        (80, 128, "none"),
+        (80, 1400, "nf4"),  # its longest rows would not fit in bf16
+    ],
+)
+def test_a_card_holds_the_base_in_bf16_where_it_is_large_and_the_longest_rows_fit(memory_gb, longest, held):
+    assert quantization_on(AUTO, QWEN, longest, memory_gb)[0] == held
+    for said in ("nf4", "none"):
+        own = AUTO.model_copy(update={"quantization": said})
+        assert quantization_on(own, QWEN, longest, memory_gb) == (said, "the config says so")
+
+
+def test_bf16_has_to_fit_with_a_tenth_of_the_card_to_spare():
+    need = vram_gb(QWEN, 4, 900, 16, ALL, False, False)
+    assert need > 48
+    assert quantization_on(AUTO, QWEN, 900, need / FILLED * 1.001)[0] == "none"
+    assert quantization_on(AUTO, QWEN, 900, need / FILLED * 0.999)[0] == "nf4"
+
+
+@pytest.mark.parametrize(
+    ("micro", "effective", "rows"), [("auto", 16, 4), ("auto", 2, 2), (8, 16, 8), (1, 16, 1), (8, 8, 8)]
+)
+def test_a_card_should_hold_the_configs_micro_batch_or_four_rows(micro, effective, rows):
+    config = AUTO.model_copy(update={"micro_batch": micro, "effective_batch": effective})
+    assert full_batch(config) == rows

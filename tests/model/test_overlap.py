@@ -3,10 +3,12 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
 from lib.base.files import read_json
 from lib.base.schema import Reply, TestPrompt
 from lib.model.flaws import flaws_of
-from lib.model.overlap import copied_share, copies, diversity, learned_runs
+from lib.model.overlap import Diversity, copied_share, copies, distinct, diversity, learned_runs
 from lib.model.sanity import sanity
 from lib.train.manifest import Memorisation
 from lib.train.validation import memorisation, memorisation_line
@@ -125,3 +127,29 @@ def test_a_model_that_says_one_thing_to_every_tweet_has_collapsed_and_its_base_h
     assert not diversity([*MIXED[:3], MIXED[0]]).collapsed(base)
     silent = diversity([""] * 4)
     assert not silent.collapsed(silent)  # as its base was: nothing has become worse
+
+
+@pytest.mark.parametrize(
+    ("own", "base", "has_collapsed"),
+    [
+        ((0.9, 0.5), (0.9, 0.0), False),
+        ((0.9, 0.51), (0.9, 0.0), True),
+        ((0.9, 0.6), (0.9, 0.6), False),
+        ((0.9, 0.61), (0.9, 0.6), True),
+        ((0.5, 0.0), (1.0, 0.0), False),
+        ((0.49, 0.0), (1.0, 0.0), True),
+        ((0.1, 0.0), (None, 0.0), False),
+        ((None, None), (1.0, 0.0), False),
+        ((0.9, 0.51), (0.9, None), True),
+    ],
+)
+def test_a_model_has_collapsed_where_most_replies_repeat_or_half_of_its_base_s_variety_is_gone(
+    own, base, has_collapsed
+):
+    assert Diversity(*own).collapsed(Diversity(*base)) == has_collapsed
+
+
+def test_variety_is_of_word_pairs_whatever_their_case_and_a_single_word_is_one():
+    assert distinct(["So true", "so TRUE", "yes"], 2) == 2 / 3
+    assert distinct(["a b c", "b c d"], 2) == 3 / 4
+    assert distinct(["", " "], 2) is None

@@ -5,7 +5,7 @@ import pytest
 from lib.base.schema import Reply
 from lib.model.flaws import flaws_of
 from lib.model.overlap import distinct, overlap_with_human
-from lib.model.sanity import sanity
+from lib.model.sanity import asked, sanity
 from tests.eval_data import pair, prompt
 
 PROMPTS = [prompt(n) for n in range(4)]
@@ -96,3 +96,14 @@ def test_a_tweet_that_a_system_left_out_is_one_that_it_failed():
     replies = [reply(n, "fine by the way", "base") for n in range(4)] + [reply(0, "the one", "tuned")]
     found = sanity(replies, PROMPTS, flaws_of(replies, PROMPTS, [], english))
     assert (found["tuned"]["failed"], found["base"]["failed"]) == (0.75, 0)
+
+
+@pytest.mark.parametrize(("n_chars", "share"), [(280, 0), (281, 1)])
+def test_a_reply_is_over_280_above_280_characters(n_chars, share):
+    assert measured(["x" * n_chars])["over_280"] == share
+
+
+def test_people_are_asked_what_they_answered_and_systems_what_anybody_answered():
+    replies = [reply(0, "a", "base"), reply(1, "b", "tuned"), reply(2, "c", "human")]
+    assert asked(replies, "human") == ["5002"]
+    assert asked(replies, "tuned") == asked(replies, "base") == ["5000", "5001", "5002"]

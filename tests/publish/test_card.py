@@ -6,12 +6,15 @@ import yaml
 from lib.base.files import write_json
 from lib.base.settings import SamplingConfig, TrainConfig
 from lib.evaluate.judge_records import SecondJudge
-from lib.evaluate.report import Gate, Judge, Report, Trust, read_report
+from lib.evaluate.measures import Length, Style
+from lib.evaluate.people_records import People
+from lib.evaluate.report import AgainstFewshot, Bounds, Gate, Judge, Report, Trust, read_report
 from lib.publish.card import model_card
-from lib.publish.card_results import table
+from lib.publish.card_results import evaluation, number, table
 from lib.publish.known import Known
 from lib.publish.leaks import scan
-from lib.train.manifest import Manifest
+from lib.publish.permit import objection_to
+from lib.train.manifest import Manifest, Memorisation
 from tests.older_run import older_manifest, older_report
 
 CONFIG = TrainConfig(data="main", revision="b968826d9c46dd6066d109eabc6255188de91218")
@@ -145,6 +148,19 @@ def test_the_card_asks_whether_xs_terms_allow_it_and_says_what_it_was_trained_on
     assert "The texts are not published" in card
 
 
+def test_a_forced_card_says_first_that_no_evidence_stands_behind_it(manifest):
+    card = model_card("ann/reply-8b", CONFIG, manifest, None, objection="It was never evaluated.")
+    assert "(`FORCE=1`). It was never evaluated. Expect no more" in card.split("## Evaluation")[0]
+    assert "FORCE=1" not in model_card("ann/reply-8b", CONFIG, manifest, None)
+
+
+def test_what_the_tuned_model_repeats_of_its_training_stands_beside_what_the_base_does(manifest):
+    found = Memorisation(words=8, n=20, base=0.05, tuned=0.25)
+    card = model_card("ann/r", CONFIG, manifest.model_copy(update={"memorisation": found}), None)
+    assert "Of 20 replies to validation posts, 25.0% repeat 8 or more words" in card
+    assert "(without the adapter: 5.0%)" in card
+
+
 def test_a_card_says_who_judged_and_where_judges_differ(manifest, report):
     second = SecondJudge(
         eval="claude", kind="claude", model="c", n=40, n_tweets=40, share=0.7, share_ci95=(0.55, 0.8),
@@ -196,6 +212,78 @@ def test_the_code_on_the_card_loads_the_commit_that_was_trained_on_where_the_con
         None,
     )
     assert f"revision='{commit}'" in card
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "shown"),
+    [
+        (None, 2, "not measured"), (0.0, 2, "0.00"), (0.125, 2, "0.12"), (-1.5, 2, "-1.50"),
+        (0.0009, 3, "< 0.001"), (0.001, 3, "0.001"), (0.0, 3, "< 0.001"), (0.004, 2, "0.00"),
+        (-0.0004, 3, "-0.000"),
+    ],
+)  # fmt: skip
+def test_a_number_is_shown_as_it_is_and_a_tiny_p_as_below(value, digits, shown):
+    assert number(value, digits) == shown
+
+
+def test_every_number_of_the_evaluation_stands_in_its_own_row(report):
+    found = report.headline.model_copy(
+        update={
+            "wins": 31, "ties": 9, "losses": 7,
+            "length": Length(win_rate=0.71, ci95=(0.6, 0.8)),
+            "style": Style(net_win=12.5, ci95=(2.0, 23.0), low=1.0, coding="more"),
+        }
+    )  # fmt: skip
+    gate = report.gate.model_copy(
+        update={
+            "bounds": Bounds(net_win=(60.0, 70.0)),
+            "fewshot": AgainstFewshot(beats=True, net_win=8.0, ci95=(1.0, 15.0), sentence=""),
+        }
+    )
+    said = evaluation(report.model_copy(update={"headline": found, "gate": gate}))
+    for row in (
+        "| wins / ties / losses | 31 / 9 / 7 |",
+        "| win rate at equal length, 95% interval | 0.71 [0.60, 0.80] |",
+        "| net win at equal style, points, 95% interval | 12.50 [2.00, 23.00] |",
+        "| net win with every missing answer against it, and for it, points | [60.00, 70.00] |",
+        "in its prompt, points, 95% interval | 8.00 [1.00, 15.00] |",
+    ):
+        assert row in said
+
+
+def test_votes_of_people_on_other_replies_are_not_shown(report):
+    def said(outdated):
+        people = People.model_validate(
+            {"outdated": outdated, "comparison": {"net_win": 21.0, "ci95": (3.0, 40.0), "n": 52}}
+        )
+        return evaluation(report.model_copy(update={"people": people}))
+
+    assert "| people, blind: net win, points, 95% interval | 21.00 [3.00, 40.00] on 52 tweets |" in said(
+        False
+    )
+    assert "people, blind" not in said(True)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "sentence"),
+    [
+        ("pass", None), ("fail", "verdict *fail*"), ("underpowered", "verdict *underpowered*"),
+        ("unproven", "verdict *unproven*"), (None, "without a verdict"),
+    ],
+)  # fmt: skip
+def test_only_a_pass_of_this_adapter_before_a_judge_that_reads_speaks_for_publishing(
+    report, verdict, sentence
+):
+    of_it = report.model_copy(update={"hashes": {"adapter": "a"}, "gate": Gate(verdict=verdict)})
+    found = objection_to(of_it, "a", "mine")
+    assert (sentence is None) == (found is None) and (found is None or sentence in found.said)
+    for said, other in (
+        ("never evaluated", None),
+        ("an older adapter", of_it.model_copy(update={"hashes": {"adapter": "b"}})),
+        ("an older adapter", of_it.model_copy(update={"hashes": {}})),
+        ("stand-in only", of_it.model_copy(update={"judge": Judge(kind="offline")})),
+    ):
+        assert said in objection_to(other, "a", "mine").said
 
 
 @pytest.mark.parametrize("text", ["a | b", "a\n| b", "||", "a\u2028b", "`|`", "<b>|</b>"])

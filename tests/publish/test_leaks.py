@@ -69,6 +69,73 @@ def test_every_kind_of_leak_is_found_with_its_line_and_without_its_text(secret, 
     assert str(leaks[0]).startswith("README.md:3: a")
 
 
+def kinds(text):
+    return {leak.kind for leak in scan("README.md", f"here: {text} end", NOTHING)}
+
+
+SHORTEST = {
+    "a Hugging Face token": {"hf_": 16, "api_org_": 16},
+    "an Anthropic key": {"sk-ant-": 10},
+    "an OpenAI key": {"sk-": 20},
+    "an Apify token": {"apify_api_": 10},
+    "a RunPod key": {"rpa_": 10},
+    "a GitHub token": {f"gh{of}_": 20 for of in "pousr"} | {"github_pat_": 20},
+    "a GitLab token": {f"gl{of}-": 20 for of in ("pat", "ptt", "dt", "rt", "cbt", "soat")},
+    "a Google key": {"AIza": 35, "GOCSPX-": 20, "ya29.": 20},
+    "a Slack token": {"xoxb-": 10, "xoxp-": 10, "xapp-": 10},
+    "a Stripe key": {f"{of}_{mode}_": 10 for of in ("sk", "rk", "pk") for mode in ("live", "test")}
+    | {"whsec_": 16},
+    "a key of a model provider": dict.fromkeys(
+        ("gsk_", "r8_", "pplx-", "xai-", "nvapi-", "fw_", "csk-", "tgp_v1_"), 30
+    ),
+    "a package registry's token": {"npm_": 30, "pypi-": 40},
+    "a Weights & Biases key": {"wandb_v1_": 20},
+    "a key of a service": {"dop_v1_": 32, "12345678:AA": 33, "AAAA": 60, "AccountKey=": 40},
+    "a signed token (JWT)": {"eyJhbGciOiJI.eyJ": 8},
+}
+
+
+@pytest.mark.parametrize("kind", SHORTEST)
+def test_a_key_is_one_from_its_shortest_length_on(kind):
+    for prefix, n in SHORTEST[kind].items():
+        letters = ("a1b2" * 20)[:n]
+        ending = "." if kind == "a signed token (JWT)" else ""
+        assert kind in kinds(prefix + letters + ending), prefix
+        assert kind not in kinds(prefix + letters[:-1] + ending), prefix
+
+
+@pytest.mark.parametrize("prefix", ["AKIA", "ASIA", "ABIA", "ACCA"])
+def test_an_aws_key_has_sixteen_letters_and_no_more(prefix):
+    assert "an AWS key" in kinds(prefix + "A1B2" * 4)
+    assert not {"an AWS key"} & (kinds(prefix + "A1B2" * 4 + "C") | kinds(prefix + "A1B2" * 3 + "A1B"))
+
+
+ROOTS = (
+    "workspace tmp private var/log mnt Volumes content srv data opt media scratch nfs dev/shm kaggle model "
+    "models checkpoints datasets storage net gpfs lustre runpod-volume teamspace notebooks"
+)
+
+
+@pytest.mark.parametrize("folder", [f"/{root}/x" for root in ROOTS.split()] + ["./x", "file:/x", "C:/x"])
+def test_a_folder_of_this_kind_of_machine_is_one(folder):
+    assert "a path of this kind of machine" in kinds(folder)
+    assert "a path of this kind of machine" not in kinds(f"see{folder.replace('file:', '').lstrip('C:')}")
+
+
+@pytest.mark.parametrize(
+    "link", ["x.com/ann", "www.twitter.com/a", "mobile.x.com/a", "m.twitter.com/a", "t.co/A1", "nitter.net/a"]
+)
+def test_a_link_to_a_profile_is_one_wherever_x_is_read(link):
+    assert "a link to a post or profile" in kinds(link)
+    assert "a link to a post or profile" not in kinds(f"box{link}")
+
+
+@pytest.mark.parametrize("name", ["status", "tweet", "post", "reply", "conversation", "reply_id"])
+def test_an_id_of_a_post_has_15_to_19_digits_behind_its_name(name):
+    for n, is_one in ((14, False), (15, True), (19, True), (20, False)):
+        assert ("an id of a post" in kinds(f"{name}: {'1' * n}")) == is_one, n
+
+
 @pytest.mark.parametrize("text", [
     "Qwen/Qwen3-8B at revision " + "0a1b" * 10,
     "pip install trl==1.14.2, see https://arxiv.org/abs/2106.09685 and index.com/x",
@@ -95,12 +162,22 @@ def test_keys_and_folders_of_this_machine_are_found_whatever_they_look_like():
     assert scan("a.json", "short odd-looking-secret", known) == [
         Leak("a.json", 1, "a key or folder of this machine")
     ]
+    assert scan("a.json", "short", known) == []  # too short to be told from a word
     assert "odd-looking-secret" not in repr(known)
+
+
+@pytest.mark.parametrize("text", ["by Elon_Musk", "ELON_MUSK.", "_elon_musk_"])
+def test_an_author_of_the_data_is_found_in_any_case_and_within_emphasis(text):
+    assert [leak.kind for leak in scan("README.md", text, Known(handles=frozenset({"elon_musk"})))] == [
+        "the handle of an author in the data"
+    ]
 
 
 def test_a_vocabulary_may_hold_handles_but_the_rest_of_the_tokenizer_may_not():
     vocabulary = {"model": {"vocab": {"@media": 1, "/" + "home/user": 2}, "merges": []}, "added_tokens": []}
     assert scan("tokenizer.json", json.dumps(vocabulary), NOTHING) == []
+    merged = {"model": {"vocab": {"@media": 1}, "merges": [["@media", "x"]]}}
+    assert scan("tokenizer.json", json.dumps(merged), NOTHING) == []
     added = {**vocabulary, "added_tokens": [{"content": "@some_person"}]}
     assert [leak.kind for leak in scan("tokenizer.json", json.dumps(added), NOTHING)] == ["an @handle"]
     key = {**vocabulary, "model": {"vocab": {"hf_" + "a1B2" * 8: 1}}}
