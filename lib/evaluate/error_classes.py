@@ -87,7 +87,8 @@ def _invents(reply: str, tweet: str) -> bool:
     known = normalised(tweet)
     told = [*_DETAIL.findall(reply), *_NAME.findall(reply)]
     return bool(LINKS.search(reply)) or any(
-        detail.strip(" .,").casefold() not in tweet.casefold() and normalised(detail) not in known
+        detail.strip(" .,").casefold() not in tweet.casefold()
+        and (normalised(detail) not in known or not normalised(detail))  # a handle is no word
         for detail in told
     )
 

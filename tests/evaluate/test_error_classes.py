@@ -31,6 +31,7 @@ TWEET = "The old bridge over the harbour closes in March, and nobody asked the f
         ("My sourdough finally rose", (), "none of these"),  # too few words to tell its subject
         ("My sourdough finally rose kitchen", (), "off topic"),
         ("The bridge, see https://t.co/x", (), "invented detail"),
+        ("The bridge was built by @isambard", (), "invented detail"),
     ],
 )
 def test_a_reply_has_one_kind_of_flaw_the_worst(reply, flaws, name):
