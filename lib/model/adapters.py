@@ -117,20 +117,23 @@ def _field(path: Path, name: str) -> Any:
     return value[name]
 
 
+def lora_settings(config: TrainConfig) -> dict[str, Any]:
+    """A run's LoRA in PEFT's words, which Unsloth has too."""
+    return {
+        "r": config.lora.rank,
+        "lora_alpha": config.lora.alpha,
+        "lora_dropout": config.lora.dropout,
+        "target_modules": list(config.lora.target_modules),
+        "bias": "none",
+        "use_rslora": False,
+    }
+
+
 def lora_config(config: TrainConfig) -> Any:
     """PEFT's LoraConfig of a run."""
     from peft import LoraConfig
 
-    return LoraConfig(
-        r=config.lora.rank,
-        lora_alpha=config.lora.alpha,
-        lora_dropout=config.lora.dropout,
-        target_modules=list(config.lora.target_modules),
-        bias="none",
-        use_rslora=False,
-        use_dora=False,
-        task_type="CAUSAL_LM",
-    )
+    return LoraConfig(**lora_settings(config), use_dora=False, task_type="CAUSAL_LM")
 
 
 def write_adapter_config(config: TrainConfig, folder: Path) -> None:

@@ -25,6 +25,7 @@ from lib.model.adapters import (
     check_adapter,
     fill_adapter,
     lora_config,
+    lora_settings,
     name_base,
 )
 from lib.model.base_model import (
@@ -176,15 +177,10 @@ def _unsloth(config: TrainConfig, checkpointing: bool) -> tuple[Any, Any]:
         )
     model = FastLanguageModel.get_peft_model(
         model,
-        r=config.lora.rank,
-        lora_alpha=config.lora.alpha,
-        lora_dropout=config.lora.dropout,
-        target_modules=list(config.lora.target_modules),
-        bias="none",
+        **lora_settings(config),
         use_gradient_checkpointing=recompute,
         random_state=config.seed,
         max_seq_length=config.max_length,
-        use_rslora=False,
         loftq_config={},
     )
     return model, tokenizer
