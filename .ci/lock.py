@@ -10,6 +10,7 @@ from what it writes. Three files come of requirements.txt, for torch has two bui
     requirements-cpu.lock     torch's build for CPUs, which wants none: kept by hand, the index lacks it
 
 A pod's packages stand beside its image's torch, so each torch has a file: requirements-runpod-<torch>.lock.
+What is installed beside .venv's own packages, without its dependencies, is locked as it is listed (APART).
 """
 
 import re
@@ -23,10 +24,11 @@ from pod_packages import ROOT, images, xformers_of
 OF_TORCH = re.compile(r"(nvidia|cuda)-.*|triton")
 OF_THE_IMAGE = re.compile(rf"torch|torchvision|{OF_TORCH.pattern}")
 UV = ROOT / ".venv/uv/bin/uv"
+APART = ("requirements-scale", "tests/engines", "tests/unsloth-cpu", ".ci/uv")
 HEADER = "# Written by `make lock` from {}: what it needs, and the files that may be installed.\n"
 
 
-def packages(requirements: str, constraints: str = "") -> dict[str, list[str]]:
+def packages(requirements: str, constraints: str = "", *options: str) -> dict[str, list[str]]:
     """{package: its entries in the lock}, a version with its hashes each; several where machines differ."""
     with tempfile.TemporaryDirectory() as folder:
         constraint = Path(folder) / "constraints.txt"
@@ -34,7 +36,10 @@ def packages(requirements: str, constraints: str = "") -> dict[str, list[str]]:
         command = [UV, "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"]
         command += ["--generate-hashes", "--no-header", "--no-annotate", "--no-emit-index-url"]
         done = subprocess.run(
-            [*command, "-c", constraint, ROOT / requirements], capture_output=True, text=True, cwd=ROOT
+            [*command, *options, "-c", constraint, ROOT / requirements],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
         )
     if done.returncode:
         sys.exit(f"error: {requirements} cannot be resolved:\n{done.stderr}")
@@ -59,6 +64,8 @@ def main() -> None:
         found = packages("requirements-runpod.txt", f"torch=={torch}\n{xformers_of(torch)}\n")
         beside = {name: found[name] for name in found if not OF_THE_IMAGE.fullmatch(name)}
         write(f"requirements-runpod-{torch}.lock", "requirements-runpod.txt", beside)
+    for name in APART:
+        write(f"{name}.lock", f"{name}.txt", packages(f"{name}.txt", "", "--no-deps"))
     torch = re.findall(r"^torch==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)[0]
     if f"torch=={torch}+cpu " not in (ROOT / "requirements-cpu.lock").read_text():
         sys.exit(

@@ -18,8 +18,12 @@ LOCKS = {
     "requirements.lock": "requirements.txt",
     "requirements-runpod-2.8.0.lock": "requirements-runpod.txt",
     "requirements-runpod-2.9.1.lock": "requirements-runpod.txt",
+    "requirements-scale.lock": "requirements-scale.txt",
+    "tests/engines.lock": "tests/engines.txt",
+    "tests/unsloth-cpu.lock": "tests/unsloth-cpu.txt",
+    ".ci/uv.lock": ".ci/uv.txt",
 }
-EVERY_LOCK = sorted(path.name for path in ROOT.glob("requirements*.lock"))
+EVERY_LOCK = sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.lock"), *ROOT.glob("*/*.lock")])
 
 
 # --- packages ----------------------------------------------------------------------------------------
@@ -71,14 +75,23 @@ def test_every_documented_image_has_a_lock_and_its_torch_is_never_replaced():
     torches |= {
         ".".join(digits) for digits in re.findall(r"runpod/pytorch:[\w.-]+-torch(\d)(\d+)(\d)-", page)
     }
-    assert {f"requirements-runpod-{torch}.lock" for torch in torches} == {
-        name for name in LOCKS if "runpod" in name
-    }
-    for name in LOCKS:
+    pods = [name for name in LOCKS if "runpod" in name]
+    assert {f"requirements-runpod-{torch}.lock" for torch in torches} == set(pods)
+    for name in ("requirements.lock", *pods):
         brought = [
             one for one in locked(name) if re.fullmatch("torch|torchvision|triton|(nvidia|cuda)-.*", one)
         ]
         assert brought == ([] if "runpod" in name else ["torch"]), name
+
+
+def test_what_is_installed_comes_from_a_lock():
+    """Only what the person types to go on without the check has none, and pip's own look at what is there."""
+    shell = "\n".join((ROOT / name).read_text() for name in ("Makefile", ".ci/run")).replace("\\\n", " ")
+    unlocked = [line for line in shell.splitlines() if re.search(r"pip.? install\b", line)]
+    unlocked = [line for line in unlocked if "--require-hashes" not in line and "--no-index" not in line]
+    unlocked = [line.strip() for line in unlocked if "pip could not install" not in line]
+    assert len(unlocked) == 2, unlocked
+    assert unlocked[0].startswith("by_hand = ") and 'rest="$$pip install' in unlocked[1]
 
 
 def test_torch_s_build_for_cpus_is_the_torch_of_the_requirements():
