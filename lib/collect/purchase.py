@@ -7,7 +7,6 @@ the provider is asked for a run with the same input, and that one is adopted; wi
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -183,10 +182,12 @@ class Purchases:
             return []
 
     def _reconcile(self, request: Request, intent: Entry) -> Run | None:
-        """The run that an intent without an answer created, if it did."""
+        """The run that an intent without an answer created, if it did.
+
+        Looked for with patience however old the intent seems: a clock can be set while it is open.
+        """
         ours_or_older = {entry.id for entry in self._entries if entry.id} | set(intent.note.get("others", []))
-        is_recent = abs((datetime.now(UTC) - intent.at).total_seconds()) < 60
-        for seconds in LOOKS_S if is_recent else LOOKS_S[:1]:
+        for seconds in LOOKS_S:
             if seconds:
                 self._sleep(seconds)
             if run := self.provider.find(request, ours_or_older):

@@ -96,10 +96,14 @@ class Books:
         return reckoned if usd is None else usd
 
     def _reckoned_usd(self, unit: Unit, now: float) -> float:
-        """Price x time since it was asked for, at most until its deadline; nothing without an id."""
+        """Price x time since it was asked for, at most until its deadline; nothing without an id.
+
+        Where the clock was set back meanwhile nobody knows the time: until its deadline, then.
+        """
         if unit.newest.id is None:
             return 0.0
-        seconds = min(max(0.0, now - unit.intent.at.timestamp()), float(unit.intent.note.get("seconds", 0)))
+        passed, at_most = now - unit.intent.at.timestamp(), float(unit.intent.note.get("seconds", 0))
+        seconds = min(passed, at_most) if passed >= 0 else at_most
         return round(seconds / 3600 * float(unit.intent.note.get("usd_per_hour", 0.0)), 6)
 
     def unsettled(self, now: float, days: float = 7) -> list[Unit]:

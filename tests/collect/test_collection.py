@@ -445,6 +445,25 @@ def test_a_start_that_never_arrived_is_made_again(here, monkeypatch, what):
     assert spoken.slept == [1, 2, 3]  # it looked for the run before it tried again
 
 
+def test_a_start_without_an_answer_is_looked_for_with_patience_whatever_the_clock_says(here, monkeypatch):
+    """The provider's list shows a new run late, and the clock was set while nobody knew of it."""
+    ledger = here / "data/main/ledger.jsonl"
+    with ApifyStub(world, faults=[Fault("start", "lost")]) as stub:
+        with monkeypatch.context() as patch:
+            patch.setattr(apify_source._Apify, "find", lambda *_: sys.exit("killed"))
+            with pytest.raises(SystemExit):
+                run_job(stub, monkeypatch)
+        ledger.write_text(re.sub(r"20\d\d-", "2019-", ledger.read_text()))
+        real, looks = apify_source._Apify.find, []
+        monkeypatch.setattr(
+            apify_source._Apify,
+            "find",
+            lambda *given: real(*given) if looks.append(given) or len(looks) > 2 else None,
+        )
+        run_job(stub, monkeypatch)
+        assert_whole_and_once(stub, here)
+
+
 def test_a_run_of_the_same_input_from_before_the_job_is_not_adopted(here, monkeypatch):
     with ApifyStub(world) as stub:
         run_job(stub, monkeypatch)

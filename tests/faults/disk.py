@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ PATHS = {  # call -> how many of its first arguments are paths
     **dict.fromkeys(("mkdir", "rmdir", "unlink", "remove", "truncate", "utime", "chmod"), 1),
     **dict.fromkeys(("rename", "replace"), 2),
 }
+CLOCKS = {"ahead": 5 * 3600.0, "back": -400 * 86_400.0}  # from one call on, seconds that the clock is ahead
 NEW_BYTES = {"create", "write", "mkdir", "sendfile"}
 FAILS = {  # what a disk that is full, read-only, not ours or broken refuses; from one call on, for good
     "full": (errno.ENOSPC, NEW_BYTES),
@@ -40,7 +42,7 @@ NUMBERS = itertools.count()
 
 @dataclass
 class Disk:
-    """The calls of this process that change what is below root. fault: kill | stop | one of FAILS."""
+    """The calls of this process that change what is below root. fault: kill, stop, of FAILS or CLOCKS."""
 
     root: str
     at: int | None = None  # the number of the call, from 0; None: nothing happens
@@ -77,6 +79,8 @@ class Disk:
                     self.n_refused += 1
                     half()
                     raise OSError(code, os.strerror(code), None if name in ("write", "fsync") else path)
+            elif number == self.at and self.fault in CLOCKS:
+                move(CLOCKS[self.fault])
             elif number == self.at:
                 half()
                 os.kill(os.getpid(), signal.SIGSTOP if self.fault == "stop" else signal.SIGKILL)
@@ -138,6 +142,25 @@ class Disk:
             return text
 
         return call
+
+
+def move(shift_s: float, zone: str | None = None) -> None:
+    """Now is later, in another time zone, for every module that asks."""
+    if zone:
+        os.environ["TZ"] = zone
+        time.tzset()
+    real = time.time
+    time.time = lambda: real() + shift_s
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + timedelta(seconds=shift_s)
+
+    for module in list(sys.modules.values()):
+        is_ours = getattr(module, "__name__", "").split(".")[0] in ("lib", "scripts", "demo")
+        if is_ours and getattr(module, "datetime", None) is datetime:
+            module.datetime = Later
 
 
 class _Raw(io.FileIO):

@@ -16,7 +16,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.faults.conftest import commanded
-from tests.faults.disk import FAILS, ended, run_in, spawned
+from tests.faults.disk import CLOCKS, FAILS, ended, run_in, spawned
 from tests.faults.stages import ELSEWHERE, STAGES, TRAIN
 
 SAYS = {"full": "Free disk space", "read-only": "folder that can be written to", "no right": "permissions"}
@@ -31,14 +31,14 @@ EACH = [pytest.param(name, marks=[pytest.mark.slow] * (STAGES[name].n_points == 
 def moment(worlds, tmp_path):
     """Runs a stage's command with a fault at one of its calls, then again, and compares."""
 
-    def at_call(name, at, fault, stage=None):
+    def at_call(name, at, fault, stage=None, then=None):
         stage, folder = stage or STAGES[name], tmp_path / f"{name}-{at}-{fault}"
         _, result, bought, n_paid, calls = worlds.whole(name)
         where = f"{name}: {fault} at {calls[at] if at < len(calls) else at}"
         shutil.copytree(worlds.before(name), folder, symlinks=True)
         with stage.serve() as served:
             first = run_in(folder, commanded(name, served), at, fault)
-            again = run_in(folder, commanded(name, served))
+            again = run_in(folder, commanded(name, served, then))
             assert again.code == 0, f"{where}: {again.said}"
             assert served.bought() == bought, f"{where}: bought something else, or twice"
             assert served.n_paid() <= n_paid + stage.at_once, f"{where}: paid more than twice"
@@ -140,6 +140,20 @@ def test_path_time_zone_and_clock_change_no_result(name, worlds, tmp_path):
         assert done.code == 0, done.said
         assert served.bought() == bought
     assert stage.result(folder) == result
+
+
+PAID = ("collect", "claude-live", "claude-batch")
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+@pytest.mark.parametrize("name", PAID)
+def test_a_clock_that_is_set_while_something_is_paid_for_buys_nothing_twice(name, clock, worlds, moment):
+    """Between an intent and its end, whether the process lives on or is killed and started again."""
+    calls = worlds.whole(name)[-1]
+    booked = [number for number, call in enumerate(calls) if call.startswith("write") and "ledger" in call]
+    where, first = moment(name, booked[0], clock)
+    assert first.code == 0, f"{where}: {first.said}"
+    assert_killed(*moment(name, booked[-1], "kill", then=(CLOCKS[clock], "UTC")))
 
 
 def test_every_script_is_in_the_list():

@@ -8,13 +8,11 @@ import importlib
 import json
 import os
 import sys
-import time
 import traceback
-from datetime import datetime, timedelta
 from pathlib import Path
 
 from lib.data.scorers import detect_language
-from tests.faults.disk import Disk
+from tests.faults.disk import Disk, move
 from tests.faults.stages import STAGES, TRAIN
 
 # What takes seconds to import, and starts no thread by that.
@@ -78,24 +76,6 @@ def forked(
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code or 0)
-
-
-def move(shift_s: float, zone: str) -> None:
-    """Now is later, in another time zone, for every module that asks."""
-    os.environ["TZ"] = zone
-    time.tzset()
-    real = time.time
-    time.time = lambda: real() + shift_s
-
-    class Later(datetime):
-        @classmethod
-        def now(cls, tz=None):
-            return datetime.now(tz) + timedelta(seconds=shift_s)
-
-    for module in list(sys.modules.values()):
-        is_ours = getattr(module, "__name__", "").split(".")[0] in ("lib", "scripts", "demo")
-        if is_ours and getattr(module, "datetime", None) is datetime:
-            module.datetime = Later
 
 
 if __name__ == "__main__":

@@ -49,6 +49,10 @@ def test_what_the_provider_does_not_bill_yet_is_price_times_time_until_the_deadl
     assert books.spent_usd("job") == pytest.approx(usd, abs=1e-4)
 
 
+def test_where_the_clock_was_set_back_the_whole_life_is_booked(books):
+    assert books.done(begun(books), None, later(books, -HOUR)) == pytest.approx(0.88)
+
+
 def test_the_providers_own_figure_wins(books):
     machine = begun(books)
     assert books.done(machine, 0.5, later(books, HOUR)) == books.spent_usd("job") == 0.5
