@@ -72,7 +72,10 @@ def test_an_unknown_name_gets_a_sentence_before_anything_is_done(command, tmp_pa
 
 # Steps are only noted, not taken; what make asks for itself is answered by the real script.
 PYTHON = f"""#!/bin/sh
-case $2 in scripts.prerequisites) exec {sys.executable} "$@" ;; *) echo "${{2#scripts.}}" >> steps ;; esac
+case $2 in
+  scripts.prerequisites) exec {sys.executable} "$@" ;;
+  *) echo "${{2#scripts.}}" >> steps; echo "$* YES=$YES" >> commands ;;
+esac
 """
 PAID = {"collect", "train", "generate", "judge"}
 FILES = {
@@ -152,9 +155,16 @@ def shared(tmp_path_factory):
         ("scripts/clean.py", {"clean"}),
         ("lib/train/sft.py", set()),
         ("lib/collect/apify.py", set()),
+        ("data/sample/raw/tweets (1).csv", {"pair"}),
+        ("data/sample/review/decisions.jsonl", {"split"}),
+        ("data/sample/raw/manifest.json", {"pair"}),
+        ("configs/data-sample.yaml", {"collect", "pair", "filter", "clean", "split"}),
+        ("configs/eval-offline.yaml", {"generate", "judge", "report"}),
+        ("adapters/tiny/manifest.json", {"generate"}),
+        ("adapters/tiny/eval/offline/human/report.json", {"report"}),
     ],
 )
-def test_a_touched_file_rebuilds_the_free_steps_made_of_it_and_no_paid_one(path, outdated, shared):
+def test_a_touched_file_rebuilds_what_is_made_of_it_and_no_module_a_paid_step(path, outdated, shared):
     shared.touch(*FILES.values())
     assert shared.outdated() == set()
     shared.touch(path)
