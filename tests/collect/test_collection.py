@@ -1181,7 +1181,7 @@ def is_finished():
     return finished(Path("data/main"), load_config(Path("configs/data-main.yaml"), DataConfig), 99)
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", [*DAMAGES, "gone with its seal"])
 def test_a_damaged_raw_file_is_read_again_from_its_run_for_free(collected, monkeypatch, damage):
     stub, path = collected
     assert is_finished()
@@ -1190,6 +1190,9 @@ def test_a_damaged_raw_file_is_read_again_from_its_run_for_free(collected, monke
         stub.starts(),
         Ledger(Path("data/main/ledger.jsonl")).spent_usd(),
     )
+    if damage == "gone with its seal":
+        path.with_suffix(".meta.json").unlink()
+        damage = "gone"
     if not harm(path, damage):
         return
     assert not is_finished()  # so that `make data` does not say "nothing to do"
