@@ -112,3 +112,46 @@ def test_an_evaluation_of_data_that_are_not_there_says_what_makes_them(project):
         Path(f"data/x/processed/{part}.jsonl").unlink()
     done = stage(project, "eval_plan", R, *EVAL)
     assert done.returncode == 1 and "run `make data DATA=x` first" in done.stderr
+
+
+def test_a_training_that_was_stopped_ends_with_143_and_one_that_is_done_is_not_begun(project, monkeypatch):
+    begun = []
+    monkeypatch.setattr("scripts.train.train", lambda name, config: begun.append((name, config.data)))
+    done = stage(project, "train", R, "--data", "y")
+    assert (done.returncode, begun) == (143, [("r", "y")])
+    assert "adapters/r/checkpoints. Run the same command" in done.stdout
+    monkeypatch.setattr("scripts.train.up_to_date", lambda folder, config: True)
+    done = stage(project, "train", R)
+    assert done.returncode == 0 and "adapters/r is up to date" in done.stdout and len(begun) == 1
+
+
+@pytest.mark.parametrize("command", [["train", R], ["sweep", "configs/sweep-l.yaml"]])
+def test_nothing_is_trained_on_data_that_are_not_ready(project, monkeypatch, command):
+    Path("configs/sweep-l.yaml").write_text("{base: r, grid: {learning_rate: [1e-4, 2e-4]}, max_usd: 1}")
+    monkeypatch.setattr(f"scripts.{command[0]}.{command[0]}", lambda *_: pytest.fail("it trains"))
+    Path("data/x/processed/train.jsonl").unlink()
+    done = stage(project, *command)
+    assert done.returncode == 1 and "run `make data DATA=x` first" in done.stderr
+
+
+@pytest.mark.parametrize(("best", "code"), [("sweep-l-a", 0), (None, 1)])
+def test_a_sweep_that_found_no_best_run_ends_with_1(project, monkeypatch, best, code):
+    Path("configs/sweep-l.yaml").write_text("{base: r, grid: {learning_rate: [1e-4, 2e-4]}, max_usd: 1}")
+    found = {"variants": [], "base": "r", "usd": 0.5, "note": "stopped", "best": best}
+    monkeypatch.setattr("scripts.sweep.sweep", lambda *_: found)
+    monkeypatch.setattr("scripts.sweep.table", lambda variants: "")
+    done = stage(project, "sweep", "configs/sweep-l.yaml")
+    assert (done.returncode, "next: make eval RUN=sweep-l-a" in done.stdout) == (code, best is not None)
+    assert "0 of 0 variants of r finished, $0.50 spent" in done.stdout and "stopped" in done.stdout
+
+
+def test_a_rented_machine_that_could_not_be_ended_is_an_error(project, monkeypatch):
+    from lib.remote.rented import engines, look
+
+    found = look(Path(), engines(None, print))
+    monkeypatch.setattr("scripts.rented.end_all", lambda *_: ["pod p1 could not be ended: 503"])
+    monkeypatch.setattr("scripts.rented.look", lambda *_: found)
+    monkeypatch.setattr("scripts.rented.settle_all", lambda *_: None)
+    done = stage(project, "rented", R, "--end")
+    assert done.returncode == 1 and "pod p1 could not be ended" in done.stderr
+    assert stage(project, "rented", R).returncode == 0

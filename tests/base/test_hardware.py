@@ -110,6 +110,15 @@ def test_missing_packages_of_this_machines_file_stop_and_those_of_the_other_do_n
     assert [(one.state, one.fix) for one in pod] == [("-", ""), ("no", "make setup-runpod")]
 
 
+@pytest.mark.parametrize(
+    ("n", "said"), [(4, "p0, p1, p2, p3"), (5, "p0, p1, p2, p3 and 1 more"), (9, "p0, p1, p2, p3 and 5 more")]
+)
+def test_four_packages_are_named_and_the_others_counted(n, said):
+    missing = [Installed(f"p{number}", "==2", None, False) for number in range(n)]
+    [found] = package_findings({"requirements.txt": missing}, "requirements.txt")
+    assert found.said == f"not installed: {said}"
+
+
 def test_the_table_is_aligned_and_at_most_80_columns_wide():
     names = ["one", "requirements of a long name"]
     shown = table([Finding(name, "?", "word " * 40, "do " * 40) for name in names]).splitlines()

@@ -97,6 +97,16 @@ def test_the_newest_run_with_the_same_input_is_found_whatever_the_order_of_the_l
         assert provider.find(request, ["R1", "R2", "R3"]) is None
 
 
+def test_a_run_that_is_listed_without_an_input_is_passed_over(connect):
+    request = apify.request(config(), "search", "cats")
+    with ApifyStub(world) as stub:
+        source = connect(stub).find.__self__
+        source.start(request, 1.0)
+        listed = source.listed()
+        source.listed = lambda: [{"id": "R9"}, *listed]
+        assert source.find(request, []).id == "R1"
+
+
 def test_a_run_is_waited_for_five_minutes_longer_than_apify_lets_it_run(connect):
     waits = []
     running = SimpleNamespace(status="RUNNING")

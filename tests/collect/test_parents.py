@@ -63,8 +63,9 @@ def asked_for(stub):
 
 def test_nothing_is_bought_unless_it_is_asked_for(archive, monkeypatch):
     with ApifyStub(by_id) as stub:
-        done = collect(archive, stub, monkeypatch, PARENTS="")
-    assert (done.returncode, stub.posts) == (0, 0)
+        for not_asked in ("", "0"):
+            done = collect(archive, stub, monkeypatch, PARENTS=not_asked)
+            assert (done.returncode, stub.posts) == (0, 0)
 
 
 def test_missing_tweets_are_bought_by_id_and_their_replies_become_pairs(archive, monkeypatch):
@@ -166,8 +167,9 @@ def test_a_run_that_was_paid_for_and_not_read_is_read_by_the_next_call(archive, 
 def test_filler_is_asked_for_again_only_where_that_is_said(archive, monkeypatch):
     with ApifyStub(lambda run_input: [{"noResults": True}] * 3) as stub:
         assert "AGAIN=1" in collect(archive, stub, monkeypatch).stdout
-        collect(archive, stub, monkeypatch)
-        assert stub.posts == 1
+        for no in ("", "0"):
+            collect(archive, stub, monkeypatch, AGAIN=no)
+            assert stub.posts == 1
         stub.world = by_id
         done = collect(archive, stub, monkeypatch, AGAIN="1")
     assert stub.posts == 2
