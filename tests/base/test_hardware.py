@@ -110,6 +110,13 @@ def test_missing_packages_of_this_machines_file_stop_and_those_of_the_other_do_n
     assert [(one.state, one.fix) for one in pod] == [("-", ""), ("no", "make setup-runpod")]
 
 
+@pytest.mark.parametrize(("memory_gb", "state"), [(4.0, "-"), (5.9, "-"), (6.0, "ok"), (64.0, "ok")])
+def test_little_memory_is_said_and_keeps_nobody_from_working(memory_gb, state):
+    found = machine_findings(replace(LINUX, memory_gb=memory_gb))
+    assert [one.state for one in found if one.name == "memory"] == [state]
+    assert all(one.state != "no" for one in found)
+
+
 @pytest.mark.parametrize(
     ("n", "said"), [(4, "p0, p1, p2, p3"), (5, "p0, p1, p2, p3 and 1 more"), (9, "p0, p1, p2, p3 and 5 more")]
 )
