@@ -45,7 +45,8 @@ def test_make_help_lists_every_documented_target():
 
 
 @pytest.mark.parametrize(
-    "command", ["train RUN=nope", "plan RUN=nope", "eval RUN=tiny EVAL=nope", "data DATA=nope"]
+    "command",
+    ["train RUN=nope", "plan RUN=nope", "publish RUN=nope", "eval RUN=tiny EVAL=nope", "data DATA=nope"],
 )
 def test_an_unknown_name_gets_a_sentence_before_anything_is_done(command, tmp_path):
     for name in ("Makefile", "configs", "scripts", "lib"):
@@ -72,7 +73,10 @@ def test_an_unknown_name_gets_a_sentence_before_anything_is_done(command, tmp_pa
 
 # Steps are only noted, not taken; what make asks for itself is answered by the real script.
 PYTHON = f"""#!/bin/sh
-case $2 in scripts.prerequisites) exec {sys.executable} "$@" ;; *) echo "${{2#scripts.}}" >> steps ;; esac
+case $2 in
+  scripts.prerequisites) exec {sys.executable} "$@" ;;
+  *) echo "${{2#scripts.}}" >> steps; echo "$* YES=$YES" >> commands ;;
+esac
 """
 PAID = {"collect", "train", "generate", "judge"}
 FILES = {
@@ -123,6 +127,20 @@ class Checkout:
             timeout=60,
         )
 
+    def commands(self, *arguments):
+        """The commands that make would give, with one blank between two words."""
+        done = self.make("-n", *arguments)
+        assert done.returncode == 0, done.stderr
+        said = re.sub(r"\\\n", " ", done.stdout).replace("./python -m scripts.", "\n")
+        return [" ".join(line.split()) for line in said.splitlines() if line.strip()]
+
+    def taken(self, *arguments):
+        """The commands that make did give, each with what it was told of YES."""
+        (self.folder / "commands").write_text("")
+        done = self.make(*arguments)
+        assert done.returncode == 0, done.stderr
+        return (self.folder / "commands").read_text().replace("-m scripts.", "").splitlines()
+
     def outdated(self):
         """The steps that are older than what they are made of. None writes, so none follows another."""
         (self.folder / "steps").write_text("")
@@ -152,9 +170,16 @@ def shared(tmp_path_factory):
         ("scripts/clean.py", {"clean"}),
         ("lib/train/sft.py", set()),
         ("lib/collect/apify.py", set()),
+        ("data/sample/raw/tweets (1).csv", {"pair"}),
+        ("data/sample/review/decisions.jsonl", {"split"}),
+        ("data/sample/raw/manifest.json", {"pair"}),
+        ("configs/data-sample.yaml", {"collect", "pair", "filter", "clean", "split"}),
+        ("configs/eval-offline.yaml", {"generate", "judge", "report"}),
+        ("adapters/tiny/manifest.json", {"generate"}),
+        ("adapters/tiny/eval/offline/human/report.json", {"report"}),
     ],
 )
-def test_a_touched_file_rebuilds_the_free_steps_made_of_it_and_no_paid_one(path, outdated, shared):
+def test_a_touched_file_rebuilds_what_is_made_of_it_and_no_module_a_paid_step(path, outdated, shared):
     shared.touch(*FILES.values())
     assert shared.outdated() == set()
     shared.touch(path)
@@ -168,15 +193,128 @@ def test_a_module_deep_below_a_step_counts_although_no_rule_names_it(shared):
     assert not outdated & PAID
 
 
-def test_missing_tweets_are_bought_by_data_alone_and_only_when_that_is_asked(checkout):
+def test_missing_tweets_are_bought_by_data_alone_and_only_when_that_is_asked(shared):
+    shared.touch(*FILES.values())
     for goals, is_bought in (
         (["data"], False),
         (["data", "PARENTS=1"], True),
         (["plan", "PARENTS=1"], False),
     ):
-        (checkout.folder / "steps").write_text("")
-        assert checkout.make(*goals).returncode == 0
-        assert ("collect" in (checkout.folder / "steps").read_text().split()) == is_bought, goals
+        (shared.folder / "steps").write_text("")
+        assert shared.make(*goals).returncode == 0
+        assert ("collect" in (shared.folder / "steps").read_text().split()) == is_bought, goals
+
+
+C, E = "--config configs/train-tiny.yaml", "--eval configs/eval-offline.yaml"
+OTHER_E = "--eval configs/eval-claude.yaml"
+TOLD = {  # variables -> what the goals (the first words of the lines) do with them
+    "": f"""
+        forget: forget {C}
+        rented: rented {C}
+        plan: plan {C}
+        train: train {C}
+        eval-plan: eval_plan {C} {E}
+        human-eval: human_eval {C} {E}
+        field: field {C} {E}
+        publish: publish {C}
+        export: export {C}
+        serve: serve {C}
+        demo: demo.app {C}
+        space: space {C} {E}""",
+    "DATA=main EVAL=claude ID=7 END=1 JSON=1 REPO=a/b PUBLIC=1 FORMAT=merged DTYPE=f16 ENGINE=mlx MODEL=m "
+    "PORT=9 FEWSHOT=1 TWEETS=heldout": f"""
+        forget: forget --id "7" {C}
+        rented: rented {C} --end
+        doctor: scripts.doctor {C} --json
+        repair: repair --data data/main --run adapters/tiny --eval adapters/tiny/eval/claude
+        plan: plan {C} --data main
+        train: train {C} --data main
+        eval-plan: eval_plan {C} {OTHER_E} --data main
+        publish: publish {C} --data main --eval claude --repo a/b --public
+        export: export {C} --format merged --dtype f16
+        serve: serve {C} --engine mlx --model "m" --port 9
+        demo: demo.app --fewshot {C} --data main --eval claude --port 9
+        space: space {C} {OTHER_E} --data main --tweets heldout""",
+    "HANDLE=@ann REPLAY=1 LIMIT=9 RUNS=a SWEEP=rank": f"""
+        forget: forget --handle "@ann" {C}
+        demo: demo.replay {C}
+        human-eval: human_eval {C} {E} --limit 9
+        compare: compare --runs a
+        sweep: sweep --config configs/sweep-rank.yaml""",
+    "ON=runpod DATA=main EVAL=claude": f"""
+        train: rent {C} --eval claude --on runpod --data main
+        replies: rent {C} --eval claude --on runpod --replies --data main""",
+    "IMPORT=x.csv GONE=1": f"""
+        field: field_counts {C} {E} --import x.csv --gone
+        human-eval: human_eval {C} {E} --import x.csv""",
+    "IMPORT=x.csv CROWD=50 PAY=15": f"""
+        human-eval: crowd_export {C} {E} --import x.csv""",
+    "CROWD=50 LIMIT=9 PAY=15 FEE=academic POSTS=200 HOURS=48 LIKES=2 DRAFT=7": f"""
+        human-eval: crowd {C} {E} --people 50 --limit 9 --pay 15 --fee academic
+        field: field {C} {E} --posts 200 --hours 48 --likes 2 --draft 7""",
+    "CROWD=50 SHARE=1 PORT=9": f"""
+        human-eval: demo.crowd_app {C} {E} --share --port 9""",
+    "WEB=1": f"""
+        human-eval: demo.human_app {C} {E}""",
+}
+
+
+@pytest.mark.parametrize("variables", TOLD)
+def test_what_a_command_is_told_reaches_its_script_and_nothing_else_does(variables, shared):
+    wanted = [line.strip().split(": ", 1) for line in TOLD[variables].splitlines() if line]
+    said = shared.commands(*(goal for goal, _ in wanted), *variables.split())
+    for _, command in wanted:
+        assert any(line.endswith(command) for line in said), command
+
+
+def test_collecting_runs_for_data_alone(shared):
+    shared.touch(*FILES.values(), "configs/data-sample.yaml")
+    for goal, is_collected in (("data", True), ("train", False), ("plan", False), ("eval", False)):
+        assert any(line.startswith("collect ") for line in shared.taken(goal)) == is_collected, goal
+
+
+def test_again_asks_the_judge_anew_and_a_page_that_was_taken_away_is_made_again(shared):
+    shared.touch(*FILES.values())
+    page = "adapters/tiny/eval/offline/report.html"
+    for arguments, steps in (((), []), (("AGAIN=1",), ["judge"]), (("DATA=main",), ["generate"])):
+        assert steps == [line.split()[0] for line in shared.taken("eval", *arguments)][:-1]
+    (shared.folder / page).unlink()
+    assert "report" in [line.split()[0] for line in shared.taken("eval")]
+    shared.touch(page)
+
+
+def test_eval_alone_has_its_replies_look_first_whether_the_judge_can_be_asked(shared):
+    shared.touch(*FILES.values(), "configs/eval-offline.yaml")
+    for goal in ("eval", "replies"):
+        [command] = [line for line in shared.taken(goal) if line.startswith("generate ")]
+        assert ("--then-judge" in command) == (goal == "eval")
+
+
+def test_quickstart_answers_no_question_and_rents_nothing(shared):
+    for path in FILES.values():
+        (shared.folder / path).unlink(missing_ok=True)
+    taken = [line for line in shared.taken("quickstart", "YES=1", "ON=runpod") if "next_step" not in line]
+    assert [line.split()[0] for line in taken] == list(FILES)
+    assert {line.rpartition(" ")[2] for line in taken} == {"YES="}
+
+
+def test_a_machine_that_holds_processed_data_alone_trains_on_them_as_they_are(shared):
+    shared.touch(*FILES.values(), "configs/data-sample.yaml", "data/sample/interim/clean.jsonl")
+    shutil.rmtree(shared.folder / "data/sample/raw")
+    assert [line.split()[0] for line in shared.taken("train")] == ["train", "next_step"]
+    (shared.folder / FILES["data_report"]).unlink()
+    assert "holds processed/ only" in shared.make("data").stdout
+
+
+def test_a_name_of_the_environment_wins_over_the_config(shared, monkeypatch):
+    monkeypatch.setenv("DATA", "main")
+    assert f"publish {C} --data main" in shared.commands("publish")
+
+
+def test_no_shell_and_no_make_reads_what_a_tweet_says(shared):
+    tweet = "$(shell touch made) `touch made` $(touch made); touch made"
+    shared.taken("field", f"TWEET={tweet}", f"POSTED={tweet}", f"DISCARD={tweet}")
+    assert not (shared.folder / "made").exists()
 
 
 def test_prerequisites_follow_a_new_import_inside_a_function_and_forget_a_deleted_module(checkout):

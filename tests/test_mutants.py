@@ -18,7 +18,7 @@ def test_no_mutation_is_stale():
 
 def test_every_room_has_mutations_and_all_are_150_or_more():
     rooms = {path.name for path in (ROOT / "lib").iterdir() if (path / "__init__.py").is_file()}
-    assert {one.room for one in LISTED} == {*rooms, "demo"}
+    assert {one.room for one in LISTED} == {*rooms, "demo", "scripts"}  # scripts: the Makefile's rules, too
     assert len(LISTED) >= 150
     assert [
         says for says, n in Counter((one.file, one.old, one.new) for one in LISTED).items() if n > 1
@@ -28,7 +28,8 @@ def test_every_room_has_mutations_and_all_are_150_or_more():
 def test_a_mutated_file_is_still_a_program_and_its_tests_are_there():
     for one in LISTED:
         assert one.old != one.new, one.says
-        ast.parse((ROOT / one.file).read_text(encoding="utf-8").replace(one.old, one.new))
+        if one.file.endswith(".py"):
+            ast.parse((ROOT / one.file).read_text(encoding="utf-8").replace(one.old, one.new))
         assert all((ROOT / word).is_file() for word in shlex.split(one.tests) if word.endswith(".py")), (
             one.says
         )

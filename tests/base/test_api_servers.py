@@ -4,7 +4,7 @@ from email.utils import formatdate
 
 import pytest
 
-from lib.base.api_servers import api_root, bearer, is_own, retry_after
+from lib.base.api_servers import api_root, bearer, is_own, retry_after, without_key
 from lib.base.errors import UserError
 
 
@@ -35,6 +35,7 @@ def test_a_time_to_wait_that_is_none_is_left_to_the_client(value):
         ("http://localhost:8080", "http://localhost:8080/v1"),
         ("http://localhost:8080/", "http://localhost:8080/v1"),
         ("https://openrouter.ai/api/v1/", "https://openrouter.ai/api/v1"),
+        ("https://example.org/openai", "https://example.org/openai"),
     ],
 )
 def test_an_address_without_a_path_means_v1(url, root):
@@ -71,3 +72,10 @@ def test_a_key_comes_from_the_variable_that_is_named_and_from_nowhere_else(monke
         monkeypatch.setenv("SOME_KEY", value)
         with pytest.raises(UserError, match="x: SOME_KEY"):
             bearer("SOME_KEY", "x")
+
+
+def test_a_key_is_kept_out_of_what_a_server_says_and_a_word_in_its_place_is_not():
+    said = "EMPTY header, key sk-12345678"
+    assert without_key(said, {"Authorization": "Bearer sk-12345678"}) == "EMPTY header, key [secret]"
+    assert without_key(said, {"Authorization": "Bearer EMPTY", "x": "key"}) == said
+    assert without_key(said, {"x-api-key": "sk-12345678"}) == "EMPTY header, key [secret]"

@@ -110,6 +110,22 @@ def test_missing_packages_of_this_machines_file_stop_and_those_of_the_other_do_n
     assert [(one.state, one.fix) for one in pod] == [("-", ""), ("no", "make setup-runpod")]
 
 
+@pytest.mark.parametrize(("memory_gb", "state"), [(4.0, "-"), (5.9, "-"), (6.0, "ok"), (64.0, "ok")])
+def test_little_memory_is_said_and_keeps_nobody_from_working(memory_gb, state):
+    found = machine_findings(replace(LINUX, memory_gb=memory_gb))
+    assert [one.state for one in found if one.name == "memory"] == [state]
+    assert all(one.state != "no" for one in found)
+
+
+@pytest.mark.parametrize(
+    ("n", "said"), [(4, "p0, p1, p2, p3"), (5, "p0, p1, p2, p3 and 1 more"), (9, "p0, p1, p2, p3 and 5 more")]
+)
+def test_four_packages_are_named_and_the_others_counted(n, said):
+    missing = [Installed(f"p{number}", "==2", None, False) for number in range(n)]
+    [found] = package_findings({"requirements.txt": missing}, "requirements.txt")
+    assert found.said == f"not installed: {said}"
+
+
 def test_the_table_is_aligned_and_at_most_80_columns_wide():
     names = ["one", "requirements of a long name"]
     shown = table([Finding(name, "?", "word " * 40, "do " * 40) for name in names]).splitlines()

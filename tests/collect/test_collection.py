@@ -273,6 +273,13 @@ def test_a_finished_set_is_asked_nothing_and_costs_nothing_again(here, monkeypat
     assert second.questions == []
 
 
+def test_a_target_that_is_met_exactly_is_reached_and_one_reply_less_is_not(here, monkeypatch):
+    for target, stopped in ((20, "target"), (21, "exhausted")):
+        write_config(here, target=target)
+        with ApifyStub(world) as stub:
+            assert run_job(stub, monkeypatch).outcome.stopped == stopped
+
+
 def test_a_new_query_pays_only_for_what_is_new(here, monkeypatch):
     with ApifyStub(world) as stub:
         run_job(stub, monkeypatch)
@@ -314,6 +321,17 @@ def test_no_run_is_started_that_could_exceed_the_cap(here, monkeypatch):
     config = load_config(Path("configs/data-main.yaml"), DataConfig)
     assert finished(Path("data/main"), config, 0.07) == spoken.outcome
     assert finished(Path("data/main"), config, 0.08) is None
+
+
+def test_the_question_of_a_job_that_goes_on_counts_what_is_left_of_it(here, monkeypatch):
+    with ApifyStub(lambda run_input: world(run_input) * 10) as stub:
+        stopped = run_job(stub, monkeypatch, max_usd="0.07")
+        spoken = run_job(stub, monkeypatch)
+    n_left = stopped.outcome.tweets - stopped.outcome.reply_runs
+    assert 0 < n_left < stopped.outcome.tweets
+    assert "searches      0 x" in spoken.questions[0]
+    assert f"replies   {n_left:>5} x $0.0200   to as many tweets, {n_left} at most" in spoken.questions[0]
+    assert f"spent     ${stopped.outcome.usd:.2f} of" in spoken.questions[0]
 
 
 def test_runs_in_flight_count_with_their_worst_case(here, monkeypatch):
@@ -619,6 +637,26 @@ def test_nothing_but_filler_is_an_error_whose_cost_is_booked_and_again_asks_once
         spoken = run_job(stub, monkeypatch, again=True)
     assert spoken.outcome.pairs == 20
     assert spoken.outcome.usd == pytest.approx(20 * 0.0004 + len(expected_ids()) * 0.0004)
+
+
+def test_rows_that_cannot_be_read_are_no_posts_either(here, monkeypatch):
+    with (
+        ApifyStub(lambda run_input: [{"error": "not available"}] * 5) as stub,
+        pytest.raises(UserError, match="2 searches brought 10 rows and not one post"),
+    ):
+        run_job(stub, monkeypatch)
+    assert stub.posts == 2
+
+
+def test_tweets_that_nobody_answered_are_no_filler(here, monkeypatch):
+    def silent(run_input):
+        return (
+            [] if "conversation_id" in run_input["searchTerms"][0] else world(run_input, tweets_per_query=9)
+        )
+
+    with ApifyStub(silent) as stub:
+        outcome = run_job(stub, monkeypatch).outcome
+    assert (outcome.stopped, outcome.reply_runs, outcome.pairs, outcome.filler) == ("exhausted", 18, 0, 0)
 
 
 def test_replies_that_are_all_filler_stop_the_job_early(here, monkeypatch):
@@ -1162,7 +1200,7 @@ def is_finished():
     return finished(Path("data/main"), load_config(Path("configs/data-main.yaml"), DataConfig), 99)
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", [*DAMAGES, "gone with its seal"])
 def test_a_damaged_raw_file_is_read_again_from_its_run_for_free(collected, monkeypatch, damage):
     stub, path = collected
     assert is_finished()
@@ -1171,6 +1209,9 @@ def test_a_damaged_raw_file_is_read_again_from_its_run_for_free(collected, monke
         stub.starts(),
         Ledger(Path("data/main/ledger.jsonl")).spent_usd(),
     )
+    if damage == "gone with its seal":
+        path.with_suffix(".meta.json").unlink()
+        damage = "gone"
     if not harm(path, damage):
         return
     assert not is_finished()  # so that `make data` does not say "nothing to do"

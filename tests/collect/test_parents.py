@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+from itertools import chain
 from types import SimpleNamespace
 
 import pytest
@@ -61,8 +63,9 @@ def asked_for(stub):
 
 def test_nothing_is_bought_unless_it_is_asked_for(archive, monkeypatch):
     with ApifyStub(by_id) as stub:
-        done = collect(archive, stub, monkeypatch, PARENTS="")
-    assert (done.returncode, stub.posts) == (0, 0)
+        for not_asked in ("", "0"):
+            done = collect(archive, stub, monkeypatch, PARENTS=not_asked)
+            assert (done.returncode, stub.posts) == (0, 0)
 
 
 def test_missing_tweets_are_bought_by_id_and_their_replies_become_pairs(archive, monkeypatch):
@@ -106,6 +109,42 @@ def test_an_id_is_paid_for_once_found_or_not(archive, monkeypatch):
     assert Ledger(archive / "data/x/ledger.jsonl").spent_usd("collect") == pytest.approx(stub.billed_usd())
 
 
+def buy(folder, stub, monkeypatch):
+    monkeypatch.setenv("APIFY_API_BASE_URL", stub.url)
+    config = load_config(folder / "configs/data-x.yaml", DataConfig)
+    return buy_missing(folder / "data/x", config, apify_source.connect(config), 5, Spoken().talk)
+
+
+def test_ids_are_asked_for_a_hundred_at_a_time_none_left_out(archive, monkeypatch):
+    more = [str(1000 + n) for n in range(200)]
+    write_items(archive / "data/x/raw", [reply(tweet_id, 1) for tweet_id in more], "more.jsonl")
+    with ApifyStub(by_id) as stub:
+        assert "202 of 203 missing tweets found by id" in buy(archive, stub, monkeypatch)
+    assert sorted(map(len, asked_for(stub))) == [3, 100, 100]
+    assert sorted(chain(*asked_for(stub))) == sorted([*more, "500", "600", GONE])
+
+
+def test_make_sees_that_raw_holds_more_than_before(archive, monkeypatch):
+    manifest = archive / "data/x/raw/manifest.json"
+    manifest.write_text('{"source": "apify"}')
+    os.utime(manifest, (0, 0))
+    with ApifyStub(by_id) as stub:
+        buy(archive, stub, monkeypatch)
+    (bought,) = (archive / "data/x/raw").glob("parents-*.jsonl")
+    assert manifest.stat().st_mtime_ns >= bought.stat().st_mtime_ns
+    assert json.loads(manifest.read_text()) == {"source": "apify"}
+
+
+def test_a_bought_file_that_is_damaged_is_read_again_before_it_is_asked_what_is_missing(archive, monkeypatch):
+    with ApifyStub(by_id) as stub:
+        buy(archive, stub, monkeypatch)
+        (bought,) = (archive / "data/x/raw").glob("parents-*.jsonl")
+        whole = bought.read_bytes()
+        bought.write_bytes(whole[:-9])
+        assert "0 of 0 missing tweets" in buy(archive, stub, monkeypatch)
+    assert (bought.read_bytes(), stub.posts) == (whole, 1)
+
+
 @pytest.mark.parametrize("what", ["lost", "drop_after"])
 def test_a_start_whose_answer_was_lost_is_adopted(archive, monkeypatch, what):
     with ApifyStub(by_id) as stub:
@@ -128,8 +167,9 @@ def test_a_run_that_was_paid_for_and_not_read_is_read_by_the_next_call(archive, 
 def test_filler_is_asked_for_again_only_where_that_is_said(archive, monkeypatch):
     with ApifyStub(lambda run_input: [{"noResults": True}] * 3) as stub:
         assert "AGAIN=1" in collect(archive, stub, monkeypatch).stdout
-        collect(archive, stub, monkeypatch)
-        assert stub.posts == 1
+        for no in ("", "0"):
+            collect(archive, stub, monkeypatch, AGAIN=no)
+            assert stub.posts == 1
         stub.world = by_id
         done = collect(archive, stub, monkeypatch, AGAIN="1")
     assert stub.posts == 2

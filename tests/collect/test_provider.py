@@ -6,7 +6,7 @@ import pytest
 
 from lib.base.settings import DataConfig
 from lib.collect.delivery import file_word
-from lib.collect.forecast import PAIRS_PER_TWEET, Outcome, estimate, summary
+from lib.collect.forecast import PAIRS_PER_TWEET, Outcome, budget, estimate, summary
 from lib.collect.posts import requests_of
 from lib.collect.provider import Delivery, Price, Run
 
@@ -111,6 +111,11 @@ def test_the_summary_tells_items_from_filler_and_what_stopped_the_job():
     assert "about 80 of 100 pairs; the budget is used up" in said
     assert "items         380   and 120 rows of filler" in said
     assert "cost      $1.2500 of $2.00" in said and "replies asked of 12" in said
+
+
+@pytest.mark.parametrize(("max_usd", "usd"), [(None, 50), ("", 50), ("0", 0), ("0.50", 0.5), ("99", 50)])
+def test_max_usd_lowers_what_a_set_may_cost_and_an_empty_one_says_nothing(max_usd, usd):
+    assert budget(config(), max_usd) == usd
 
 
 def test_posts_are_asked_for_a_hundred_at_a_time_each_once():

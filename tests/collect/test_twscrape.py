@@ -147,6 +147,62 @@ def test_retweets_quotes_and_unknown_counts_stay_visible():
     json.dumps(item)
 
 
+def test_a_quote_is_one_although_what_it_quotes_is_gone():
+    assert item_of(tweet(1, isQuoteStatus=True))["isQuote"] is True
+    assert item_of(tweet(1))["isQuote"] is False
+
+
+def test_pictures_and_the_stills_of_whatever_moves_are_media():
+    photo, still = SimpleNamespace(url="p"), [SimpleNamespace(thumbnailUrl=name) for name in ("v", "g")]
+    media = SimpleNamespace(photos=[photo], videos=still[:1], animated=still[1:])
+    assert item_of(tweet(1, media=media))["media"] == ["p", "v", "g"]
+    assert item_of(tweet(1, media=SimpleNamespace(photos=None)))["media"] == []
+
+
+def test_a_link_has_the_address_that_stands_in_the_text_and_the_one_it_leads_to():
+    [link] = item_of(tweet(1))["entities"]["urls"]
+    assert link == {
+        "url": "https://t.co/1",
+        "expanded_url": "https://example.org/a",
+        "display_url": "example.org/a",
+    }
+    bare = SimpleNamespace(url="https://example.org/a", text=None, tcourl=None)
+    [link] = item_of(tweet(1, links=[bare]))["entities"]["urls"]
+    assert set(link.values()) == {"https://example.org/a"}
+
+
+def test_an_author_has_followers_and_those_that_it_follows():
+    author = item_of(tweet(1))["author"]
+    assert (author["followers"], author["following"], author["userName"]) == (900, 3, "ann")
+    assert "statusesCount" not in author  # unknown is absent, not zero
+
+
+def test_requests_of_x_follow_each_other():
+    assert provider(scraper(Api())).n_parallel == 1
+
+
+@pytest.mark.parametrize(
+    ("raised", "says"),
+    [
+        (type("GqlFeaturesOutdatedError", (Exception,), {})("x"), "pip install --upgrade twscrape"),
+        (type("NoAccountError", (Exception,), {})("x"), "No account of data/accounts.db was free"),
+        (ConnectionResetError(), r"X cannot be reached \(ConnectionResetError\)"),
+        (TimeoutError(), "X cannot be reached"),
+    ],
+)
+def test_what_a_person_can_mend_is_a_sentence_and_a_bug_of_the_package_keeps_its_own(raised, says):
+    async def fails(wanted):
+        raise raised
+        yield
+
+    wanted = twscrape_source.Request("search", "cats", "twscrape", {"search": "cats"}, 4)
+    with pytest.raises(UserError, match=says):
+        asyncio.run(twscrape_source._scraped(fails, wanted))
+    raised = KeyError("a bug")
+    with pytest.raises(KeyError, match="a bug"):
+        asyncio.run(twscrape_source._scraped(fails, wanted))
+
+
 def test_the_search_carries_the_filter_bounds_once(config):
     assert request(config, "search", "cats").input == {
         "search": "cats lang:en min_faves:200 min_retweets:10",
