@@ -4,9 +4,13 @@ import json
 import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from lib.base.files import write_jsonl
 from lib.base.schema import Pair, TestPrompt
+from lib.base.settings import TrainConfig
+from lib.train.job import Batch, Job
+from lib.train.schedule import schedule
 
 PLACES = ["the kitchen", "the harbour", "our office", "a small garden", "the night train", "my old school"]
 THINGS = ["bread", "bicycle", "piano", "report", "lemon tree", "tent", "camera", "sourdough"]
@@ -94,6 +98,28 @@ def write_workspace(folder: Path, config: str = CONFIG) -> Path:
     (folder / "configs").mkdir()
     (folder / "configs" / "train-tiny.yaml").write_text(config)
     return folder
+
+
+def job_of(folder: Path, config: TrainConfig, **parts: Any) -> Job:
+    """A job as far as tests without a model need one."""
+    made = pairs()
+    splits = {"train": made[:42], "val": made[42:51], "test": made[51:]}
+    settled = {
+        "run": folder.name,
+        "config": config,
+        "base": config,
+        "folder": folder,
+        "backend": "peft",
+        "backend_reason": "",
+        "quantization_reason": "",
+        "device": "cpu",
+        "tokenizer": None,
+        "splits": splits,
+        "rows": {name: [{"input_ids": [1, 2], "labels": [-100, 2]}] * len(splits[name]) for name in splits},
+        "plan": schedule(config, len(splits["train"])),
+        "batch": Batch(config.effective_batch, 1, checkpointing=False),
+    }
+    return Job(**settled | parts)
 
 
 def _items(made: list[Pair]) -> list[dict]:

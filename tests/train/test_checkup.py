@@ -16,6 +16,7 @@ from lib.model.memory import least_gb
 from lib.model.shapes import KNOWN
 from lib.train.assumed import assumed_tokens
 from lib.train.checkup import disk_finding, gpu_finding, training
+from lib.train.needs import rented
 from tests.base.test_hardware import LINUX, MAC
 from tests.stubs import apify_server, hub_server, runpod_server
 from tests.stubs.anthropic_server import AnthropicStub
@@ -53,6 +54,27 @@ def test_a_card_must_hold_the_longest_row_that_the_config_allows():
     assert not where(replace(LINUX, cards=(Card("RTX 4060 Ti", 17.2),)), whole).here
 
 
+def price(replies_minutes=0, **remote):
+    config = QWEN.model_copy(update={"remote": QWEN.remote.model_copy(update=remote)})
+    said = training("qwen3-8b", config, LINUX, assumed_tokens(config), None, replies_minutes).said
+    return float(said.rpartition("about $")[2])
+
+
+def test_the_price_is_the_cautious_one_of_the_cheapest_card_that_may_be_rented():
+    offered = rented(QWEN, KNOWN["Qwen/Qwen3-8B"], assumed_tokens(QWEN))
+    usd = {run.gpu.name: run.usd[1] for run in offered if run.engine == "runpod"}
+    assert price(gpus=["A100 80GB"]) == round(usd["A100 80GB"], 2)
+    assert price(gpus=["A100 80GB", "L40S", "H100 SXM"]) == round(usd["L40S"], 2)
+    assert price(gpus=["none of the list"]) == round(min(usd.values()), 2)
+    # The replies are written before the machine is given back.
+    assert price(60, gpus=["A100 80GB"]) == pytest.approx(price(gpus=["A100 80GB"]) + 1.39, abs=0.011)
+
+
+def test_the_largest_of_several_cards_trains():
+    two = replace(LINUX, cards=(Card("RTX 3060", 8.6), Card("NVIDIA A40", 48.3), Card("GT 1030", 2.1)))
+    assert where(two).here and "NVIDIA A40 (48 GB)" in where(two).said
+
+
 def test_a_card_that_this_torch_cannot_use_does_not_train():
     found = where(A40, torch="2.13.0+cpu")
     assert not found.here
@@ -75,7 +97,9 @@ def test_a_small_model_trains_without_a_gpu():
 
 def test_weights_count_for_the_disk_only_where_they_are_trained():
     small = replace(A40, disk_gb=10.0)
-    assert disk_finding(small, QWEN, where(small)).state == "no"
+    lacking = disk_finding(small, QWEN, where(small))  # 16 bits of 8.2 billion weights, checkpoints, data
+    assert (lacking.state, lacking.said) == ("no", "10 GB free; 24 GB needed")
+    assert lacking.fix.startswith("Free 14 GB")
     laptop = replace(small, cards=())
     assert disk_finding(laptop, QWEN, where(laptop)).state == "ok"
     assert disk_finding(replace(laptop, disk_gb=1.0), TINY, where(laptop, TINY, "tiny")).state == "no"

@@ -1,11 +1,21 @@
 """What makes another run: every setting, file and start that decides the weights, and nothing else."""
 
+import os
+
 import pytest
 
 from lib.base.errors import UserError
 from lib.base.files import write_json, write_text
 from lib.base.settings import TrainConfig
-from lib.train.fingerprint import changed_keys, fingerprint_of
+from lib.model.adapters import sha256_of
+from lib.train.fingerprint import (
+    changed_keys,
+    changed_since,
+    data_hashes,
+    fingerprint_of,
+    refuse_another_run,
+    up_to_date,
+)
 from lib.train.preference_tuning import check_start
 
 # Another value of every key of a train config.
@@ -141,4 +151,93 @@ def test_a_start_that_was_itself_tuned_on_preferences_is_refused(tmp_path):
     config = TrainConfig(**{**DPO, "init_adapter": "other"}).model_dump(mode="json")
     write_json(tmp_path / "adapters/start/manifest.json", {"config": config, "data_hashes": {}})
     with pytest.raises(UserError, match="was trained with method: dpo"):
+        check_start(TrainConfig(**DPO))
+
+
+def finished(folder, config=SFT, **values):
+    """A finished run of this config and today's data, with an adapter beside its manifest."""
+    write_text(folder / "adapter_model.safetensors", "weights")
+    of_run = {
+        "config": TrainConfig(**config).model_dump(mode="json"),
+        "fingerprint": fingerprint(config),
+        "adapter_sha256": sha256_of(folder / "adapter_model.safetensors"),
+        "data_hashes": data_hashes(TrainConfig(**config)),
+    }
+    write_json(folder / "manifest.json", of_run | values)
+    return folder
+
+
+def test_the_tiny_model_built_otherwise_is_another_base(monkeypatch):
+    built = fingerprint(SFT, model="tiny")
+    monkeypatch.setattr("lib.train.fingerprint.tiny_hash", lambda: "another recipe")
+    assert fingerprint(SFT, model="tiny") != built
+    assert fingerprint(SFT) == fingerprint(SFT)
+
+
+@pytest.mark.parametrize("key, before, now", [("evals_after", 0.0, 0.5), ("max_evaluation_share", 1.0, 0.2)])
+def test_a_key_that_came_later_is_the_same_run_at_what_runs_were_trained_with_before(key, before, now):
+    older = TrainConfig(**SFT).model_dump(mode="json")
+    del older[key]
+    assert changed_keys(older, TrainConfig(**SFT, **{key: before})) == []
+    assert changed_keys(older, TrainConfig(**SFT, **{key: now})) == [f"{key} (None -> {now})"]
+
+
+def test_a_finished_run_is_touched_for_make_and_another_or_a_changed_one_is_refused(tmp_path):
+    folder, config = tmp_path / "adapters/a", TrainConfig(**SFT)
+    assert not up_to_date(folder, config)
+    finished(folder)
+    os.utime(folder / "manifest.json", (1, 1))
+    assert up_to_date(folder, config)
+    assert (folder / "manifest.json").stat().st_mtime > 1e9
+    with pytest.raises(UserError, match=r"was trained with epochs \(2.0 -> 5.0\) different from now"):
+        up_to_date(folder, TrainConfig(**SFT, epochs=5))
+    write_text(folder / "adapter_model.safetensors", "other weights")
+    with pytest.raises(UserError, match=r"another sha256.*make plan RUN=a"):
+        up_to_date(folder, config)
+
+
+def test_a_begun_run_of_another_config_is_refused_and_a_finished_ones_note_does_not_matter(tmp_path):
+    folder = tmp_path / "adapters/a"
+    other = TrainConfig(**SFT, epochs=5).model_dump(mode="json")
+    begun = {"fingerprint": fingerprint(SFT, epochs=5), "config": other, "revision": None}
+    write_json(folder / "started.json", begun)
+    with pytest.raises(UserError, match=r"was begun with epochs \(5.0 -> 2.0\)"):
+        refuse_another_run(folder, TrainConfig(**SFT))
+    finished(folder)
+    refuse_another_run(folder, TrainConfig(**SFT))
+
+
+def test_what_has_changed_since_a_run_was_trained_is_one_line_and_nothing_is_silence(tmp_path):
+    folder, config = tmp_path / "adapters/a", TrainConfig(**SFT)
+    assert changed_since(folder, config) is None
+    finished(folder)
+    assert changed_since(folder, config) is None
+    assert changed_since(folder, TrainConfig(**SFT, keep_best=9)) is None
+    said = changed_since(folder, TrainConfig(**SFT, epochs=5))
+    assert said == f"{folder} is used as it was trained; changed since then: epochs (2.0 -> 5.0)."
+    (tmp_path / "data/main/processed/preferences.jsonl").write_text("not of this run")
+    assert changed_since(folder, config) is None
+    (tmp_path / "data/main/processed/val.jsonl").write_text("other")
+    assert changed_since(folder, config).endswith("changed since then: data/main (other pairs).")
+    (tmp_path / "data/main/processed/train.jsonl").unlink()
+    assert changed_since(folder, config).endswith("changed since then: data/main (not here any more).")
+    moved = TrainConfig(data="other")
+    assert "data (main -> other), data/main (not here any more)" in changed_since(folder, moved)
+
+
+def test_missing_data_is_named_with_the_command_that_makes_them(tmp_path):
+    for name in ("preferences", "val"):
+        (tmp_path / f"data/main/processed/{name}.jsonl").unlink()
+        with pytest.raises(
+            UserError, match=rf"processed/{name}.jsonl does not exist. Run `make data DATA=main`"
+        ):
+            data_hashes(TrainConfig(**(DPO if name == "preferences" else SFT)))
+
+
+@pytest.mark.parametrize("name", ["train", "val"])
+def test_a_start_is_refused_where_any_of_what_it_learned_from_has_changed(tmp_path, name):
+    finished(tmp_path / "adapters/start")
+    check_start(TrainConfig(**DPO))
+    (tmp_path / f"data/main/processed/{name}.jsonl").write_text("other")
+    with pytest.raises(UserError, match="data/main has changed since adapters/start was trained"):
         check_start(TrainConfig(**DPO))

@@ -6,8 +6,20 @@ import pytest
 
 from lib.base.errors import UserError
 from lib.base.files import read_json, write_json
-from lib.train.manifest import Manifest, Started, read_manifest, training_usd
+from lib.base.settings import TrainConfig
+from lib.train.manifest import (
+    Manifest,
+    Started,
+    as_trained,
+    read_manifest,
+    trained_on,
+    trained_texts,
+    training_usd,
+    write_trained_on,
+)
 from tests.older_run import older_manifest
+from tests.train.test_preference_rows import preference as preference_of
+from tests.training_data import pairs
 
 
 @pytest.fixture
@@ -90,3 +102,37 @@ def test_the_account_takes_what_each_training_says_it_cost(tmp_path):
 def test_a_manifest_cannot_be_made_without_saying_everything():
     with pytest.raises(ValueError, match="adapter_sha256"):
         Manifest(run="v1", config={})
+
+
+def test_the_tweets_authors_and_texts_of_a_run_and_of_its_start_are_kept_as_seen(tmp_path):
+    start, run = tmp_path / "start", tmp_path / "run"
+    one, other, *_ = (pair.model_copy(update={"tweet_author": "AnnA"}) for pair in pairs(2, 1))
+    preference = preference_of(7, "Bob")
+    write_trained_on(start, [one])
+    write_trained_on(run, [other], [preference])
+    write_json(start / "manifest.json", {"run": "start"})
+    assert trained_on(start) == {one.tweet_id, "@anna"}
+    assert trained_on(run) == {other.tweet_id, "@anna"}
+    write_json(run / "manifest.json", {"run": "run", "init_adapter": "start"})
+    assert trained_on(run) == {one.tweet_id, other.tweet_id, "@anna"}
+    texts = {(text.id, text.author): text.text for text in trained_texts(run)}
+    assert texts == {
+        **{(pair.tweet_id, "AnnA"): pair.tweet for pair in (one, other)},
+        **{(pair.reply_id, pair.reply_author): pair.reply for pair in (one, other)},
+        (preference.tweet_id, "Bob"): preference.tweet,
+        (preference.chosen_id, None): preference.chosen,
+        (preference.rejected_id, None): preference.rejected,
+    }
+    assert (trained_on(tmp_path / "old"), trained_texts(tmp_path / "old")) == (frozenset(), [])
+
+
+def test_a_run_is_used_with_the_settings_that_it_was_trained_with_and_todays_others(tmp_path):
+    before = TrainConfig(data="x", epochs=5, keep_best=1, eval="a", quantization="auto")
+    now = TrainConfig(data="x", epochs=2, keep_best=2, eval="b", usd_per_hour=7)
+    assert as_trained(tmp_path, now) == now
+    of_run = before.model_dump(mode="json") | {"quantization": "none", "of_another_version": 1}
+    write_json(tmp_path / "manifest.json", {"config": of_run})
+    assert as_trained(tmp_path, now) == now.model_copy(update={"epochs": 5, "quantization": "none"})
+    write_json(tmp_path / "manifest.json", {"config": {"epochs": -1}})
+    with pytest.raises(UserError, match=r"manifest.json: config: epochs: .*Use the version that trained"):
+        as_trained(tmp_path, now)

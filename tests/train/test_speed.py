@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,7 +23,7 @@ from lib.train.random_model import (
     typical_lengths,
     write_weights,
 )
-from lib.train.speed import ARMS, MEMORY_ARMS, Meter, measure
+from lib.train.speed import ARMS, MEMORY_ARMS, Meter, matmul_rate, measure
 
 ROOT = Path(__file__).parents[2]
 MINI = SMALL | {"num_hidden_layers": 1}
@@ -66,6 +67,35 @@ def test_padding_is_what_batches_hold_beyond_their_rows():
     said = paddings([sum(length) for length in typical_lengths(300)])
     at_random, grouped, evaluated = (int(share) for share in re.findall(r"(\d+)%", said))
     assert at_random > grouped >= evaluated
+
+
+def test_speed_is_of_the_tokens_and_the_time_after_the_warm_up(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("lib.train.speed.time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr("lib.train.speed._wait_for_gpu", lambda: None)
+    meter = Meter()
+    meter.start = 90.0
+    for step, (seconds, tokens) in enumerate([(30, 7), (20, 7), (10, 7), (1, 40), (1, 60)], 1):
+        now[0] += seconds
+        meter.counts.append((tokens, 0))
+        meter.on_step_end(None, SimpleNamespace(global_step=step), None)
+    assert (meter.first, meter.tokens_per_second()) == (40.0, 50.0)
+
+
+def test_a_product_of_matrices_counts_a_multiplication_and_an_addition(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    ticks = iter(range(0, 1000, 2))
+    monkeypatch.setattr("lib.train.speed.time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    assert matmul_rate() == {"gpu": None, "tflops": pytest.approx(2 * 1024**3 / 2 / 1e12)}
+
+
+def test_random_rows_are_a_prompt_that_is_given_and_a_reply_that_is_learned():
+    (row,) = random_rows([(3, 2)], 100)
+    assert row["labels"] == [-100] * 3 + row["input_ids"][3:] and len(row["input_ids"]) == 5
+    assert all(50 <= token < 100 for token in row["input_ids"])
+    assert all(prompt > reply >= 2 for prompt, reply in typical_lengths(1000))
 
 
 @pytest.fixture
@@ -143,6 +173,25 @@ def test_a_page_from_a_gpu_holds_each_goal_with_its_figure():
     assert "at least 1.25 times as fast as (c): 1.24 times, not met" in page
     assert "micro-batch 4: 10.4 GB, not met" in page
     assert "under 2 minutes on an H200: 83 s after loading, met" in page
+
+
+def test_a_goal_is_met_by_its_own_figure_and_missed_beyond_it():
+    def said(a, c, d, gb, seconds):
+        of = {"a": result(a), "c": result(c), "d": result(d), "d4": result(1.0, peak_gb=gb)}
+        return [goal.endswith(", met") for goal in goals(of, {"seconds": seconds})]
+
+    assert said(100.0, 240.0, 300.0, 10.0, 119.9) == [True, True, True, True]
+    assert said(100.0, 241.0, 299.0, 10.1, 120.0) == [False, False, False, False]
+    of = {"d4": result(1.0, peak_gb=9.0), "b4": result(1.0, peak_gb=11.0)}
+    assert "9.0 GB, met" in goals(of, None)[2]
+    assert "11.0 GB, not met" in goals({"b4": of["b4"]}, None)[2]  # where Unsloth is not there
+
+
+def test_the_page_says_how_long_the_rows_are_and_what_was_measured():
+    lengths = [(n // 2, n - n // 2) for n in range(100, 0, -1)]
+    page = bench_page({"gpu": None, "tflops": 0.123}, SMALL, lengths, 33, {A: result(100.0)}, None)
+    assert "100 rows of 51 tokens (median), 96 (95th percentile); 33 steps of 16 rows an arm" in page
+    assert "0.12 TFLOP/s measured" in page
 
 
 def test_a_goal_without_its_arms_is_not_claimed():
