@@ -173,14 +173,31 @@ def test_win_rates_that_cannot_be_compared_say_why(root, change, reason):
     assert reason in found["sentence"]
 
 
-def test_another_base_is_another_opponent(root):
+@pytest.mark.parametrize("change", [{"base_model": "Qwen/Qwen3-4B"}, {"revision": "f" * 40}])
+def test_another_base_is_another_opponent(root, change):
     make_run(root, "v1", signs(1))
     folder = make_run(root, "v2", signs(2))
-    write_json(
-        folder / "manifest.json",
-        read_runs(["v1", "v2"], root)[1].manifest.model_dump() | {"base_model": "Qwen/Qwen3-4B"},
-    )
+    write_json(folder / "manifest.json", read_runs(["v1", "v2"], root)[1].manifest.model_dump() | change)
     assert "were compared with different bases" in versus(root)["sentence"]
+
+
+def test_the_same_words_are_asked_about_under_the_same_ids(root):
+    """Two data sets may name two tweets alike."""
+    make_run(root, "v1", signs(1))
+    make_run(root, "v2", signs(2), data="other")
+    path = root / "data" / "other" / "processed" / "test_prompts.jsonl"
+    write_jsonl(path, [prompt(n).model_copy(update={"tweet": f"another tweet {n}"}) for n in range(60)])
+    assert (
+        "answered different test prompts (40 and 40 tweets, 40 with the same id)" in versus(root)["sentence"]
+    )
+
+
+def test_evaluations_of_one_name_are_compared_before_others(root):
+    for name in ("v1", "v2"):
+        make_run(root, name, signs(1), evaluation="quick")
+    make_run(root, "v1", signs(3), evaluation="a")
+    make_run(root, "v2", signs(4), evaluation="b")
+    assert versus(root)["eval"] == "quick"
 
 
 def test_a_stand_in_of_other_training_pairs_is_another_judge(root):
@@ -190,7 +207,8 @@ def test_a_stand_in_of_other_training_pairs_is_another_judge(root):
     assert versus(root)["sentence"].endswith("; the judge is a stand-in.")
     write_json(
         folder / "manifest.json",
-        read_runs(["v1", "v2"], root)[1].manifest.model_dump() | {"data_hashes": {"train": "c" * 64}},
+        read_runs(["v1", "v2"], root)[1].manifest.model_dump()
+        | {"data_hashes": {"train": "c" * 64, "val": "b" * 64}},
     )
     assert "had different judges" in versus(root)["sentence"]
 
