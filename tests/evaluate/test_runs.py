@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from lib.base.files import write_json
 from lib.base.errors import UserError
+from lib.base.files import write_json
 from lib.evaluate.runs import read_runs, registry, table
 from scripts.runs import steps_of
 
