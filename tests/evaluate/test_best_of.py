@@ -113,6 +113,22 @@ def test_diversity_tells_five_ideas_from_one_idea_five_times():
     assert half.diversity == pytest.approx(0.5) and half.gain == 2.5 and (half.k, half.n) == (2, 1)
 
 
+def test_two_empty_candidates_have_everything_in_common():
+    assert best_of([candidates("", " ", scores=[None, None])]).diversity == 0
+
+
+def test_the_best_has_the_control_tokens_of_the_candidate_that_was_picked(tmp_path):
+    texts = (IGNORED, LIKED)
+    tasks, stored = made(
+        ["base", "tuned", "tuned@2"], tmp_path, text=lambda system, n, candidate: texts[candidate]
+    )
+    stored = {
+        key: line.model_copy(update={"leaks": texts.index(line.reply.reply)}) for key, line in stored.items()
+    }
+    best, _ = picked(tasks, stored, [prompt(n) for n in range(4)], lambda: TRAIN)
+    assert [line.leaks for line in best.values()] == [1] * 4
+
+
 def test_the_gain_over_an_empty_reply_is_that_over_the_lowest_score():
     found = best_of([candidates(" ", "b", chosen=1, scores=[None, 6.0]), candidates("a", "b")])
     assert (found.gain, found.first_picked) == (2.5, 0.5)

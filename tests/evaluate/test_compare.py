@@ -137,10 +137,42 @@ def test_the_paired_difference_is_that_of_the_statistics(root):
     assert "v1 and v2 are not told apart" in found["sentence"]
 
 
+def test_verdicts_on_other_pairs_of_systems_do_not_count(root):
+    for name, seed in (("v1", 1), ("v2", 2)):
+        path = make_run(root, name, signs(seed)) / "eval" / "quick" / "judgments.jsonl"
+        before = versus(root) if name == "v2" else None
+        rows = read_jsonl(path, Judgment)
+        others = [row.model_copy(update={"b": "fewshot", "model": "another", "repeat": 4}) for row in rows]
+        write_jsonl(path, [*rows, *others])
+    after = versus(root)
+    assert (after["difference"], after["comparable"]) == (before["difference"], True)
+
+
+def test_each_run_is_asked_about_in_as_many_repeats(root):
+    make_run(root, "v1", signs(1))
+    path = make_run(root, "v2", signs(2)) / "eval" / "quick" / "judgments.jsonl"
+    rows = read_jsonl(path, Judgment)
+    write_jsonl(path, [row.model_copy(update={"repeat": n}) for row in rows for n in range(3)])
+    assert "both orders, 1 repeat; claude-sonnet-5-5, both orders, 3 repeats)" in versus(root)["sentence"]
+
+
+def test_tweets_of_one_author_are_held_together(root):
+    """Forty tweets of four authors, of whom two always win, say little."""
+    make_run(root, "v1", np.repeat([1, 1, 1, 1], 10))
+    make_run(root, "v2", np.repeat([1, 1, 1, -1], 10))
+    alone = versus(root)
+    tweets = [prompt(n).model_copy(update={"tweet_author": f"author{n // 10}"}) for n in range(N)]
+    write_jsonl(root / "data/small/processed/test_prompts.jsonl", tweets)
+    together = versus(root)
+    assert alone["p"] < 0.01 and together["p"] > 0.5
+
+
 def test_a_clearly_better_run_is_named(root):
     make_run(root, "v1", signs(1, (0.5, 0.2, 0.3)))
     make_run(root, "v2", np.ones(N))
     found = versus(root)
+    shown = text(compare_runs(read_runs(["v1", "v2"], root), root))
+    assert shown.endswith(found["sentence"])
     assert found["sentence"].startswith(
         "v2 is better: against the same base on the same 40 tweets, before the same judge, v1 has -"
     )
@@ -173,14 +205,31 @@ def test_win_rates_that_cannot_be_compared_say_why(root, change, reason):
     assert reason in found["sentence"]
 
 
-def test_another_base_is_another_opponent(root):
+@pytest.mark.parametrize("change", [{"base_model": "Qwen/Qwen3-4B"}, {"revision": "f" * 40}])
+def test_another_base_is_another_opponent(root, change):
     make_run(root, "v1", signs(1))
     folder = make_run(root, "v2", signs(2))
-    write_json(
-        folder / "manifest.json",
-        read_runs(["v1", "v2"], root)[1].manifest.model_dump() | {"base_model": "Qwen/Qwen3-4B"},
-    )
+    write_json(folder / "manifest.json", read_runs(["v1", "v2"], root)[1].manifest.model_dump() | change)
     assert "were compared with different bases" in versus(root)["sentence"]
+
+
+def test_the_same_words_are_asked_about_under_the_same_ids(root):
+    """Two data sets may name two tweets alike."""
+    make_run(root, "v1", signs(1))
+    make_run(root, "v2", signs(2), data="other")
+    path = root / "data" / "other" / "processed" / "test_prompts.jsonl"
+    write_jsonl(path, [prompt(n).model_copy(update={"tweet": f"another tweet {n}"}) for n in range(60)])
+    assert (
+        "answered different test prompts (40 and 40 tweets, 40 with the same id)" in versus(root)["sentence"]
+    )
+
+
+def test_evaluations_of_one_name_are_compared_before_others(root):
+    for name in ("v1", "v2"):
+        make_run(root, name, signs(1), evaluation="quick")
+    make_run(root, "v1", signs(3), evaluation="a")
+    make_run(root, "v2", signs(4), evaluation="b")
+    assert versus(root)["eval"] == "quick"
 
 
 def test_a_stand_in_of_other_training_pairs_is_another_judge(root):
@@ -190,7 +239,8 @@ def test_a_stand_in_of_other_training_pairs_is_another_judge(root):
     assert versus(root)["sentence"].endswith("; the judge is a stand-in.")
     write_json(
         folder / "manifest.json",
-        read_runs(["v1", "v2"], root)[1].manifest.model_dump() | {"data_hashes": {"train": "c" * 64}},
+        read_runs(["v1", "v2"], root)[1].manifest.model_dump()
+        | {"data_hashes": {"train": "c" * 64, "val": "b" * 64}},
     )
     assert "had different judges" in versus(root)["sentence"]
 

@@ -18,8 +18,8 @@ from lib.base.errors import UserError
 from lib.base.files import append_line, read_dicts, read_json, read_jsonl
 from lib.base.schema import Judgment
 from lib.evaluate.crowd_export import RATER, read_export, take_in_export
-from lib.evaluate.crowd_log import Crowd, Line, Visitor, checks, read_work, visitor
-from lib.evaluate.crowd_study import keep, planned, price_lines, read_study
+from lib.evaluate.crowd_log import BROKEN, Crowd, Line, Visitor, checks, read_work, visitor
+from lib.evaluate.crowd_study import address, hash_of, keep, planned, price_lines, read_study
 from lib.evaluate.people_page import Item, make_items, write_files
 from lib.evaluate.people_records import People
 from tests.evaluate.test_people import make_evaluation, open_page
@@ -127,6 +127,7 @@ def test_the_price_is_pay_by_time_and_prolifics_fee(evaluation):
     assert planned("r", "e", items, 50, 24, 12.0, "academic").usd == 133.3
     said = price_lines(study)
     assert "$142.80" in said and "VAT" in said and "42.8% of the pay" in said
+    assert "votes   1,200, before" in said  # the attention checks are none
     with pytest.raises(UserError, match="PAY"):
         planned("r", "e", items, 50, 24, 5.0, "company")
     with pytest.raises(UserError, match="CROWD"):
@@ -145,12 +146,20 @@ def test_the_command_asks_before_it_plans_and_books_the_estimate_once(evaluation
     text = (human / "crowd/study.txt").read_text()
     assert study.code in text and f"{study.usd:.2f}" in text and "Places: 50" in text
     assert all(rule in text for rule in study.rules)
+    assert f"Reward: ${study.reward_usd:.2f} ($12 an hour)" in text and "6 pairs of short replies" in text
     command("--people", "99", YES="1")
     assert read_study(human) == study
     (cost,) = costs(Path(), {})
     assert (cost.step, cost.name, cost.n_open, cost.open_usd) == ("crowd", "mine/quick/human", 1, study.usd)
     make_evaluation(Path(), words=lambda number, system: f"other {number} {system}")
     assert "replies have changed" in command("--people", "50", YES="1").stderr
+
+
+def test_the_address_has_one_slash_and_the_pairs_a_name_whatever_their_order(evaluation):
+    study, items = study_of(evaluation)
+    for url in ("https://a.example", "https://a.example/"):
+        assert address(study, url, "").startswith("https://a.example/?key=")
+    assert hash_of(items) == hash_of(items[::-1]) != hash_of(items[1:])
 
 
 # --- who comes -----------------------------------------------------------------------------------------
@@ -181,10 +190,32 @@ def test_each_person_gets_an_order_of_their_own_and_all_pairs_come_up_alike(crow
         crowd.begin(who(f"p{n}"))
     orders = [tuple(work.items) for work in crowd.work.values()]
     assert len(set(orders)) == 20
+    assert len({tuple(sorted(order)) for order in orders}) > 2  # and pairs of their own
     ids = set(checks(crowd.study))
     assert all(len(set(order)) == 9 and ids <= set(order) and order[0] not in ids for order in orders)
     asked = Counter(item for order in orders for item in order if item not in ids)
     assert set(asked.values()) == {10}  # 20 people, 6 of 12 pairs each
+    assert {tuple(n for n, item in enumerate(order) if item in ids) for order in orders} == {
+        (1, 4, 6)
+    }  # spread
+
+
+def test_the_right_answer_to_a_check_is_the_reply_that_answers_the_post(crowd):
+    good = {tweet: reply for tweet, reply, _ in BROKEN}
+    found = [(shown, right) for shown, right in checks(crowd.study).values() if shown["tweet"] in good]
+    assert all(shown[f"reply_{right.lower()}"] == good[shown["tweet"]] for shown, right in found)
+    assert len(found) == 2 and sorted(right for _, right in checks(crowd.study).values())[-1] == "both_bad"
+
+
+def test_the_first_answer_in_the_log_counts_and_only_another_submission_is_another(crowd):
+    crowd.begin(who("p"))
+    crowd.begin(who("p"))  # a reload
+    item = crowd.open_pair("p")["item"]
+    crowd.give("p", item, "B")
+    for line in read_dicts(crowd.path)[-1:]:
+        append_line(crowd.path, Line.model_validate_json(json.dumps({**line, "choice": "A"})))
+    work = read_work(crowd.path)["p"]
+    assert (work.answers[item][0], work.n_again) == ("B", 0)
 
 
 def test_what_is_shown_names_no_system_and_a_check_looks_like_every_other_pair(crowd):
@@ -271,6 +302,43 @@ def test_people_are_left_out_by_the_rules_and_counted_with_the_reason(evaluation
     rows = read_dicts(answers)
     assert len(rows) == 4 * 6 and not {row["item"] for row in rows} & set(checks(crowd.study))
     assert not re.search("good|twice", answers.read_text())  # no id of Prolific leaves the log
+
+
+def at_pace(crowd, person, seconds):
+    """A whole sitting with so many seconds before each answer."""
+    work_through(crowd, person)
+    lines, at = read_dicts(crowd.path), START
+    own = [line for line in lines if line["person"] == person and line["event"] == "answer"]
+    for line, pause in zip(own, seconds, strict=True):
+        at += timedelta(seconds=pause)
+        line["at"] = at.isoformat()
+    crowd.path.unlink()
+    for line in lines:
+        append_line(crowd.path, Line.model_validate_json(json.dumps(line)))
+
+
+def test_the_median_answer_tells_who_was_too_fast_the_first_one_counted(evaluation, crowd, tmp_path):
+    paces = {
+        "break": ([1] * 8 + [900], "too fast"),
+        "first": ([60] + [1] * 4 + [4] * 4, None),
+        "just": ([3] * 9, None),
+    }
+    for name, (seconds, _) in paces.items():
+        at_pace(crowd, name, seconds)
+    path = export(tmp_path / "e.csv", *((name, "APPROVED") for name in paces))
+    found, _ = take_in_export(evaluation.folder / "human", crowd.study, path)
+    assert (found.left_out, found.n_counted) == ({"too fast": 1}, 2)
+
+
+def test_the_submission_that_answered_decides_and_open_ones_are_not_decided(evaluation, crowd, tmp_path):
+    work_through(crowd, "twice")
+    rows = [("twice", "RETURNED", "S0"), ("twice", "APPROVED"), ("a", "ACTIVE"), ("b", "RESERVED")]
+    human = evaluation.folder / "human"
+    found, _ = take_in_export(human, crowd.study, export(tmp_path / "e.csv", *rows))
+    assert (found.n_counted, found.n_pending, found.usd) == (1, 2, round(crowd.study.reward_usd * 1.428, 2))
+    assert read_dicts(human / "ledger.jsonl")[-1]["state"] == "started"
+    found, _ = take_in_export(human, crowd.study, export(tmp_path / "e.csv", *rows[:2], ("b", "RESERVED")))
+    assert found.n_pending == 1 and read_dicts(human / "ledger.jsonl")[-1]["state"] == "started"
 
 
 def test_the_answers_are_votes_like_any_other_and_a_later_export_replaces_the_earlier(

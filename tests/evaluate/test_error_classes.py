@@ -17,6 +17,8 @@ TWEET = "The old bridge over the harbour closes in March, and nobody asked the f
         ("I can't help with that", ("refusal",), "refusal"),
         ("The bridge is the", ("truncated",), "truncated"),
         (TWEET, ("copy", "alike"), "copy"),
+        (TWEET[:20], ("copy", "truncated"), "truncated"),
+        ("Harboring, bridgework, closing, fisheries", (), "none of these"),
         ("learned by heart", ("recited",), "copy"),
         ("you idiot", ("toxic",), "hostile"),
         ("Das ist doch klar", ("other_language",), "another language"),

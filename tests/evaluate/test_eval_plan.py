@@ -16,6 +16,7 @@ from lib.evaluate.eval_plan import (
     observed_spread,
     replies_to_write,
 )
+from lib.evaluate.eval_plan_judge import Supply
 from lib.evaluate.eval_plan_text import text
 from lib.evaluate.evaluation import Evaluation
 from lib.evaluate.replies import conversations, to_write
@@ -77,6 +78,30 @@ def test_prompts_that_the_config_leaves_out_are_named_first(tmp_path):
         plan["advice"]
         == "raise max_prompts in the eval config to 184: 300 test prompts are there and 50 would be used."
     )
+
+
+def test_as_many_prompts_as_are_needed_are_enough_to_raise_the_limit(tmp_path):
+    for n_there, first_words in ((184, "raise max_prompts"), (183, "hold out 134 more")):
+        assert plan_of(tmp_path, n_there, evaluation={"max_prompts": 50})["advice"].startswith(first_words)
+
+
+def test_no_more_pairs_are_counted_and_paid_than_are_judged(tmp_path, monkeypatch):
+    monkeypatch.setattr("lib.evaluate.eval_plan.MAX_CALIBRATION_PAIRS", 90)
+    plan = plan_of(tmp_path, 200, 100)
+    assert (plan["calibration"]["n"], plan["calibration"]["n_used"], plan["judge"]["calibration"]) == (
+        100,
+        90,
+        90,
+    )
+    assert "Calibration: 100 pairs of real replies at hand, 90 are used" in text(plan)
+
+
+def test_a_price_above_the_budget_is_named_before_it_is_paid(tmp_path):
+    calibrated(tmp_path, "older", 0.7)
+    for max_usd, advised in ((5.9, None), (5.7, "raise judge.max_usd ($5.7) or use a cheaper judge.model")):
+        plan = plan_of(tmp_path, 200, 100, {"judge": {"kind": "claude", "max_usd": max_usd}})
+        assert plan["judge"]["usd"]["batch"] == pytest.approx(5.79, abs=0.005)
+        assert (plan["advice"] or "").startswith(advised or "") and bool(plan["advice"]) is bool(advised)
 
 
 def test_an_uncalibrated_judge_is_named_before_a_go(tmp_path):
@@ -146,16 +171,50 @@ def test_a_server_of_ones_own_is_free_and_another_one_has_no_batches(tmp_path):
     assert "in a batch" not in said and "stops at $20" in said
 
 
+def test_each_number_is_printed_on_its_own_line(tmp_path):
+    calibrated(tmp_path, "older", 0.7, trusted=False)
+    write_data(tmp_path, 300, 100)
+    path = tmp_path / "data/small/processed/test_prompts.jsonl"
+    prompts = [prompt(n, human=False).model_copy(update={"tweet_author": f"a{n // 2}"}) for n in range(200)]
+    write_jsonl(path, prompts)
+    write_configs(tmp_path, evaluation=CLAUDE | {"systems": ["base", "tuned"], "max_prompts": 199})
+    train = load_config(tmp_path / "configs/train-mine.yaml", TrainConfig)
+    quick = load_config(tmp_path / "configs/eval-quick.yaml", EvalConfig)
+    shown = text(eval_plan(evaluation_of(tmp_path, train, quick)))
+    rows = {
+        name.strip(): cells.split() for line in shown.split("\n") for name, cells in [(line[:51], line[51:])]
+    }
+    assert "199 of 200 (max_prompts) test prompts by 100 authors, judge claude-sonnet-5-5" in shown
+    assert rows["needed, Wilcoxon (paired)"] == ["185", "130", "94", "57"]
+    assert rows["needed, Mann-Whitney (also in the gate)"] == ["184"] * 4
+    assert rows["needed, net win of 15 points"] == ["341", "254", "202"]
+    assert " ".join(rows["tuned vs base"]) == "199 x 2 orders x 1 repeat = 398"
+    assert " ".join(rows["calibration pairs"]) == "100 x 2 orders x 1 repeat = 200"
+    assert "Verdicts to be given: 606" in shown and "Replies to be written: 398" in shown
+    price = " ".join(rows["price, before tokens are counted"])
+    assert price == "about $4.36, $2.18 in a batch; stops at $20"
+    assert "right on 70% of 300 pairs in adapters/older/eval/quick/report.json, not trusted:" in shown
+
+
 # The judge's part
 
 CLAUDE = {"judge": {"kind": "claude"}}
 
 
-def calibrated(root, run, accuracy, n=300, trusted=True, kind="claude", model="claude-sonnet-5-5"):
+def calibrated(
+    root,
+    run,
+    accuracy,
+    n=300,
+    trusted=True,
+    kind="claude",
+    model="claude-sonnet-5-5",
+    status="better than chance",
+):
     """An earlier report of this judge on this data set."""
     report(root, run, kind=kind, r=0.5, ties=20, n_effective=100.0)
     path = root / "adapters" / run / "eval" / "quick" / "report.json"
-    found = {"accuracy": accuracy, "n": n, "status": "better than chance", "trusted": trusted}
+    found = {"accuracy": accuracy, "n": n, "status": status, "trusted": trusted}
     judge = {"kind": kind, "model": model, "calibration": found}
     write_json(path, json.loads(path.read_text()) | {"judge": judge})
 
@@ -163,7 +222,7 @@ def calibrated(root, run, accuracy, n=300, trusted=True, kind="claude", model="c
 def test_tweets_and_pairs_are_planned_at_the_judges_accuracy(tmp_path):
     plan = plan_of(tmp_path, 200, 300, CLAUDE)
     at = {row.accuracy: row for row in plan["by_accuracy"]}
-    assert at[0.6].passes[0.8] < 0.45 < 0.75 < at[0.65].passes[0.8]
+    assert 0.3 < at[0.6].passes[0.8] < 0.45 < 0.75 < at[0.65].passes[0.8]
     assert at[0.6].tweets == {0.5: None, 0.8: None} and at[1.0].tweets[0.5] == 100
     assert at[0.6].pairs > at[0.65].pairs > at[0.8].pairs
     shown = text(plan)
@@ -179,7 +238,9 @@ def test_an_earlier_report_of_this_judge_tells_its_accuracy(tmp_path):
     assert "This judge: right on 70% of 300 pairs in adapters/older" in text(plan)
 
 
-@pytest.mark.parametrize("other", [{"kind": "offline"}, {"model": "claude-haiku-5-5"}, {"n": 0}])
+@pytest.mark.parametrize(
+    "other", [{"kind": "offline"}, {"model": "claude-haiku-5-5"}, {"n": 0}, {"status": "not calibrated"}]
+)
 def test_another_judges_accuracy_is_not_this_ones(tmp_path, other):
     calibrated(tmp_path, "older", **({"accuracy": 0.7} | other))
     assert plan_of(tmp_path, 200, 300, CLAUDE)["known"] is None
@@ -205,6 +266,19 @@ def test_too_few_pairs_for_trust_are_named_with_the_cheapest_way_to_more(tmp_pat
     assert "about $0.16: tweets alone, without replies" in shown  # 400 tweets, of which a quarter is held out
     assert "about $4.08: free" in shown  # 100 pairs of 2 a tweet: 200 tweets with 50 replies each
     assert "$0.72 in a batch" in shown
+
+
+@pytest.mark.parametrize(
+    ("bounds", "few"),
+    [
+        ({}, False),
+        ({"min_likes": 0, "max_per_tweet": 10}, False),
+        ({"min_likes": 0, "max_per_tweet": 9}, True),
+        ({"min_likes": 1, "max_per_tweet": 10}, True),
+    ],
+)
+def test_either_bound_of_a_set_may_leave_out_pairs(bounds, few):
+    assert Supply(0.2, 50, bounds).gives_few_pairs is few
 
 
 def test_a_stand_in_needs_no_pairs_for_a_trust_that_it_cannot_earn(tmp_path):

@@ -24,6 +24,18 @@ def test_the_most_liked_reply_of_a_tweet_is_its_example_whatever_the_order():
     assert one_per_tweet(replies) == one_per_tweet(replies[::-1]) == [replies[1]]
 
 
+def test_of_equally_liked_replies_the_one_that_was_passed_on_more_is_the_example():
+    replies = [pair(n, tweet_id="1", reply_likes=80, reply_retweets=n % 3) for n in range(5)]
+    assert one_per_tweet(replies) == [replies[2]]
+
+
+def test_tweets_that_are_equally_near_but_for_rounding_come_in_the_order_of_their_ids():
+    vectors = {"tea": [1.0, 0.0], "a": [0.6, 0.8], "b": [0.6 + 1e-8, 0.8], "c": [0.6 + 2e-8, 0.8]}
+    train = [pair(n, tweet_id=str(n), tweet=text) for n, text in enumerate("abc", 1)]
+    [examples] = nearest(["tea"], train, 2, lambda texts: [vectors[text] for text in texts])
+    assert [example.tweet_id for example in examples] == ["2", "1"]
+
+
 def test_fewer_training_tweets_than_k_are_all_used():
     assert len(nearest(["tea"], [pair(0), pair(1)], 5, words)[0]) == 2
     assert nearest([], [pair(0)], 3, words) == []

@@ -18,14 +18,18 @@ import pytest
 
 from lib.base.costs import costs
 from lib.base.errors import UserError
-from lib.base.files import read_dicts, read_json, write_json
+from lib.base.files import content_hash, read_dicts, read_json, write_json
 from lib.data.counts import read_counts
 from lib.evaluate.evaluation import Evaluation
-from lib.evaluate.field_log import FieldLog, post_in, time_of
-from lib.evaluate.field_plan import folder_of, read_plan, secret_of, write_plan
+from lib.evaluate.field_log import Draft, FieldLog, post_in, time_of
+from lib.evaluate.field_page import doubts, sentence
+from lib.evaluate.field_plan import folder_of, read_plan, refuse_other_writer, secret_of, write_plan
 from lib.evaluate.field_records import FieldReport
-from lib.evaluate.field_report import standing, take_in
+from lib.evaluate.field_report import _week, standing, take_in
+from lib.evaluate.field_session import Drafts, shown, talk
 from lib.evidence.allocation import slots
+from lib.evidence.field import smallest_ratio
+from lib.model.generate import Engine, Generated
 from tests.eval_data import write_configs, write_data
 from tests.stubs.apify_server import TOKEN, ApifyStub
 from tests.stubs.openai_server import OpenAIStub
@@ -123,6 +127,7 @@ def test_a_plan_is_written_once_and_states_the_rules_the_analysis_and_its_power(
     assert any("randomisation test" in line for line in plan["analysis"])
     assert "plan does not change" in command("--posts", "100").stderr
     assert read_json(Path("adapters/mine/field/plan.json")) == plan
+    assert plan["smallest_ratio"] == smallest_ratio(100, plan["likes"])  # a hundred posts an arm
     assert (Path("adapters/mine/field/key.json").stat().st_mode & 0o077) == 0
 
 
@@ -153,6 +158,27 @@ def test_another_prompt_than_planned_writes_no_draft(project):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"prompt": "Reply: {tweet}"}))
     done = command(TWEET="a tweet about bikes")
     assert "planned with another prompt" in done.stderr
+
+
+@pytest.mark.parametrize("what", ["base", "sampling"])
+def test_another_base_or_sampling_than_planned_is_another_writer(project, what):
+    begun()
+    path = Path("configs/eval-quick.yaml")
+    config = json.loads(path.read_text())
+    if what == "base":
+        config["engine"]["openai"]["base"]["model"] = "another-base"
+    else:
+        config["sampling"]["temperature"] = 0.3
+    path.write_text(json.dumps(config))
+    with pytest.raises(UserError, match="planned with another " + {"base": "weights"}.get(what, what)):
+        refuse_other_writer(evaluation(), read_plan(folder_of(evaluation())))
+
+
+def test_a_key_that_is_not_the_plan_s_tells_no_arm(project):
+    log = begun()
+    write_json(log.path.with_name("key.json"), {"secret": "1" * 64})
+    with pytest.raises(UserError, match="is not the key that the plan was written with"):
+        secret_of(log.path.parent, log.plan)
 
 
 # --- drawing -------------------------------------------------------------------------------------------
@@ -268,7 +294,10 @@ def test_what_was_posted_is_recorded_once_without_the_handle(project):
     assert "/me/" not in log.path.read_text()
     assert "was posted before" in command("--draft", "1", POSTED=link(2)).stderr
     log.draw("Another")
+    assert log.drafts()[2].drawn_at > datetime.now(UTC) - timedelta(minutes=1)
     for wrong, said in (
+        (link(7, datetime.now(UTC) - timedelta(minutes=4)), "cannot be its reply"),
+        (link(7, datetime.now(UTC) + timedelta(minutes=4)), "cannot be its reply"),
         (link(1, time_of(log.drafts()[1].post_id)), "recorded already"),
         ("https://x.com/a/status/1861400000000000000", "address of the tweet"),
         (link(5, datetime.now(UTC) - timedelta(days=2)), "cannot be its reply"),
@@ -280,6 +309,9 @@ def test_what_was_posted_is_recorded_once_without_the_handle(project):
             wrong = f"https://x.com/me/status/{log.drafts()[1].post_id}"
         with pytest.raises(UserError, match=said):
             log.post(2, wrong)
+    log.post(2, link(7, datetime.now(UTC) - timedelta(minutes=1)))  # the clocks differ by so much
+    log.draw("A third")
+    log.post(3, link(7, datetime.now(UTC) + timedelta(minutes=1)))
 
 
 def test_which_draft_was_posted_has_to_be_said_where_several_wait(project):
@@ -299,6 +331,12 @@ def test_which_draft_was_posted_has_to_be_said_where_several_wait(project):
     [
         ("hello https://x.com/a/status/1861400000000000001?s=20", "hello", "1861400000000000001"),
         ("https://twitter.com/i/web/status/1861400000000000001", "", "1861400000000000001"),
+        ("https://mobile.twitter.com/a/status/1861400000000000001", "", "1861400000000000001"),
+        (
+            "x.com/a/status/1861400000000000001 x.com/b/statuses/1861400000000000002",
+            "",
+            "1861400000000000002",
+        ),
         ("x.com/a_b/status/1861400000000000001 so true", "so true", "1861400000000000001"),
         (
             "see https://example.com/status/1861400000000000001",
@@ -357,7 +395,8 @@ def test_likes_count_only_when_they_were_taken_late_enough(project):
     done = command("--import", str(path), script="field_counts")
     assert "20 new counts" in done.stdout
     assert re.search(r"next: make field RUN=mine IMPORT=<file of likes> after 20", done.stdout)
-    assert standing(log).counts == {}
+    now = standing(log)
+    assert (now.counts, now.countable, len(now.uncounted)) == ({}, [], 20)  # and none is bought yet
     assert not (log.path.parent / "report.json").exists()
 
 
@@ -369,6 +408,21 @@ def test_the_first_count_in_time_decides_and_a_second_import_of_the_same_adds_no
     later = [replace(one, likes=50, at=one.at + timedelta(hours=1)) for one in counts]
     assert take_in(log, later) == 20
     assert {line.likes for line in standing(log).counts.values()} == {3}
+
+
+def test_a_post_with_other_spaces_is_its_draft_and_one_with_other_words_is_edited(project):
+    log = begun()
+    post_all(log, 20)
+    counts, _ = read_counts(likes_file(project / "likes.jsonl", log, lambda draft: 3))
+    texts = [counts[0].text.replace(" ", "  "), counts[1].text + " indeed", None]
+    take_in(log, [replace(one, text=text) for one, text in zip(counts, texts, strict=False)])
+    assert [standing(log).counts[one.id].edited for one in counts[:3]] == [False, True, None]
+
+
+def test_the_week_of_a_post_is_that_in_which_it_was_posted():
+    monday = datetime(2026, 11, 23, 1, tzinfo=UTC)
+    draft = Draft(1, monday - timedelta(hours=2), "a tweet", None, posted_at=monday)
+    assert (_week(draft), _week(replace(draft, posted_at=None))) == ("2026-W48", "2026-W47")
 
 
 def test_a_result_that_was_told_stays(project):
@@ -431,11 +485,92 @@ def test_attrition_and_edits_are_reported_by_arm(project):
     done = command("--import", str(path), script="field_counts")
     report = FieldReport.model_validate_json((log.path.parent / "report.json").read_text())
     assert report.left_out["base"]["dull"] >= 8 and report.left_out["tuned"] == {}
-    assert report.left_out_p < 0.05
+    assert report.left_out_p < 0.05 and report.plan_sha256 == content_hash(log.path.with_name("plan.json"))
     assert sum(report.edited.values()) == 20
     assert "left out more often" in done.stdout and "your pen" in done.stdout
     page = (log.path.parent / "report.html").read_text()
     assert "not posted: dull" in page and report.sentence in page
+
+
+FOUND = {
+    "n": {"base": 100, "tuned": 90}, "mean_likes": {"base": 2.0, "tuned": 3.5}, "p": 0.01, "verdict": "more",
+    "ratio": 1.75, "ratio_ci95": (1.2, 2.6), "per_view": None, "per_view_ci95": None,
+    "left_out_p": 0.5, "gone": {"base": 0, "tuned": 0}, "edited": {"base": 0, "tuned": 0},
+}  # fmt: skip
+
+
+def test_the_sentence_names_each_arm_s_own_likes(project):
+    said = sentence(FOUND, begun().plan)
+    assert said.startswith(
+        "Replies by the tuned model got more likes than those by the base: 3.50 a reply on 90 "
+    )
+    assert "posts against 2.00 on 100, 1.75 times as many (95 % interval 1.20 to 2.60)" in said
+    assert "got fewer likes" in sentence(FOUND | {"verdict": "fewer"}, read_plan(folder_of(evaluation())))
+
+
+@pytest.mark.parametrize(
+    ("change", "doubt"),
+    [
+        ({}, None),
+        ({"left_out_p": 0.09}, "left out more often"),
+        ({"left_out_p": 0.1}, None),
+        ({"gone": {"base": 1, "tuned": 2}}, "3 posts have no count: base 1, tuned 2"),
+        ({"edited": {"base": 10, "tuned": 9}}, None),
+        ({"edited": {"base": 10, "tuned": 10}}, "20 posts are not their draft word for word"),
+        ({"ratio_ci95": (1.0, 2.6)}, "The interval of the ratio holds 1"),
+        ({"ratio_ci95": (0.9, 2.6), "verdict": "not shown"}, None),
+        ({"per_view": 1.2, "per_view_ci95": (0.9, 1.5)}, "Per view no difference is shown"),
+        ({"per_view": 1.2, "per_view_ci95": (0.9, 1.5), "verdict": "not shown"}, None),
+        ({"per_view": 1.2, "per_view_ci95": (1.1, 1.5)}, None),
+    ],
+)
+def test_each_doubt_has_its_bound(change, doubt):
+    found = doubts(FOUND | change)
+    assert len(found) == (doubt is not None) and all(doubt in said for said in found)
+
+
+# --- the talk ------------------------------------------------------------------------------------------
+
+
+def drafts_of(log):
+    """Drafts whose engine counts how often it is asked."""
+    asked = []
+
+    def answer(arm, turns, candidate=0):
+        asked.append(arm)
+        yield 0, Generated("a reply", 3, 0.1)
+
+    return Drafts(evaluation(), log.plan, log, lambda: Engine("e", "nf4", 1, answer)), asked
+
+
+def test_a_talk_keeps_the_reason_of_a_discard_and_takes_no_word_for_one(project):
+    log = begun()
+    drafts, asked = drafts_of(log)
+    lines = ["first tweet", ".", "don't know", "D too dull ", "second", "tweet", ".", "", "q"]
+    said = []
+
+    def ask(question):
+        if not lines:
+            raise EOFError
+        return lines.pop(0)
+
+    talk(drafts, ask, said.append, lambda: "standing")
+    found = log.drafts()
+    assert (found[1].discarded, found[2].tweet, found[2].is_open) == ("too dull", "second\ntweet", True)
+    assert len(asked) == 2 and any("no address of a post" in line for line in said)
+    assert drafts.of("second\ntweet") == found[2] and len(asked) == 2  # written once
+    talk(drafts, ask, said.append, lambda: "standing")  # what was left open is asked about first
+    assert said[-1].startswith("to: second")
+
+
+def test_a_page_pasted_as_a_tweet_is_refused_and_280_characters_fit(project):
+    drafts, _ = drafts_of(begun())
+    with pytest.raises(UserError, match="That is 4,001 characters"):
+        drafts.of("ab " * 1333 + "ab")
+    assert drafts.of("ab " * 1333 + "a").number == 1
+    draft = Draft(1, datetime.now(UTC), "a tweet", None, reply="w" * 280)
+    assert "280 of 280 characters)" in shown(draft)
+    assert "too long for X" in shown(replace(draft, reply="w" * 281))
 
 
 # --- from end to end -----------------------------------------------------------------------------------

@@ -42,6 +42,15 @@ def test_a_test_prompt_that_was_trained_on_is_left_out_and_so_are_others_of_its_
     assert evaluation.n_trained_on() == 2
 
 
+def test_what_another_run_of_the_evaluation_was_trained_on_is_left_out_too():
+    write_jsonl(Path("data/x/processed/test_prompts.jsonl"), [prompt(1), prompt(2)])
+    write_trained_on(Path("adapters/v2"), [pair(2)])
+    systems = ["base", "tuned", "tuned@3", "base@3", "human", "v2"]
+    evaluation = Evaluation("r", TrainConfig(data="x"), EvalConfig(systems=systems), RUN / "eval" / "e")
+    assert evaluation.others == ["v2"]
+    assert [one.tweet_id for one in evaluation.prompts()] == [prompt(1).tweet_id]
+
+
 def test_a_finished_run_keeps_the_config_that_it_was_trained_with_but_for_what_is_not_in_the_weights():
     finished(prompt="Answer: {tweet}", usd_per_hour=1.0)
     config = as_trained(RUN, TrainConfig(data="y", usd_per_hour=2.0, epochs=9))

@@ -72,6 +72,12 @@ def test_it_says_what_each_set_lacks_and_what_each_run_reached(tmp_path):
     assert [one.name for one in data_sets(tmp_path)] == ["main", "raw-only"]
 
 
+def test_the_rows_of_a_set_are_those_of_train_val_and_test(tmp_path):
+    rows = {f"{split}.jsonl": {"rows": n} for n, split in enumerate(("test", "train", "val"), 5)}
+    write_json(tmp_path / "data/main/processed/manifest.json", {"files": rows})
+    assert data_sets(tmp_path)[0].rows == (6, 7, 5)
+
+
 def test_a_project_without_anything_names_the_first_commands(tmp_path):
     text = shown(tmp_path)
     assert "make quickstart" in text and "make train RUN=tiny" in text

@@ -47,6 +47,13 @@ def test_a_reply_that_cannot_be_used_loses_and_the_base_s_absence_is_a_share_of_
     assert set(one.judged) == set(TWEETS[5:])
 
 
+def test_a_reply_of_people_alone_is_no_tweet_that_a_model_was_asked_about():
+    texts = {(tweet, "human"): f"people on {tweet}" for tweet in TWEETS}
+    texts |= {(tweet, system): None for tweet in TWEETS[8:] for system in ("base", "tuned")}
+    one = found([1.0] * 8, texts)
+    assert (one.found["tuned", "base"].n, one.unjudged, one.base_absent) == (8, 0, 0)
+
+
 def test_each_tweet_stands_for_its_author_and_pairs_that_nobody_judged_are_left_out():
     one = found([1.0] * 10, systems=("base", "tuned", "fewshot"))
     assert set(one.found) == {("tuned", "base")}

@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,14 +19,16 @@ import pytest
 from lib.base.errors import UserError
 from lib.base.files import append_line, read_dicts, read_json, read_jsonl, write_json, write_jsonl
 from lib.base.schema import Judgment, Reply, TestPrompt
+from lib.base.seals import damage
 from lib.base.settings import EvalConfig, TrainConfig
+from lib.evaluate.asking import named, taken_in, written
 from lib.evaluate.evaluation import Evaluation
 from lib.evaluate.findings import Files, gather
 from lib.evaluate.page import page as report_page
 from lib.evaluate.people_answers import import_files, import_votes
-from lib.evaluate.people_page import cell, make_items, read_key, write_files
+from lib.evaluate.people_page import Item, cell, make_items, read_key, write_files
 from lib.evaluate.people_records import People
-from lib.evaluate.people_report import human_report
+from lib.evaluate.people_report import _raters, human_report, sentence
 from lib.evidence.outcomes import outcomes
 from lib.evidence.secondary import agreement
 from lib.evidence.stats import compare
@@ -171,6 +174,26 @@ def test_items_of_an_earlier_page_stay_in_the_key(evaluation, tmp_path):
     assert len(new) == 2 * N
 
 
+def test_an_item_is_named_by_its_texts_alone_and_shows_what_is_not_seen(evaluation, tmp_path):
+    said = {"base": "one\u202e", "tuned": "two"}
+    make_evaluation(tmp_path, words=lambda number, system: f"{said[system]} {number}")
+    before = {item.id for item in make_items(evaluation)}
+    said = {"tuned": "one\u202e", "base": "two"}
+    assert {item.id for item in make_items(evaluation)} == before  # which reply is whose is not in it
+    shown = Item("i1", "1", "a\u202eb", {"tuned": "c\u200bd", "base": "e\x07f"}, "tuned").shown
+    assert not any(character in text for text in shown.values() for character in "\u202e\u200b\x07")
+
+
+def test_the_command_names_the_evaluation_where_it_is_not_the_run_s_own(evaluation):
+    assert named(evaluation) == "mine"
+    other = replace(evaluation, folder=evaluation.folder.with_name("claude"))
+    assert named(other) == "mine EVAL=claude"
+    with pytest.raises(UserError, match=r"make replies RUN=mine EVAL=claude` first"):
+        written(other, None)
+    with pytest.raises(UserError, match="--limit 0: ask about one tweet or more"):
+        written(evaluation, 0)
+
+
 # --- what comes back -----------------------------------------------------------------------------------
 
 
@@ -206,6 +229,7 @@ def test_an_answer_becomes_a_judgment_of_people_from_the_side_of_tuned(evaluatio
             "mturk.csv",
             '"HITId","WorkerId","Input.item","Answer.choice"\n"h","ann","{0}","1"\n"h","ann","{1}","0"\n',
         ),
+        ("tabs.csv", "rater\titem\tchoice\nann\t{0}\tA\nann\t{1}\tTIE\n"),
         (
             "a.json",
             (
@@ -254,6 +278,25 @@ def test_lines_that_cannot_count_are_named_and_take_no_other_line_with_them(eval
     assert "rater: expected a name" in said[4]
     assert "2 cells where the header has 3" in said[5]
     assert "4 cells where the header has 3" in said[6]
+
+
+def test_a_name_may_have_64_characters_and_loses_the_apostrophe_of_a_spreadsheet(evaluation, tmp_path):
+    items = {item.id: item for item in make_items(evaluation)}
+    one, path = next(iter(items)), tmp_path / "a.csv"
+    names = ["x" * 64, "x" * 65, "'=ann", "'bob"]
+    path.write_text("\n".join(["rater,item,choice", *(f"{name},{one},A" for name in names)]))
+    found = import_files([path], items, [])
+    assert [row.raw for row in found.judgments] == ["x" * 64, "=ann", "'bob"]
+    assert [row["where"] for row in found.rejected] == [f"{path}:3"]
+
+
+def test_the_same_line_twice_in_one_file_is_told(evaluation, tmp_path):
+    items = {item.id: item for item in make_items(evaluation)}
+    one = next(iter(items))
+    path = tmp_path / "a.csv"
+    path.write_text(f"rater,item,choice\nann,{one},A\nann,{one},A\n")
+    found = import_files([path], items, [])
+    assert (found.n_new, found.n_known, [row["where"] for row in found.rejected]) == (1, 0, [f"{path}:3"])
 
 
 @pytest.mark.parametrize(
@@ -350,6 +393,45 @@ def test_people_get_the_statistics_of_every_other_judge(evaluation, tmp_path):
     assert "too few tweets to be sure" in report["sentence"]
 
 
+def test_each_rater_s_share_of_a_is_of_the_decisive_answers(evaluation, tmp_path):
+    """Who always presses one key shows, whichever system that is."""
+    items = {item.id: item for item in make_items(evaluation)}
+    choices = dict.fromkeys(items, "A") | dict.fromkeys(list(items)[:3], "tie")
+    answers = import_files([write_answers(tmp_path / "a.csv", "ann", choices)], items, []).judgments
+    found = _raters(answers)["ann"]
+    assert (found["n"], found["ties"], found["first_chosen"]) == (N, 3, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("ci95", "underpowered", "said"),
+    [
+        ((5.0, 40.0), False, "People prefer tuned: +20.0"),
+        ((-40.0, -5.0), False, "People prefer base: +20.0"),
+        ((-5.0, 40.0), False, "People do not tell tuned from base: +20.0"),
+        ((5.0, 40.0), True, "; too few tweets to be sure."),
+        ((-5.0, 40.0), True, "; underpowered, not equal."),
+    ],
+)
+def test_the_people_s_sentence_follows_from_the_interval(ci95, underpowered, said):
+    numbers = {"net_win": 20.0, "n": 60, "wins": 30, "ties": 12, "losses": 18, "mde": {"net_win": 21.0}}
+    compared = numbers | {"ci95": ci95, "underpowered": underpowered}
+    report = {"comparison": compared, "agreement": {"judge": None}, "raters": {"a": {}}, "n_answers": 60}
+    assert said in sentence(report)
+
+
+def test_an_import_says_what_was_new_and_seals_its_report(evaluation, tmp_path):
+    items = {item.id: item for item in written(evaluation, None)[0]}
+    path = write_answers(tmp_path / "a.csv", "ann", dict.fromkeys(list(items)[:5], "A"))
+    assert taken_in(evaluation, [path])[0].startswith("human-eval: 5 new answers, 0 known ones, 0 rejected")
+    said, problem = taken_in(evaluation, [path])
+    assert said.startswith("human-eval: 0 new answers, 5 known ones, 0 rejected") and not problem
+    assert said.splitlines()[-1].startswith("next: make eval RUN=mine ")
+    report = evaluation.folder / "human" / "report.json"
+    assert not damage(report)
+    write_json(report, read_json(report) | {"n_answers": 99})
+    assert damage(report)
+
+
 def test_fifty_blind_votes_that_agree_beyond_chance_vouch_for_a_judge(evaluation, tmp_path):
     items = {item.id: item for item in make_items(evaluation)}
     judge_says(evaluation, [1] * 6 + [-1] * 6)
@@ -439,6 +521,7 @@ def test_votes_of_the_demo_are_judgments_too(tmp_path):
     ):
         append_line(path, row)
     assert [row.verdict for row in import_votes(path)] == [0.5, -0.5, -0.5, 0, 0]
+    assert import_votes(path)[0].usage["chars"] == {"tuned": 30, "base": 20}
     append_line(path, vote(choice="up"))
     with pytest.raises(UserError, match=rf"{path}:6: choice"):
         import_votes(path)

@@ -79,6 +79,7 @@ def test_a_stand_in_is_never_believed():
         ({"failed": ["length_controlled"]}, "at equal length the trained model is not shown to win"),
         ({"canaries": {"n": 4, "held": 3}}, "a reply can give the judge orders"),
         ({"calibration": {"status": "no better than chance"}}, "the judge is no better than chance at"),
+        ({"calibration": {"status": "worse than chance"}}, "the judge is worse than chance at"),
         ({"calibration": {"status": "not calibrated"}}, "nobody knows how often the judge is right"),
         ({"calibration": None}, "nobody knows how often the judge is right"),
     ],

@@ -43,6 +43,8 @@ def test_the_first_reports_lack_much_and_name_what_nobody_knows_any_more(tmp_pat
     report = read_report(written(tmp_path, value))
     assert (report.net_win, report.ci95, report.mde, report.gate.verdict) == (10.0, (-8.0, 27.5), 0.45, None)
     assert report.headline.mde == {"d": 0.45, "net_win": 33.0}
+    both = read_report(written(tmp_path, value | {"headline": {"wins": 30}}))
+    assert (both.headline.wins, both.headline.mde["d"]) == (30, 0.45)
 
 
 def test_what_is_written_today_is_read_again_to_the_byte(tmp_path):

@@ -7,10 +7,12 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from safetensors.numpy import save_file
 
+from lib.base.errors import UserError
 from lib.base.files import write_json
-from lib.evaluate.runs import registry, table
+from lib.evaluate.runs import read_runs, registry, table
 from scripts.runs import steps_of
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +103,30 @@ def test_a_checkpoint_that_can_be_gone_on_from_is_named(tmp_path):
         save_file({"weight": np.zeros((2, 2), dtype=np.float32)}, checkpoint / "adapter_model.safetensors")
     (folder / "checkpoints" / "checkpoint-32" / "optimizer.pt").write_bytes(b"PK cut short")
     assert registry(tmp_path, steps_of)[0]["state"] == "unfinished, checkpoint at step 16"
+
+
+def test_the_newest_checkpoint_is_the_one_to_go_on_from_and_a_hidden_folder_is_no_run(tmp_path):
+    write_json(tmp_path / "adapters" / "stopped" / "started.json", {"config": CONFIG})
+    (tmp_path / "adapters" / ".trash").mkdir()
+    states = {row["run"]: row["state"] for row in registry(tmp_path, lambda folder: [16, 32])}
+    assert states == {"stopped": "unfinished, checkpoint at step 32"}
+
+
+def test_columns_of_numbers_stand_to_the_right(tmp_path):
+    finished(tmp_path, "a", n_train=9, config={**CONFIG, "lora": {"rank": 8}})
+    finished(tmp_path, "b", n_train=1000, config={**CONFIG, "lora": {"rank": 128}})
+    head, a, _, b, _ = table(registry(tmp_path, steps_of)).splitlines()
+    for name, of_a, of_b in (("rank", "8", "128"), ("rows", "9", "1000")):
+        end = head.index(name) + len(name)
+        assert a[:end].endswith(" " + of_a) and b[:end].endswith(" " + of_b)
+
+
+def test_two_to_four_runs_are_compared(tmp_path):
+    for name in "abcde":
+        finished(tmp_path, name)
+    assert [run.name for run in read_runs(["d", "b", "a", "c"], tmp_path)] == ["d", "b", "a", "c"]
+    with pytest.raises(UserError, match="Name two to 4 different runs"):
+        read_runs([*"abcde"], tmp_path)
 
 
 def test_no_run_gets_a_sentence(tmp_path):

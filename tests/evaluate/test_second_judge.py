@@ -65,7 +65,7 @@ def test_a_reply_that_differs_is_another_pair_and_no_common_pair_is_no_second_ju
     write_jsonl(
         other / "replies.jsonl",
         [
-            one.model_copy(update={"reply": one.reply + "!"}) if one.tweet_id < "5006" else one
+            one.model_copy(update={"reply": one.reply[:-1] + "~"}) if one.tweet_id < "5006" else one
             for one in replies
         ],
     )
@@ -74,6 +74,18 @@ def test_a_reply_that_differs_is_another_pair_and_no_common_pair_is_no_second_ju
         other / "replies.jsonl", [one.model_copy(update={"reply": one.reply + "!"}) for one in replies]
     )
     assert second_judges(folder) == []
+
+
+def test_a_judge_that_contradicts_itself_ties_and_a_tie_opposes_nobody(two):
+    folder, other = two
+    rows = read_jsonl(other / "judgments.jsonl", Judgment)
+    write_jsonl(
+        other / "judgments.jsonl",
+        [turned(row, (1,)) if row.order == "ab" else row for row in rows],
+    )
+    (found,) = second_judges(folder)
+    assert found.opposed == ["5009", "5011"]
+    assert found.net_win == (pytest.approx(50), pytest.approx(100 * (10 - 1) / 12))
 
 
 @pytest.mark.parametrize("name", ["replies.jsonl", "judgments.jsonl"])

@@ -68,6 +68,15 @@ def test_replies_of_one_engine_alone_are_taken(tmp_path):
     assert {line.reply.quantization for line in log.values()} == {"nf4"} and len(log) == 8
 
 
+def test_a_reply_that_two_evaluations_have_is_taken_once(tmp_path):
+    for name in ("one", "other"):
+        evaluated(tmp_path / "eval" / name, tasks_of())
+    said = []
+    take_over(tmp_path / "eval/new", tasks_of(), "weights", said.append)
+    assert said == ["generate: 8 replies taken over from the evaluation one"]
+    assert len((tmp_path / "eval/new/work/replies.jsonl").read_text().splitlines()) == 8
+
+
 @pytest.mark.parametrize("what", ["replies.jsonl", "work/replies.jsonl"])
 def test_a_file_that_was_changed_is_not_taken_over(tmp_path, what):
     folder = evaluated(tmp_path / "eval/one", tasks_of())
