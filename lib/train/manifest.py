@@ -185,7 +185,7 @@ class SeenText(Record):
     """A line of trained_texts.jsonl: a text that was trained or validated on. author: None if not known."""
 
     id: str
-    author: str | None
+    author: str | None = None
     text: str
 
 
