@@ -30,7 +30,7 @@ class Candidate(Record):
     system: System
     number: Count
     reply: str
-    score: float | None
+    score: float | None = None
     picked: bool
 
 

@@ -3,14 +3,12 @@ also by a kill -9."""
 
 import dataclasses
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -30,11 +28,11 @@ from lib.evaluate.answers import make_replies
 from lib.evaluate.evaluation import Evaluation
 from lib.evaluate.replies import Stored
 from lib.evaluate.report import read_report
-from lib.export.engines import llamacpp, mlx, ollama, vllm
+from lib.export.engines import llamacpp
 from lib.export.gguf_file import write_adapter
-from lib.export.lora import Lora, read_lora
+from lib.export.lora import read_lora
 from lib.export.proof import prove, reference_of
-from lib.export.servers import answers, running, until_one_ends
+from lib.export.servers import answers, running
 from lib.export.serving import eval_config, plan, write_eval_config
 from lib.model.adapters import sha256_of
 from lib.model.openai_engine import openai_engine
@@ -223,14 +221,6 @@ def test_what_is_served_is_held_against_the_run_that_is_evaluated(run_folder):
             use()
 
 
-def test_a_config_of_the_persons_own_is_not_written_over(tmp_path):
-    path = tmp_path / "eval-served.yaml"
-    path.write_text("extends: offline\n")
-    with pytest.raises(UserError, match="Rename it"):
-        write_eval_config(path, "# other")
-    assert path.read_text() == "extends: offline\n"
-
-
 @needs_engines
 def test_mlx_is_proven_active_and_with_an_adapter_of_zeros_it_is_not(run_folder):
     port = free_port()
@@ -294,72 +284,6 @@ def test_a_server_that_thinks_asks_otherwise_than_training_and_is_found_out(run_
             prove(thinking, SamplingConfig(), reference)
 
 
-SERVER = """
-import http.server, signal, subprocess, sys
-signal.signal(signal.SIGTERM, signal.SIG_IGN if "stubborn" in sys.argv else signal.SIG_DFL)
-subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"])
-class Models(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.end_headers()
-http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Models).serve_forever()
-"""
-STARTER = """
-import json, os, signal, sys, time
-from pathlib import Path
-from lib.export import servers as ours
-ours.END_S = 0.2
-servers, urls = json.loads(sys.argv[1])
-with ours.running(servers, urls, Path("logs")) as watchers:
-    print(json.dumps([process.pid for process in watchers]), flush=True)
-    time.sleep(600)
-"""
-
-
-def group_is_gone(leader):
-    try:
-        os.killpg(leader, 0)
-    except (ProcessLookupError, PermissionError):
-        return True
-    return False
-
-
-@pytest.mark.parametrize("manner", ["", "stubborn"])
-def test_no_server_outlives_a_kill_9_of_what_started_it(tmp_path, monkeypatch, manner):
-    monkeypatch.chdir(tmp_path)
-    port = free_port()
-    command = [sys.executable, "-c", SERVER, str(port), manner]
-    asked = json.dumps([[command], [f"http://127.0.0.1:{port}/v1"]])
-    starter = subprocess.Popen(
-        [sys.executable, "-c", STARTER, asked], env=environment(), stdout=subprocess.PIPE, text=True
-    )
-    (watcher,) = json.loads(starter.stdout.readline())
-    starter.kill()
-    starter.communicate()
-    until(lambda: group_is_gone(watcher))
-
-
-def test_a_killed_watcher_takes_its_server_along_and_the_starter_is_told(tmp_path):
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/v1"
-    with running([[sys.executable, "-c", SERVER, str(port)]], [url], tmp_path) as (watcher,):
-        watcher.kill()
-        with pytest.raises(UserError, match="ended by itself"):
-            until_one_ends([watcher], tmp_path)
-    until(lambda: group_is_gone(watcher.pid))
-
-
-def test_a_process_that_make_started_ends_with_a_make_that_was_killed():
-    child = "import time, lib.export.servers as s; s.end_with_make(); print(1); time.sleep(600)"
-    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-u', '-c', {child!r}])"
-    make = subprocess.Popen(
-        [sys.executable, "-c", parent], env={**environment(), "MAKELEVEL": "1"}, stdout=subprocess.PIPE
-    )
-    assert make.stdout.readline() == b"1\n"
-    make.kill()
-    assert make.stdout.read() == b""  # the child holds the other end as long as it lives
-
-
 def test_without_the_engine_the_commands_are_printed_with_what_to_install(says):
     status, said = says(scripts.serve, "--engine", "vllm")
     assert status == 0
@@ -377,111 +301,7 @@ def test_a_port_in_use_is_a_sentence_and_nothing_is_started(says):
     assert status == 1 and "in use" in said and not stub.bodies
 
 
-def test_a_server_that_ends_by_itself_is_quoted(tmp_path):
-    command = [sys.executable, "-c", "raise SystemExit('no such model')"]
-    said = r"ended by itself \(status 1\), .*server-1.log says: no such model"
-    with pytest.raises(UserError, match=said), running([command], ["http://127.0.0.1:1/v1"], tmp_path):
-        pass
-
-
 def test_half_a_gguf_is_a_sentence(says):
     Path("broken.gguf").write_bytes(b"GGUF")
     status, said = says(scripts.serve, "--model", "broken.gguf")
     assert status == 1 and "broken.gguf is not a whole GGUF file" in said
-
-
-def eight_b(run=RUN):
-    config = TrainConfig(data="main", model="Qwen/Qwen3-8B", revision="abc123")
-    return Lora(run, config, "0" * 64, 24, 24.0, SimpleNamespace(model_type="qwen3"), ())
-
-
-def listens_here_only(command):
-    return command[command.index("--host") + 1] == "127.0.0.1"
-
-
-def test_llama_cpp_gets_the_scale_of_the_adapter_with_every_request():
-    plan = llamacpp(eight_b(), Path("adapter.gguf"), None, "", 8080)
-    command = plan.servers[0]
-    assert command[command.index("-hf") + 1] == "Qwen/Qwen3-8B-GGUF:Q4_K_M" and listens_here_only(command)
-    assert "--lora-init-without-apply" in command and "5 GB" in plan.download
-    scales = {name: arm.extra_body for name, arm in plan.arms.items()}
-    assert scales["base"] == {"lora": [{"id": 0, "scale": 0}], "cache_prompt": False}
-    assert scales["tuned"] == {"lora": [{"id": 0, "scale": 1}], "cache_prompt": False}
-
-
-def test_mlx_gets_a_server_for_each_arm():
-    plan = mlx(eight_b(), Path("mlx"), None, 9000)
-    base, tuned = plan.servers
-    assert all(listens_here_only(command) for command in plan.servers)
-    assert "--adapter-path" not in base and tuned[tuned.index("--adapter-path") + 1] == "mlx"
-    assert [arm.base_url for arm in plan.arms.values()] == [
-        "http://127.0.0.1:9000/v1",
-        "http://127.0.0.1:9001/v1",
-    ]
-
-
-def test_every_server_answers_this_machine_alone_without_thinking_and_no_page_of_another_site():
-    lora = eight_b()
-    llama = llamacpp(lora, Path("a.gguf"), None, "", 8080)
-    plans = [
-        (llama, "--chat-template-kwargs", "--cors-origins", "localhost"),
-        (
-            mlx(lora, Path("mlx"), None, 9000),
-            "--chat-template-args",
-            "--allowed-origins",
-            "http://127.0.0.1:",
-        ),
-        (
-            vllm(lora, None, 8000),
-            "--default-chat-template-kwargs",
-            "--allowed-origins",
-            '["http://127.0.0.1:',
-        ),
-    ]
-    for planned_for, thinking, origins, own in plans:
-        for command in planned_for.servers:
-            assert listens_here_only(command)
-            assert json.loads(command[command.index(thinking) + 1]) == {"enable_thinking": False}
-            assert command[command.index(origins) + 1].startswith(own)
-
-
-def test_vllm_gets_a_rank_that_it_knows_and_the_commit_of_the_base():
-    command = vllm(eight_b(), None, 8000).servers[0]
-    assert command[command.index("--max-lora-rank") + 1] == "32"  # 24 is none of its ranks
-    assert command[command.index("--revision") + 1] == "abc123" and listens_here_only(command)
-
-
-def test_ollama_makes_both_arms_from_modelfiles_of_one_template(tmp_path):
-    for name, text in (("Modelfile", "FROM x\nADAPTER ./a.gguf\nT"), ("Modelfile.base", "FROM x\nT")):
-        (tmp_path / name).write_text(text)
-    base = tmp_path / "base.gguf"
-    plan = ollama(eight_b(tmp_path / "run"), tmp_path, base, "q4_k_m", 11434)
-    assert plan.servers == [["env", "OLLAMA_HOST=127.0.0.1:11434", "ollama", "serve"]]
-    written = {step[-3]: Path(step[-1]).read_text() for step in plan.steps}
-    assert written["reply-run"] == f"FROM {base}\nADAPTER {tmp_path / 'a.gguf'}\nT"
-    assert written["reply-run-base"] == f"FROM {base}\nT"
-
-
-def test_a_base_model_that_no_engine_knows_has_to_be_named():
-    lora = eight_b()
-    other = Lora(RUN, lora.config.model_copy(update={"model": "me/other"}), *list(vars(lora).values())[2:])
-    with pytest.raises(UserError, match="MODEL="):
-        llamacpp(other, Path("a.gguf"), None, "", 8080)
-
-
-def test_a_served_pair_streams_both_arms_and_a_dead_server_is_a_sentence():
-    with OpenAIStub() as stub:
-        config = EvalConfig.model_validate(
-            {
-                "engine": {
-                    "openai": {
-                        "base": {"base_url": stub.url, "model": "base-model"},
-                        "tuned": {"base_url": stub.url, "model": "no-such-model"},
-                    }
-                }
-            }
-        )
-        with pytest.raises(UserError, match=r"Arm tuned.*404.*no-such-model"):
-            list(stream_served_pair(config.engine.openai, TURNS, GREEDY))
-    with pytest.raises(UserError, match=r"Arm (base|tuned)"):
-        list(stream_served_pair(config.engine.openai, TURNS, GREEDY))
