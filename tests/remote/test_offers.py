@@ -17,7 +17,7 @@ from lib.remote.runpod import RunPod
 from lib.remote.runpod_api import RunPodApi
 from lib.remote.seam import MACHINE_NAME, Clock, Offer, cheapest_first, machine_name, same_gpu, table
 from lib.train.needs import costs, gpu_needs
-from tests.remote.world import NEED, ROOT, FastClock
+from tests.remote.world import NEED, ROOT, api
 
 
 @pytest.mark.parametrize(
@@ -88,15 +88,6 @@ def test_a_gpu_that_the_plan_does_not_know_is_reckoned_as_the_slowest():
 @pytest.mark.parametrize("text, number", [("48 GB", 48), ("1.5 TB", 1500), ("N/A", 0), ("", 0)])
 def test_sizes_of_flavors_are_read(text, number):
     assert gigabytes(text) == number
-
-
-def api(monkeypatch, answer):
-    """The client against a function instead of a server."""
-    monkeypatch.setenv("RUNPOD_API_KEY", "key")
-    monkeypatch.setenv("RUNPOD_API_BASE_URL", "http://127.0.0.1:1/v2")
-    client = RunPodApi(FastClock(0).clock())
-    client._client = httpx.Client(transport=httpx.MockTransport(answer))
-    return client
 
 
 @pytest.mark.parametrize("field", ["nextCursor", "next_cursor", "cursor", "next"])
