@@ -49,6 +49,20 @@ def test_an_end_that_is_not_certain_leaves_the_books_open(tmp_path, shop, ending
     assert states(tmp_path) == {"0": "started"}
 
 
+def test_a_machine_that_cannot_be_ended_keeps_no_other_from_its_end(tmp_path, shop, ending):
+    shop.alive = [begun(ending, number).machine for number in range(3)]
+    end = shop.end
+
+    def end_most(machine):
+        shop.cannot_end = machine.id == "id1"
+        end(machine)
+
+    shop.end = end_most
+    with pytest.raises(UserError, match=f"^{NAME(1)} may still be billed$"):
+        ending.end_open()
+    assert states(tmp_path) == {"0": "done", "1": "started", "2": "done"}
+
+
 def test_who_turns_up_after_it_was_given_up_is_ended_and_booked_too(tmp_path, shop, ending):
     begun(ending, 1, is_started=False)
     ending.books.failed(NAME(1), "never started")
