@@ -75,11 +75,20 @@ class Ending:
         self.clean()
 
     def end_open(self) -> None:
-        """End every machine of this run that may still be billed."""
+        """End every machine of this run that may still be billed.
+
+        Raises UserError for those whose end is not certain, after the others are ended.
+        """
+        problems = []
         for unit in self.open_units():
-            if machine := self.find(unit):
-                self.end(machine)
+            try:
+                if machine := self.find(unit):
+                    self.end(machine)
+            except UserError as problem:
+                problems.append(str(problem))
         self.clean()
+        if problems:
+            raise UserError("\n".join(problems))
 
     def clean(self) -> None:
         """Remove keys and parcels of machines that are no more."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.remote.shop import Shop
 from tests.remote.world import environment, write_project
 from tests.stubs.pod import MISSING
 from tests.stubs.runpod_server import runpod_server
@@ -32,3 +33,14 @@ def stub(tmp_path, monkeypatch):
         for name, value in environment(server.url).items():
             monkeypatch.setenv(name, value)
         yield server
+
+
+@pytest.fixture
+def shop():
+    return Shop()
+
+
+@pytest.fixture
+def ending(tmp_path, shop):
+    """Of the run `tiny` below tmp_path."""
+    return shop.ending(tmp_path)

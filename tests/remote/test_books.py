@@ -117,3 +117,28 @@ def test_time_and_money_bound_a_machines_life(
     begun(renting.books, seconds=600)
     left = max(0.0, max_usd - 0.44 / 6)
     assert renting._left_usd() == pytest.approx(left, abs=1e-5)
+
+
+def test_a_machine_that_nobody_has_answered_for_cost_nothing_and_a_bill_of_zero_is_one(books):
+    books.intend("m1", OFFER, "job", HOUR, 0.3)
+    assert books.done(Machine("", "m1"), None, later(books, HOUR)) == 0
+    machine = begun(books, "m2")
+    assert books.done(machine, 0.0, later(books, HOUR)) == books.spent_usd("job") == 0
+    assert [unit.newest.note["source"] for unit in books.units()] == ["reckoned", "billed"]
+    assert [unit.newest.key for unit in books.unsettled(later(books, HOUR))] == [
+        "m2"
+    ]  # nobody bills the other
+
+
+def test_a_unit_is_a_machine_and_keeps_what_was_asked_for(books):
+    books.ledger.append("intent", "batch-1", "judge", note={"job": "job", "worst_usd": 9})
+    begun(books)
+    (unit,) = books.units()
+    assert (unit.machine, unit.engine) == (Machine("id-m1", "m1", 0.44), "runpod")
+    assert unit.intent.note == {
+        "engine": "runpod", "gpu": "A40", "usd_per_hour": 0.44, "seconds": 7200, "worst_usd": 0.88,
+        "estimate_usd": 0.3, "job": "job",
+    }  # fmt: skip
+    assert books.open_units() == [unit]
+    books.intend("m2", OFFER, "job", HOUR, 0.1)
+    assert [unit.newest.key for unit in books.open_units()] == ["m1", "m2"]

@@ -17,7 +17,7 @@ from lib.remote.runpod import RunPod
 from lib.remote.runpod_api import RunPodApi
 from lib.remote.seam import MACHINE_NAME, Clock, Offer, cheapest_first, machine_name, same_gpu, table
 from lib.train.needs import costs, gpu_needs
-from tests.remote.world import NEED, ROOT, FastClock
+from tests.remote.world import NEED, ROOT, api
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,32 @@ def test_a_gpu_is_known_by_its_words(wanted, known, is_same):
 def test_a_machines_name_is_ours_and_never_twice_the_same(run):
     names = {machine_name(run) for _ in range(20)}
     assert len(names) == 20 and all(MACHINE_NAME.fullmatch(name) and len(name) < 63 for name in names)
+
+
+@pytest.mark.parametrize(
+    "run, slug", [("Qwen_3..8b--x", "qwen-3-8b-x"), ("ü", "run"), ("a" * 39 + "-b", "a" * 39), ("-x-", "x")]
+)
+def test_a_machines_name_tells_the_run(run, slug):
+    assert machine_name(run)[:-9] == f"reply-train-{slug}"
+
+
+def test_what_is_there_stands_first_in_the_table_with_its_best_and_cautious_dollars():
+    offer = Offer("hf", "L40S", "l", 48, 1.8, "?", (10, 60))
+    gone = replace(offer, gpu="A40", usd_per_hour=0.4, availability="NONE", minutes=(9.4, 20))
+    head, first, second = table([gone, offer], "of today").splitlines()
+    assert head.endswith("   of today")
+    assert first.split() == ["hf", "L40S", "48", "1.80", "?", "10–60", "0.30–1.80"]
+    assert second.split() == ["hf", "A40", "48", "0.40", "none", "9–20", "0.06–0.13"]
+
+
+def test_offers_of_one_cost_are_asked_for_by_price():
+    offers = [
+        Offer("hf", name, name, 48, price, "?", (1, 60 / price)) for name, price in (("b", 2), ("a", 1))
+    ]
+    assert [offer.id for offer in cheapest_first(offers)] == ["a", "b"]
+    assert [
+        offer.id for offer in cheapest_first([replace(one, usd_per_hour=1, minutes=(1, 1)) for one in offers])
+    ] == ["a", "b"]
 
 
 def test_offers_are_asked_for_by_what_the_whole_job_costs():
@@ -88,15 +114,6 @@ def test_a_gpu_that_the_plan_does_not_know_is_reckoned_as_the_slowest():
 @pytest.mark.parametrize("text, number", [("48 GB", 48), ("1.5 TB", 1500), ("N/A", 0), ("", 0)])
 def test_sizes_of_flavors_are_read(text, number):
     assert gigabytes(text) == number
-
-
-def api(monkeypatch, answer):
-    """The client against a function instead of a server."""
-    monkeypatch.setenv("RUNPOD_API_KEY", "key")
-    monkeypatch.setenv("RUNPOD_API_BASE_URL", "http://127.0.0.1:1/v2")
-    client = RunPodApi(FastClock(0).clock())
-    client._client = httpx.Client(transport=httpx.MockTransport(answer))
-    return client
 
 
 @pytest.mark.parametrize("field", ["nextCursor", "next_cursor", "cursor", "next"])

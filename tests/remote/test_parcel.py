@@ -6,8 +6,10 @@ import tarfile
 
 import pytest
 
+import scripts.pack_results
 from lib.base.errors import UserError
-from lib.remote.parcel import is_whole, pack_project, pack_results, project_files, unpack_results
+from lib.remote import parcel
+from lib.remote.parcel import is_whole, listing, pack_project, pack_results, project_files, unpack_results
 from tests.training_data import write_workspace
 
 
@@ -92,6 +94,42 @@ def test_without_processed_data_the_error_says_which_command_makes_it(checkout):
         pack_project(checkout, checkout / "out.tar.gz", "nope")
 
 
+@pytest.mark.parametrize(
+    "name", [".env", ".env.local", "lib/.env", ".venv/bin/x", "lib/__pycache__/a.pyc", "lib/a.pyc"]
+)
+def test_secrets_and_what_was_compiled_never_leave_though_git_tracks_them(checkout, name):
+    (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+    (checkout / name).write_text("KEY=1")
+    for command in (["init", "-q"], ["add", "-f", ".", name]):
+        subprocess.run(["git", *command], cwd=checkout, check=True, capture_output=True)
+    found = {path.as_posix() for path in project_files(checkout)}
+    assert name not in found and {"Makefile", "notes.txt"} <= found
+
+
+def test_an_adapter_leaves_with_what_its_seal_names_and_nothing_else_of_its_run(checkout):
+    folder = checkout / "adapters/old"
+    (folder / "manifest.json").write_text(json.dumps({"files": {"vocab.txt": "0" * 64}}))
+    for name in ("vocab.txt", "adapter_model.safetensors", "tokenizer.json", "ledger.jsonl", "metrics.jsonl"):
+        (folder / name).write_text("x")
+    found = {name for name in names(checkout, adapters=["old", "none"]) if name.startswith("adapters/")}
+    assert found == {
+        f"adapters/old/{name}"
+        for name in ("manifest.json", "vocab.txt", "adapter_model.safetensors", "tokenizer.json")
+    }
+
+
+def test_a_parcel_that_breaks_off_is_absent_and_the_last_one_stays(checkout, monkeypatch):
+    (checkout / "out.tar.gz").write_bytes(b"the last one")
+
+    def fail(*_, **__):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(tarfile.TarFile, "add", fail)
+    with pytest.raises(OSError, match="no space"):
+        names(checkout)
+    assert (checkout / "out.tar.gz").read_bytes() == b"the last one"
+
+
 @pytest.fixture
 def results(tmp_path):
     run = tmp_path / "there"
@@ -103,6 +141,7 @@ def results(tmp_path):
         "checkpoints/1/a",
         "remote/k/id",
         "generate.lock",
+        "eval/x/replies.jsonl.partial",
     ):
         (run / name).parent.mkdir(parents=True, exist_ok=True)
         (run / name).write_text(name)
@@ -178,3 +217,59 @@ def test_a_list_that_is_none_is_a_sentence(results, tmp_path, text):
     (results / "results.json").write_text(text)
     with pytest.raises(UserError):
         unpack_results(results, tmp_path / "run")
+
+
+@pytest.mark.parametrize("key", ["exit", "bytes", "sha256", "files"])
+def test_a_list_lacks_nothing(results, key):
+    listed = json.loads((results / "results.json").read_text())
+    del listed[key]
+    (results / "results.json").write_text(json.dumps(listed))
+    with pytest.raises(UserError, match="not a list of results"):
+        listing(results)
+
+
+@pytest.mark.parametrize("is_missing", [True, False])
+def test_a_parcel_holds_what_its_list_says_no_file_more_or_less(results, tmp_path, is_missing):
+    listed = json.loads((results / "results.json").read_text())
+    if is_missing:
+        listed["files"]["another"] = "0" * 64
+    else:
+        del listed["files"]["adapter.bin"]
+    (results / "results.json").write_text(json.dumps(listed))
+    with pytest.raises(UserError, match="holds other files than its list"):
+        unpack_results(results, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_list_says_how_the_job_ended_and_what_the_parcel_is(results):
+    listed = listing(results)
+    assert (listed["exit"], listed["bytes"]) == (0, (results / "results.tar").stat().st_size)
+    with (results / "results.tar").open("ab") as handle:
+        handle.write(b"x")
+    assert not is_whole(results)
+
+
+def test_the_manifest_comes_home_last(results, tmp_path, monkeypatch):
+    came, write = [], parcel.write_bytes
+    monkeypatch.setattr(
+        parcel, "write_bytes", lambda path, content: (came.append(path), write(path, content))
+    )
+    unpack_results(results, tmp_path / "run")
+    assert [path.name for path in came] == ["adapter.bin", "replies.jsonl", "manifest.json"]
+
+
+def test_the_job_itself_packs_its_run_and_says_how_it_ended(results, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "adapters").mkdir()
+    (tmp_path / "there").rename(tmp_path / "adapters/tiny")
+    monkeypatch.setattr(
+        "sys.argv", ["pack", "--run", "tiny", "--exit-code", "4", "--out", "packed/results.tar"]
+    )
+    (tmp_path / "packed").mkdir()
+    scripts.pack_results.main()
+    assert is_whole(tmp_path / "packed") and listing(tmp_path / "packed")["exit"] == 4
+    assert set(listing(tmp_path / "packed")["files"]) == {
+        "adapter.bin",
+        "manifest.json",
+        "eval/x/replies.jsonl",
+    }

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+import httpx
+
 from lib.base.config import load_config
 from lib.base.ledger import Ledger
 from lib.base.settings import TrainConfig
@@ -174,3 +176,13 @@ def assert_books_equal_the_bill(folder: Path, stub, n_machines: int | None = Non
 
 def environment(url: str) -> dict[str, str]:
     return {"RUNPOD_API_BASE_URL": url, "RUNPOD_API_KEY": KEY, "HF_TOKEN": "hf_" + "T" * 34, "YES": "1"}
+
+
+def api(monkeypatch, answer, fast: FastClock | None = None) -> RunPodApi:
+    """The client against a function instead of a server: httpx.Request -> httpx.Response."""
+    monkeypatch.setenv("RUNPOD_API_KEY", "key")
+    monkeypatch.setenv("RUNPOD_API_BASE_URL", "http://127.0.0.1:1/v2")
+    client = RunPodApi((fast or FastClock(0)).clock())
+    client._client._transport = httpx.MockTransport(answer)
+    client._client._mounts = {}
+    return client

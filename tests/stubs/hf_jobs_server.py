@@ -322,7 +322,7 @@ def jobs_server(folder: Path) -> Iterator[JobsHub]:
     server.daemon_threads = True
     server.handle_error = lambda *_: None  # clients that are killed are part of the tests
     hub.url = f"http://127.0.0.1:{server.server_address[1]}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     try:
         yield hub
     finally:

@@ -44,7 +44,7 @@ class OpenAIStub(ThreadingHTTPServer):
         self.faults, self.bodies, self.statuses = [], [], []
         self.n_busy = self.most_busy = 0
         self.guard = threading.Lock()
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     @property
     def url(self):

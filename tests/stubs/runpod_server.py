@@ -367,7 +367,7 @@ def runpod_server(
     server.daemon_threads = True
     server.handle_error = lambda *_: None  # clients that are killed are part of the tests
     stub.url = f"http://127.0.0.1:{server.server_address[1]}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     try:
         yield stub
     finally:
