@@ -155,3 +155,24 @@ def test_a_rented_machine_that_could_not_be_ended_is_an_error(project, monkeypat
     done = stage(project, "rented", R, "--end")
     assert done.returncode == 1 and "pod p1 could not be ended" in done.stderr
     assert stage(project, "rented", R).returncode == 0
+
+
+def test_nothing_is_rented_for_data_that_are_not_ready(project, monkeypatch):
+    monkeypatch.setenv("YES", "1")
+    monkeypatch.setattr("scripts.rent.Renting", lambda *_: pytest.fail("it rents"))
+    Path("data/x/processed/train.jsonl").unlink()
+    done = stage(project, "rent", R, "--eval", "e", "--on", "runpod")
+    assert done.returncode == 1 and "run `make data DATA=x` first" in done.stderr
+
+
+@pytest.mark.parametrize(("runs", "proposed"), [("", None), ("a", None), ("ab", "a b"), ("abc", "a b")])
+def test_of_the_runs_that_are_finished_two_are_proposed_for_a_comparison(
+    project, monkeypatch, capsys, runs, proposed
+):
+    for run in runs:
+        write_json(Path(f"adapters/{run}/manifest.json"), {"run": run})
+    monkeypatch.setattr(sys, "argv", ["compare"])
+    importlib.import_module("scripts.compare").main()
+    said = capsys.readouterr().out
+    assert f"Finished: {', '.join(runs) or 'none yet'}." in said
+    assert (f'make compare RUNS="{proposed}"' in said) == (proposed is not None)

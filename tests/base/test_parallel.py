@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.base.parallel import MIN_TEXTS, map_texts
+from lib.base.parallel import MIN_TEXTS, _end_with_parent, map_texts
 
 
 def pid_of(text):
@@ -35,6 +35,19 @@ def test_texts_come_back_in_their_order_from_any_number_of_processes():
     for processes in (1, 2, 3, 40):
         assert map_texts(json.dumps, texts, processes) == [json.dumps(text) for text in texts]
     assert map_texts(json.dumps, [], 2) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(signal.default_int_handler, signal.SIG_DFL), (signal.SIG_IGN, signal.SIG_IGN)],  # ignored: nohup
+)
+def test_ctrl_c_ends_a_process_without_a_traceback_unless_it_is_ignored(before, after):
+    kept = signal.signal(signal.SIGINT, before)
+    try:
+        _end_with_parent()
+        assert signal.getsignal(signal.SIGINT) == after
+    finally:
+        signal.signal(signal.SIGINT, kept)
 
 
 def test_few_texts_stay_in_this_process_and_many_leave_it():

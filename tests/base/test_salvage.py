@@ -56,6 +56,12 @@ def test_what_can_be_read_is_kept_and_what_is_lost_is_counted(book, content, row
     assert (found.rows, len(found.lost), found.is_clean) == (rows, n_lost, False)
 
 
+def test_a_line_in_the_encoding_of_an_older_editor_keeps_its_letters(book):
+    found = book(b'{"key": "a", "n": "caf\xe9 \x93so\x94"}\n' + LINES[1] + b"\n")
+    assert found.rows == [{"key": "a", "n": "café “so”"}, ROWS[1]]
+    assert len(found.damaged) == 1 and found.lost == []
+
+
 def test_of_a_record_that_is_there_twice_the_first_counts_and_the_other_is_put_aside(book, tmp_path):
     again = b'{"key": "a", "n": 9}'
     found = book(b"\n".join([LINES[0], again, LINES[1]]) + b"\n")

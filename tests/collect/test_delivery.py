@@ -77,7 +77,7 @@ def actor(**events):
     ("events", "usd_per_item", "usd_per_run"),
     [
         ({"tweet": {"eventPriceUsd": 0.1}, "result": {"eventPriceUsd": 9, "isOneTimeEvent": True}}, 0.1, 9),
-        ({"tweet": {"eventPriceUsd": 0.1}, "page": {"eventPriceUsd": 0.5, "isPrimaryEvent": True}}, 0.5, 0.1),
+        ({"tweet": {"eventPriceUsd": 0.5}, "page": {"eventPriceUsd": 0.1, "isPrimaryEvent": True}}, 0.1, 0.5),
         ({"tweet": {"eventPriceUsd": 0.1}, "page": {"eventPriceUsd": 0.5}}, 0.1, 0.5),
         ({"tweet": {"eventPriceUsd": 0.1}, "post": {"eventPriceUsd": 0.5}}, 0.5, 0.1),
         ({"actor_start": {"eventPriceUsd": 0.5}, "page": {"eventPriceUsd": 0.1}}, 0.1, 0.5),

@@ -51,6 +51,7 @@ ROWS = [{"id": str(n)} for n in range(10)]
         (Delivery([], n_total=0), run(20), False),  # but not for none
         (Delivery(ROWS, n_total=12, n_empty=2), run(12), True),  # empty rows are counted and left out
         (Delivery(ROWS, n_total=12, n_empty=1), run(12), False),
+        (Delivery([{"#debug": {}}, *ROWS[:9]], n_total=12, n_empty=3), run(12), True),  # hidden is empty, too
         (Delivery(ROWS, n_total=10, n_empty=0), run(12, hours=0.5), False),
         (Delivery(ROWS, n_total=10, n_empty=0), run(12, hours=1.1), True),  # billed without rows
         (Delivery(ROWS, n_total=12, n_empty=0), run(12, hours=1.1), False),
