@@ -1,4 +1,4 @@
-"""What a run answers to validation tweets while it trains and at its end: with a model that says what it is."""
+"""A run's answers to validation tweets, by a model that says which weights answer."""
 
 import contextlib
 from types import SimpleNamespace as Of
