@@ -9,7 +9,7 @@ import pytest
 from lib.base.errors import UserError
 from lib.base.settings import SamplingConfig, TrainConfig
 from lib.model.base_model import load_tokenizer, local_tokenizer
-from lib.model.chat import IGNORED, chat_of, halves, messages
+from lib.model.chat import IGNORED, chat_of, halves, messages, template_options, with_padding
 from tests.eval_data import pair
 from tests.model.families import CHATML, FAMILIES, MISTRAL, tokenizer_folder
 
@@ -189,3 +189,45 @@ def test_no_other_module_knows_a_chat_template():
             if name in ("apply_chat_template", "CHAT_KWARGS", "encode_message_with_chat_template"):
                 found.append(path.relative_to(ROOT).as_posix())
     assert set(found) == {"lib/model/chat.py"}
+
+
+def test_earlier_turns_are_asked_and_answered_as_the_last_one_is_asked():
+    one, two = pair(1), pair(2)
+    assert messages("Say: {tweet}", "Hi?", [one, two]) == [
+        {"role": "user", "content": f"Say: {one.tweet}"},
+        {"role": "assistant", "content": one.reply},
+        {"role": "user", "content": f"Say: {two.tweet}"},
+        {"role": "assistant", "content": two.reply},
+        {"role": "user", "content": "Say: Hi?"},
+    ]
+
+
+def test_a_servers_own_template_options_win():
+    assert template_options() == template_options({}) == {"enable_thinking": False}
+    assert template_options({"enable_thinking": True, "x": 1}) == {"enable_thinking": True, "x": 1}
+
+
+@pytest.mark.parametrize(
+    "tokens, padding",
+    [
+        (["<unk>", "<|reserved_0|>", "<pad>"], "<pad>"),
+        (["<unk>", "<unused0>", "<|reserved_1|>", "<|reserved_0|>"], "<|reserved_1|>"),  # the first by number
+        (["<unk>", "<unused0>"], "<unused0>"),
+        (["<s>", "<unk>"], "<unk>"),
+        (["<s>"], None),
+    ],
+)
+def test_a_tokenizer_without_padding_gets_a_token_that_no_text_uses(tokens, padding):
+    ids = {token: number for number, token in enumerate(tokens)}
+    bare = SimpleNamespace(pad_token=None, get_added_vocab=lambda: ids)
+    assert with_padding(bare).pad_token == padding
+    assert with_padding(SimpleNamespace(pad_token="</s>")).pad_token == "</s>"
+
+
+def test_an_answer_is_something_before_its_one_end(kind):
+    row = kind.chat.row(messages(kind.config.prompt, "Hi?"), "Fine")
+    given, learned = halves(row)
+    assert kind.chat.is_one_answer(row)
+    for answer in ([], learned[:-1], learned[-1:], [*learned, learned[-1]], [learned[-1], *learned[:-1]]):
+        labels = [IGNORED] * len(given) + answer
+        assert not kind.chat.is_one_answer({"input_ids": given + answer, "labels": labels}), answer

@@ -5,15 +5,21 @@ import pytest
 from lib.base.schema import Reply, TestPrompt
 from lib.model.flaws import (
     ALIKE,
+    COPY,
     CUT_OFF,
     EMPTY,
     FOREIGN,
+    RECITED,
+    REFUSAL,
     TOXIC_FLAW,
     UNREADABLE,
+    UNUSABLE,
     flaws_of,
     people_beside,
     shares,
 )
+from lib.model.voice import is_unusable
+from tests.training_data import pairs
 
 
 def reply(tweet, text, system="tuned"):
@@ -70,3 +76,40 @@ def test_people_stand_beside_the_systems_on_the_same_tweets_where_they_are_not_j
         ("1", "human", "well")
     ]
     assert people_beside([*asked, reply("1", "well", "human")], prompts) == []
+
+
+LEARNED = "The second one is easier, the third one is a habit, and the fourth is a shed."
+
+
+@pytest.mark.parametrize(
+    ("text", "flaw"),
+    [
+        ("?!", UNREADABLE),
+        ("It closes in March because the", CUT_OFF),
+        ("As an AI language model, I cannot reply to this tweet.", REFUSAL),
+        ("My garden has grown more tomatoes than we can eat", COPY),  # the tweet itself
+        (LEARNED, RECITED),
+        (f"Well, honestly, between us: {LEARNED}", RECITED),
+        ("You are such an idiot, honestly", TOXIC_FLAW),  # the scorer sees nothing in it
+        ("Muy bien dicho amigo mío", FOREIGN),
+        ("", EMPTY),
+        ("What a lovely way to spend a morning", None),
+    ],
+)
+def test_each_flaw_is_found_where_it_is_and_nowhere_else(text, flaw):
+    asked = prompt("1").model_copy(update={"tweet": "My garden has grown more tomatoes than we can eat"})
+    train = [pair.model_copy(update={"reply": LEARNED}) for pair in pairs(1, 1)]
+
+    def languages(texts):
+        return [("es", 0.9999) if "Muy" in text else ("en", 1.0) for text in texts]
+
+    found = flaws_of([reply("1", text)], [asked], train, languages, lambda texts: [0.0] * len(texts))
+    expected = {flaw} - {None} | ({ALIKE} if flaw == UNREADABLE else set())  # no words are like any others
+    assert found["1", "tuned"] == expected
+
+
+def test_what_loses_to_any_reply_is_empty_unreadable_or_a_refusal():
+    assert {EMPTY, UNREADABLE, REFUSAL} == UNUSABLE
+    for text in ("", "?!", "As an AI language model, I cannot reply to this tweet."):
+        assert is_unusable(text)
+    assert not is_unusable("You are such an idiot, honestly")

@@ -1,5 +1,6 @@
 """Replies of the transformers engine: one copy of the weights, two arms, the same in every batch."""
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import textwrap
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,8 +20,16 @@ from lib.evaluate.evaluation import chosen
 from lib.evaluate.replies import answer_all, conversations, plan, read_log, refuse_unlike_arms
 from lib.evaluate.replies_file import finished, write_replies
 from lib.model.adapters import ADAPTER_FILE, sha256_of
-from lib.model.chat import messages
-from lib.model.generate import Engine, Generated, clean_reply, generate, refuse_inactive_adapter, settled
+from lib.model.chat import chat_of, messages
+from lib.model.generate import (
+    Engine,
+    Generated,
+    clean_reply,
+    generate,
+    refuse_inactive_adapter,
+    settled,
+    transformers_engine,
+)
 from lib.model.sampling import row_seed
 from tests.eval_data import prompt
 
@@ -134,6 +144,72 @@ def test_a_tweet_cannot_close_its_turn(loaded):
 )
 def test_thought_and_control_tokens_are_taken_out_and_counted(raw, reply, n_leaks):
     assert clean_reply(raw) == (reply, n_leaks)
+
+
+def test_a_reply_counts_its_end_token_and_its_share_of_the_time_of_its_batch(loaded, turns, monkeypatch):
+    end = loaded.tokenizer.eos_token_id
+    words = loaded.tokenizer("tea and coffee")["input_ids"]
+    now = [0.0]
+
+    def write(loaded, chat, rows, sampling):
+        now[0] += 6.0
+        return [[*words, end], words, [end]][: len(rows)]
+
+    monkeypatch.setattr("lib.model.generate._write", write)
+    monkeypatch.setattr("lib.model.generate.time", SimpleNamespace(monotonic=lambda: now[0]))
+    found = list(generate(loaded, turns[:5], SAMPLING, tuned=True, batch=3))
+    assert [one.text for one in found] == ["tea and coffee", "tea and coffee", "", *["tea and coffee"] * 2]
+    assert [one.n_tokens - len(words) for one in found[:2]] == [1, 0] and found[2].n_tokens == 1
+    assert [one.seconds for one in found] == [2.0, 2.0, 2.0, 3.0, 3.0]
+    assert {one.n_leaks for one in found} == {0}
+
+
+def test_a_prompt_that_just_fits_with_its_reply_is_answered(loaded, turns, monkeypatch):
+    n_tokens = len(chat_of(loaded.tokenizer).prompt(turns[0]))
+    sampling = SamplingConfig(max_new_tokens=2)
+    monkeypatch.setattr(loaded.model.config, "max_position_embeddings", n_tokens + 2)
+    assert len(list(generate(loaded, turns[:1], sampling, tuned=True))) == 1
+    monkeypatch.setattr(loaded.model.config, "max_position_embeddings", n_tokens + 1)
+    with pytest.raises(UserError, match=rf"has {n_tokens} tokens and the model reads {n_tokens + 1}"):
+        list(generate(loaded, turns[:1], sampling, tuned=True))
+
+
+def test_few_shot_is_the_base_and_another_runs_adapter_is_off_again_afterwards(loaded, turns, monkeypatch):
+    asked, used = [], []
+    monkeypatch.setattr("lib.model.generate.refuse_inactive_adapter", lambda _, name: asked.append(name))
+
+    def write(loaded, chat, rows, sampling):
+        used.append((loaded.model.on, sampling.seed))
+        return [[1]] * len(rows)
+
+    monkeypatch.setattr("lib.model.generate._write", write)
+    model = Model()
+    weights = SimpleNamespace(**vars(loaded) | {"model": model})
+    engine = transformers_engine(weights, SAMPLING, lambda run: f"of {run}")
+    for system in ("base", "fewshot", "tuned", "other", "tuned"):
+        list(engine.answer(system, turns[:1]))
+    list(engine.answer("tuned", turns[:1], candidate=2))
+    assert [on for on, _ in used] == [None, None, "default", "of other", "default", "default"]
+    assert [seed - SAMPLING.seed for _, seed in used] == [0, 0, 0, 0, 0, 2]
+    assert asked == ["default", "of other"] and model.on == "default"
+
+
+class Model:
+    """The switches of a PeftModel. on: the adapter that answers; None: the base."""
+
+    generation_config, on = None, "default"
+
+    def eval(self):
+        return self
+
+    def set_adapter(self, name):
+        self.on = name
+
+    @contextlib.contextmanager
+    def disable_adapter(self):
+        before, self.on = self.on, None
+        yield
+        self.on = before
 
 
 @pytest.mark.parametrize(

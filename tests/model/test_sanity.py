@@ -90,6 +90,8 @@ def test_systems_are_measured_apart_and_an_empty_one_does_not_break_it():
     assert (found["tuned"]["empty"], found["tuned"]["failed"]) == (1, 1)
     assert (found["tuned"]["mean_chars"], found["tuned"]["alike"]) == (None, None)
     assert found["human"]["overlap_with_human"] is None
+    more = [*replies, reply(1, "once more", "tuned")]
+    assert sanity(more, PROMPTS, flaws_of(more, PROMPTS, [], english))["tuned"]["tokens"] == 8
 
 
 def test_a_tweet_that_a_system_left_out_is_one_that_it_failed():

@@ -117,6 +117,8 @@ def test_insults_are_recognised_and_strong_words_about_things_are_not(text, host
         ("https://t.co/abc", True),
         ("#blessed", False),
         ("<|im_start|>assistant", True),
+        ("ninechars\ufffd", False),  # a tenth of the characters itself
+        ("eightcha\ufffd", True),
     ],
 )
 def test_a_text_without_letters_digits_or_emoji_cannot_be_read(text, unreadable):
@@ -132,6 +134,7 @@ def test_a_text_without_letters_digits_or_emoji_cannot_be_read(text, unreadable)
         ("It closes in March because the", 20, True),
         ("I like the bridge, the harbour and,", 20, True),
         ("What is it for", 20, False),
+        ("It ends as it should, does it not", 119, False),
     ],
 )
 def test_a_reply_is_cut_off_at_the_limit_of_tokens_or_in_mid_sentence(text, tokens, cut):
@@ -149,6 +152,10 @@ def test_a_reply_is_cut_off_at_the_limit_of_tokens_or_in_mid_sentence(text, toke
         ("so true", ("so", 0.9999), "en", False),
         ("🔥🔥", ("", 0.0), "en", False),
         ("そうですねはい", ("ja", 0.9999), "ja", False),
+        ("abcяюэ", ("", 0.0), "en", False),  # half of it is Latin
+        ("abяюэж", ("", 0.0), "en", True),
+        ("Muy bien dicho amigo", ("es", 0.99), "en", True),
+        ("Muy bien dicho amigo", ("es", 0.9899), "en", False),
     ],
 )
 def test_another_language_is_one_that_is_sure_or_another_script(text, found, language, foreign):

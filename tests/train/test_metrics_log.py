@@ -100,6 +100,15 @@ def test_time_and_tokens_of_a_resumed_run_go_on_from_where_it_was_interrupted(tm
     assert fresh["num_tokens"] == 100 and 5 <= fresh["seconds"] < 15
 
 
+def test_speed_is_of_the_tokens_since_the_line_before(tmp_path):
+    log = MetricsLog(tmp_path / "m.jsonl", memory_gb=lambda: 1.5)
+    for step, total in enumerate((100, 150, 150), 1):
+        log.step_seconds = 2.0
+        state = SimpleNamespace(global_step=step, epoch=0.5, is_world_process_zero=True, log_history=[{}])
+        log.on_log(None, state, None, {"loss": 2.0, "num_tokens": total})
+    assert [line.get("tokens_per_second") for line in read_dicts(log.path)] == [50.0, 25.0, None]
+
+
 @pytest.mark.parametrize("name", ["loss", "eval_loss"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_ends_the_run_with_its_step_and_advice(tmp_path, name, value):

@@ -64,26 +64,26 @@ def test_offers_are_runpods_then_the_hubs_each_from_the_cheapest():
         assert prices == sorted(prices) and 0.3 < prices[0] < 1 < prices[-1] < 10, engine
 
 
-def test_a_rented_run_takes_the_largest_batch_that_leaves_a_tenth_of_the_card_and_pays_for_set_up_too():
-    targets, fitted = tuple(CONFIG.lora.target_modules), set()
-    for run in rented(CONFIG, QWEN, TOKENS):
-        needed = [vram_gb(QWEN, size, 100, 16, targets, True, False) for size in (1, 2, 4, 8, 16)]
-        fits = [
-            size for size, gb in zip((1, 2, 4, 8, 16), needed, strict=True) if gb < 0.9 * run.gpu.memory_gb
-        ]
+@pytest.mark.parametrize("length", [75, 120, 165, 200])
+def test_a_rented_run_takes_the_largest_batch_that_leaves_a_tenth_of_the_card_and_pays_for_set_up_too(
+    length,
+):
+    targets, sizes = tuple(CONFIG.lora.target_modules), (1, 2, 4, 8, 16)
+    tokens = {"train": [(length - 25, 25)] * 100, "val": [(50, 25)] * 10}
+    for run in rented(CONFIG, QWEN, tokens):
+        needed = {size: vram_gb(QWEN, size, length, 16, targets, True, False) for size in sizes}
+        fits = [size for size, gb in needed.items() if gb < 0.9 * run.gpu.memory_gb]
         assert (run.micro_batch, run.quantization) == (max(fits), "nf4"), run.gpu.name
-        fitted.add(run.micro_batch)
-        load = work(CONFIG, TOKENS, run.micro_batch)
+        load = work(CONFIG, tokens, run.micro_batch)
         assert run.training == minutes(run.gpu, QWEN, *load, checkpointing=False)
         whole = (run.training[0] + 4, run.training[1] + 12)
         assert run.minutes == whole
         assert run.usd == pytest.approx(tuple(one / 60 * run.usd_per_hour for one in whole))
-    assert fitted == {8, 16}
-    needs = gpu_needs(CONFIG, QWEN, TOKENS)
+    needs = gpu_needs(CONFIG, QWEN, tokens)
     assert needs.minutes["L40S"] == next(
-        run.minutes for run in rented(CONFIG, QWEN, TOKENS) if run.gpu.name == "L40S"
+        run.minutes for run in rented(CONFIG, QWEN, tokens) if run.gpu.name == "L40S"
     )
-    assert needs.memory_gb == vram_gb(QWEN, 4, 100, 16, targets, True, False)
+    assert needs.memory_gb == vram_gb(QWEN, 4, length, 16, targets, True, False)
 
 
 def test_the_page_marks_the_cards_that_may_be_rented_and_a_model_that_does_not_fit():

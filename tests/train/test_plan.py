@@ -18,7 +18,7 @@ from lib.model.shapes import KNOWN
 from lib.train.assumed import assumed_tokens
 from lib.train.gpus import GPUS, minutes
 from lib.train.needs import EVALUATION_GOAL, evaluation_share, evaluations
-from lib.train.plan import _estimate
+from lib.train.plan import TEMPLATE_TOKENS, _estimate, _lengths, _of_pairs, _preview, row_tokens
 from lib.train.schedule import cannot_fire, evaluated_rows, schedule
 from scripts.plan import main
 from tests.model.families import model_config, tokenizer_folder
@@ -436,3 +436,46 @@ def test_the_share_is_rows_that_are_read_and_replies_that_are_written_over_all()
 def test_an_evaluation_reads_what_its_share_of_the_time_allows(n_rows, n_val, share, read):
     recipe = TrainConfig(data="main", evals_per_run=7, evals_after=0.5, max_evaluation_share=share)
     assert evaluated_rows(recipe, schedule(recipe, n_rows), n_val) == read
+
+
+@pytest.mark.parametrize("n_evals, fires", [(3, False), (4, True), (5, True)])
+def test_early_stopping_needs_one_evaluation_more_than_its_patience(n_evals, fires):
+    recipe = TrainConfig(data="main", epochs=1, evals_per_run=n_evals)  # patience 3
+    assert (cannot_fire(recipe, schedule(recipe, 16 * n_evals)) is None) is fires
+
+
+@pytest.mark.parametrize("share, steps", [(0.0, [2, 4, 6, 8, 9]), (0.45, [4, 6, 8, 9]), (0.9, [8, 9])])
+def test_an_evaluation_comes_from_its_delay_on_the_delay_itself_included(share, steps):
+    recipe = TrainConfig(data="main", epochs=1, evals_per_run=5, evals_after=share, effective_batch=1)
+    assert schedule(recipe, 9).eval_steps == steps
+
+
+def test_the_table_of_lengths_shows_what_stands_above_its_columns():
+    tokens = {"train": [(n // 2, n - n // 2) for n in range(2, 202, 2)], "val": [(3, 1)]}
+    head, train, val, _ = _lengths(TrainConfig(data="x"), tokens).splitlines()
+    assert head.split() == ["rows", "p50", "p95", "max", "reply", "p50", "trained"]
+    assert train.split() == ["train", "100", "101", "190", "200", "50", "50%"]
+    assert val.split() == ["val", "1"]
+    mostly_given = _lengths(TrainConfig(data="x"), {"train": [(30, 10)] * 3}).splitlines()[1]
+    assert mostly_given.split()[-2:] == ["10", "25%"]
+
+
+def test_a_row_counts_its_end_token_and_a_pair_of_replies_both_its_conversations():
+    recipe = TrainConfig(data="x", prompt="{tweet}")
+    (row,) = row_tokens(recipe, [pair(0, reply="tea and milk")], None)
+    assert row == (_estimate(pair(0).tweet) + TEMPLATE_TOKENS, 3 + 1)
+    ids = {"input_ids": [1, 2, 3, 4, 5], "labels": [-100, -100, 3, 4, 5]}
+    assert row_tokens(recipe, [pair(0)], [ids]) == [(2, 3)]
+    assert _of_pairs([(50, 7), (50, 9), (3, 1), (3, 2)]) == [(100, 16), (6, 3)]
+
+
+def test_what_is_learned_is_green_what_is_given_is_grey_and_no_text_acts_in_the_terminal():
+    recipe = TrainConfig(data="x", prompt="Say: {tweet}")
+    shown = SimpleNamespace(tweet="so \x1b[2J", reply="it\x1b[31m goes")
+    (given, learned) = re.fullmatch(
+        r"(?s)  \x1b\[2m(.*)\x1b\[0m\x1b\[32m(.*)\x1b\[0m", _preview(recipe, [shown], None, colour=True)
+    ).groups()
+    assert "Say: so" in given and "it" in learned and "goes<|im_end|>" in learned
+    assert "\x1b" not in given + learned
+    plain = _preview(recipe, [shown], None, colour=False)
+    assert plain.endswith("goes<|im_end|>«") and "\x1b" not in plain
