@@ -51,6 +51,13 @@ def test_what_another_run_of_the_evaluation_was_trained_on_is_left_out_too():
     assert [one.tweet_id for one in evaluation.prompts()] == [prompt(1).tweet_id]
 
 
+def test_which_prompts_are_chosen_is_drawn_and_more_keep_the_fewer():
+    prompts = [prompt(number) for number in range(30)]
+    fewer, more = ([one.tweet_id for one in chosen(prompts, n)] for n in (6, 9))
+    assert set(fewer) < set(more) and (len(fewer), fewer, more) == (6, sorted(fewer), sorted(more))
+    assert fewer != [one.tweet_id for one in prompts[:6]]
+
+
 def test_a_test_prompt_that_stands_twice_is_refused():
     assert [one.tweet_id for one in chosen([prompt(1), prompt(2)], None)] == ["1001", "1002"]
     with pytest.raises(UserError, match="names a tweet twice"):
