@@ -4,12 +4,13 @@ import json
 
 import pytest
 
+from lib.base.errors import UserError
 from lib.base.files import read_jsonl, write_json
 from lib.base.schema import Reply
 from lib.base.settings import SamplingConfig
 from lib.evaluate.best_of import picked
 from lib.evaluate.replies import answer_all, conversations, missing, plan, read_log
-from lib.evaluate.replies_file import finished, write_replies
+from lib.evaluate.replies_file import finished, refuse_changed_log, write_replies
 from lib.evaluate.shared_replies import take_over
 from lib.model.generate import Engine, Generated
 from tests.eval_data import pair, prompt, write_configs, write_data
@@ -113,6 +114,21 @@ def test_candidates_that_were_changed_or_are_gone_leave_the_replies_unfinished(t
     assert finished(tmp_path, "print")
     path.unlink()
     assert not finished(tmp_path, "print")
+
+
+def test_a_log_that_was_changed_is_refused_and_one_that_lost_a_line_is_not(tmp_path):
+    tasks = tasks_of(("base", "tuned"))
+    folder = evaluated(tmp_path, tasks)
+    stored = read_log(folder / "work" / "replies.jsonl")
+    refuse_changed_log(folder, tasks, stored, stored, "print")
+    first = tasks[0].key
+    said = stored[first].reply.model_copy(update={"reply": "the best reply ever"})
+    changed = stored | {first: stored[first].model_copy(update={"reply": said})}
+    with pytest.raises(UserError, match="was changed, and so was"):
+        refuse_changed_log(folder, tasks, changed, changed, "print")
+    refuse_changed_log(folder, tasks, changed, changed, "of other prompts")
+    fewer = {key: line for key, line in changed.items() if key != tasks[1].key}
+    refuse_changed_log(folder, tasks, fewer, changed, "print")
 
 
 def test_empty_replies_are_counted_for_their_own_system(tmp_path):
