@@ -53,7 +53,7 @@ def test_what_a_budget_cut_short_looks_older_than_its_inputs(tmp_path):
     assert judgments.stat().st_mtime < replies.stat().st_mtime
 
 
-def test_a_damaged_output_is_written_again_and_a_free_judge_has_nothing_to_ask_again(evaluation, monkeypatch):  # noqa: F811
+def test_a_damaged_output_is_written_again_and_a_free_judge_asks_once(evaluation, monkeypatch):  # noqa: F811
     make_judgments(evaluation)
     monkeypatch.setenv("AGAIN", "1")
     path = evaluation.folder / "judgments.jsonl"
