@@ -209,7 +209,7 @@ def test_what_one_system_did_not_answer_is_not_shown():
         reply("2", "human"),
         reply("3", "tuned"),
     ]
-    assert recorded(replies, {"1": "one", "2": "two"}) == [Recorded("two", "b", "said", 17)]
+    assert recorded(replies, {"1": "one", "2": "two", "3": "three"}) == [Recorded("two", "b", "said", 17)]
     drafts = {"2": [("one", 4.0), ("two", None)]}
     (found,) = recorded([*replies, reply("2", "fewshot", "f")], {"2": "two"}, drafts)
     assert (found.fewshot, found.drafts) == ("f", (("one", 4.0), ("two", None)))

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,8 @@ import pytest
 from lib.base.errors import UserError
 from lib.base.files import read_jsonl, write_json, write_jsonl
 from lib.base.schema import Judgment, Reply
-from lib.evaluate.compare import compare_runs, config_difference, sentence, why_not
-from lib.evaluate.compare_page import page, text
+from lib.evaluate.compare import compare_runs, config_difference, metric_rows, sentence, why_not
+from lib.evaluate.compare_page import _value, page, text
 from lib.evaluate.runs import read_runs
 from lib.evidence.effects import permutation_test
 from lib.evidence.intervals import mean_interval
@@ -113,11 +114,12 @@ def test_other_data_behind_the_same_name_is_a_difference(root):
     folder = make_run(root, "v2", signs(2))
     runs = read_runs(["v1", "v2"], root)
     assert config_difference(runs) == []
-    manifest = runs[1].manifest.model_dump() | {"data_hashes": {"train": "c" * 64, "val": "b" * 64}}
-    write_json(folder / "manifest.json", manifest)
-    assert config_difference(read_runs(["v1", "v2"], root)) == [
-        ("content of train.jsonl", ["a" * 12, "c" * 12])
-    ]
+    manifest = runs[1].manifest.model_dump()
+    for name, was in (("train", "a"), ("val", "b")):
+        hashes = manifest["data_hashes"] | {name: "c" * 64}
+        write_json(folder / "manifest.json", manifest | {"data_hashes": hashes})
+        found = config_difference(read_runs(["v1", "v2"], root))
+        assert found == [(f"content of {name}.jsonl", [was * 12, "c" * 12])]
 
 
 def test_the_paired_difference_is_that_of_the_statistics(root):
@@ -222,6 +224,62 @@ def test_the_same_words_are_asked_about_under_the_same_ids(root):
     assert (
         "answered different test prompts (40 and 40 tweets, 40 with the same id)" in versus(root)["sentence"]
     )
+
+
+def test_a_refusal_loses_whatever_the_judge_said(root):
+    for name, seed in (("v1", 1), ("v2", 1)):
+        path = make_run(root, name, signs(seed)) / "eval" / "quick" / "replies.jsonl"
+    refused = "As an AI language model, I cannot help with that."
+    rows = [
+        one.model_copy(update={"reply": refused}) if one.system == "tuned" else one
+        for one in read_jsonl(path, Reply)
+    ]
+    write_jsonl(path, rows)
+    assert versus(root)["difference"] > 80
+
+
+def test_the_reason_given_is_that_of_the_evaluations_of_one_name(root):
+    make_run(root, "v1", signs(1))
+    make_run(root, "v2", signs(2), model="another judge")
+    make_run(root, "v2", signs(2, n=30), evaluation="zzz")
+    assert "had different judges" in versus(root)["sentence"]
+
+
+def test_a_commit_is_shown_short_and_a_long_name_whole(root):
+    make_run(root, "v1", signs(1))
+    run = read_runs([make_run(root, "v2", signs(2)).name, "v1"], root)[0]
+    long = {"git_commit": "abcdef0123" * 4, "gpu": "NVIDIA H100 80GB HBM3, one of eight in that machine"}
+    rows = dict(metric_rows([replace(run, manifest=run.manifest.model_copy(update=long))]))
+    assert (rows["git commit"], rows["GPU"]) == (["abcdef0123"], [long["gpu"]])
+
+
+def test_each_curve_is_of_its_own_loss(root, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(
+        "lib.evaluate.compare_page.lines", lambda series, title, axis: drawn.update({title: series})
+    )
+    for name in ("v1", "v2"):
+        make_run(root, name, signs(1))
+    runs = read_runs(["v1", "v2"], root)
+    page(runs, compare_runs(runs, root))
+    assert [name for name, _ in drawn["Training loss"]] == ["v1", "v2"]
+    assert drawn["Validation loss"][0][1] == [(n, 3.0) for n in (0, 5, 10, 15)]
+    assert drawn["Training loss"][0][1][1] == (1, 2.9)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("x" * 60, "x" * 60),
+        ("x" * 61, "x" * 59 + "…"),
+        (None, "–"),
+        ("", "''"),
+        ([1, 2], "1, 2"),
+        ("a\nb", "a\\nb"),
+    ],
+)
+def test_a_setting_is_shown_on_one_line_of_sixty_characters(value, shown):
+    assert _value(value) == shown
 
 
 def test_evaluations_of_one_name_are_compared_before_others(root):

@@ -149,6 +149,7 @@ def test_the_command_asks_before_it_plans_and_books_the_estimate_once(evaluation
     assert f"Reward: ${study.reward_usd:.2f} ($12 an hour)" in text and "6 pairs of short replies" in text
     command("--people", "99", YES="1")
     assert read_study(human) == study
+    assert [row["state"] for row in read_dicts(human / "ledger.jsonl")] == ["intent"]
     (cost,) = costs(Path(), {})
     assert (cost.step, cost.name, cost.n_open, cost.open_usd) == ("crowd", "mine/quick/human", 1, study.usd)
     make_evaluation(Path(), words=lambda number, system: f"other {number} {system}")

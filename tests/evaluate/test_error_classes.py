@@ -52,3 +52,20 @@ def test_the_kinds_are_counted_over_lost_tied_and_won_tweets_with_examples_of_wh
     generic = found["generic"]
     assert (generic.losses, generic.ties, generic.wins, generic.examples) == (1, 1, 1, ["1", "2"])
     assert (found["empty"].losses, found["none of these"].wins) == (1, 1)
+
+
+def test_the_kind_that_lost_most_comes_first_and_what_fits_no_kind_last():
+    said = {"generic": "So true, totally agree!", "empty": "", "none": "Ask the fishermen about the bridge"}
+    steps = {
+        "1": ("generic", 0.0),
+        "2": ("generic", 0.0),
+        "3": ("empty", -1.0),
+        "4": ("none", -1.0),
+        "5": ("none", -1.0),
+    }
+    texts = {(tweet, "tuned"): said[kind] for tweet, (kind, _) in steps.items()}
+    texts |= {(tweet, "base"): "Ask the fishermen where the bridge should stand" for tweet in steps}
+    judgments = [judged(tweet, order, step) for tweet, (_, step) in steps.items() for order in ("ab", "ba")]
+    rows = counted(judgments, texts, {}, "tuned", "base", Gaps(asked=frozenset(steps)))
+    found = flawed(rows, texts, dict.fromkeys(steps, TWEET), {})
+    assert [one.name for one in found] == ["empty", "generic", "none of these"]

@@ -3,7 +3,9 @@
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,8 +15,32 @@ from lib.base.ledger import Ledger
 from lib.base.schema import Judgment, Reply
 from lib.base.settings import EvalConfig, TrainConfig
 from lib.evaluate.evaluation import Evaluation
-from lib.evaluate.findings import Files, gather
-from lib.evaluate.page import page
+from lib.evaluate.findings import (
+    Files,
+    _cost,
+    _facts,
+    _forgetting,
+    _judge,
+    _losses,
+    _strengths,
+    _trust,
+    gather,
+)
+from lib.evaluate.measures import Metrics
+from lib.evaluate.page import (
+    SHOWN_METRICS,
+    _blind,
+    _curves,
+    _extremes,
+    _funnel,
+    _metric_rows,
+    _net_plot,
+    page,
+)
+from lib.evaluate.pairings import Pairings
+from lib.evaluate.people_records import Agreements, OfJudge, OfVotes, People
+from lib.evaluate.reading import tally
+from lib.evaluate.report import Flawed
 from lib.model.flaws import flaws_of
 from tests.eval_data import pair, prompt, write_data
 
@@ -182,6 +208,108 @@ def test_the_report_holds_what_the_gate_and_the_reader_need(made):
     assert set(report.comparisons) == {"tuned vs fewshot", "fewshot vs base"}
     assert {"version": 1, "ci95": list(report.ci95)}.items() <= report.as_written().items()
     json.dumps(report.as_written(), allow_nan=False)
+
+
+def test_each_number_comes_from_its_own_file(made):
+    files, report, _ = made
+    assert report.hashes["adapter"] == "ab" * 32
+    assert report.criteria["engagement"] == {"tuned": pytest.approx(5.5), "base": pytest.approx(4.5)}
+    Ledger(Path("data/small/ledger.jsonl")).append("done", "k", "collect", usd=2.0)
+    assert _cost(files) == {"collect": 2.0, "train": 0.4, "judge": 1.25}
+    metrics = files.model_metrics.model_copy(update={"perplexity": {"tuned": 12.0, "n_pairs": 4}})
+    assert _losses(replace(files, model_metrics=metrics), "tuned")["perplexity_n"] == 4
+    worse = {"base": [2.0, 2.1, 2.2], "tuned": [2.5, 2.6, 2.71], "margin": 0.1}
+    assert _forgetting(files.model_metrics.model_copy(update={"forgetting": worse})).mean_diff > 0.4
+    assert _strengths(files.judgments, ["base", "tuned"]) == {}
+
+
+def test_systems_stand_in_the_config_s_order_and_people_s_looks_are_their_own(made):
+    files, _, _ = made
+    assert with_config(files, systems=["tuned", "human", "base"]).systems == ["tuned", "base"]
+    flaws = {("1", "human"): frozenset({"toxic"}), ("2", "human"): frozenset(), ("3", "tuned"): frozenset()}
+    found = files.of_people(flaws)["human"]
+    assert (found.n, found.toxic) == (2, 0.5)
+    assert files.of_people({("3", "tuned"): frozenset()}) == {}
+
+
+def with_config(files, **config):
+    changed = EvalConfig.model_validate({"judge": {"kind": "offline"}} | config)
+    return replace(files, evaluation=replace(files.evaluation, eval=changed))
+
+
+def test_the_gate_is_told_the_price_of_a_tweet_and_what_each_flaw_cost(made):
+    files, _, _ = made
+    paired = Pairings({("tuned", "base"): SimpleNamespace(n=12)}, unjudged=0.1, best_net_win=60.0)
+    course = [[2.5, 2.4], [2.1, 2.2]]
+    manifest = files.train_manifest.model_copy(update={"eval_losses": course})
+    facts = _facts(
+        replace(files, train_manifest=manifest),
+        paired,
+        looked_at(files),
+        [Flawed(name="copy", losses=2, ties=3, wins=4)],
+        None,
+    )
+    assert facts.usd_per_tweet == pytest.approx(1.25 / 12)
+    assert (facts.classes, facts.losses, facts.unjudged) == ([("copy", 5, 4)], course, 0.1)
+
+
+def test_failures_of_the_headline_are_counted_and_the_judge_is_the_one_that_judged(made):
+    files, _, _ = made
+    files = with_config(files, judge={"kind": "claude", "model": "claude-haiku-5-5"})
+    files = replace(files, failed=[*files.failed, {"a": "chosen", "b": "rejected", "reason": "truncated"}])
+    length = dict.fromkeys(("win_rate", "ci95", "correlation", "longer_wins"))
+    found = _judge(files, SimpleNamespace(length=length, position=None), None)
+    assert (found.parse_failures, found.model) == (1, "a stand-in")
+
+
+@pytest.mark.parametrize(
+    ("votes", "outdated", "status"),
+    [(60, False, "trusted"), (49, False, "unproven"), (60, True, "unproven"), (None, False, "unproven")],
+)
+def test_blind_votes_on_these_very_replies_vouch_for_the_judge(made, votes, outdated, status):
+    files = with_config(made[0], judge={"kind": "claude"})
+    counted = votes and OfVotes(
+        n=votes, n_tweets=12, share=0.9, share_ci95=(0.8, 0.95), kappa=0.8, ci95=(0.6, 0.9)
+    )
+    majority = OfJudge(n=12, kappa=0.1, ci95=(-0.4, 0.6), votes=counted)
+    people = People(agreement=Agreements(judge=majority), outdated=outdated)
+    assert _trust(files, people).status == status
+
+
+def test_the_clearest_wins_and_losses_are_shown_three_of_each(made):
+    files, _, _ = made
+    steps = {"5000": 0.5, "5001": 1.0, "5002": -1.0, "5003": -0.5, "5004": 0.25, "5005": 0.2, "5006": 0.0}
+    tweets = {one.tweet: number for number, one in files.prompts.items()}
+    assert [tweets[row["tweet"]] for row in _extremes(files, steps, 1)] == ["5001", "5000", "5004"]
+    assert [tweets[row["tweet"]] for row in _extremes(files, steps, -1)] == ["5002", "5003"]
+
+
+def test_the_blind_examples_change_sides_and_have_a_tally_of_their_own(made, monkeypatch):
+    files, report, steps = made
+    assert {row["replies"][0][1] for row in _blind(files, steps)} == {"tuned", "base"}
+    monkeypatch.setattr("lib.evaluate.page.N_BLIND", 4)
+    shown = _blind(files, steps)
+    assert len(shown) == 4 and tally(row["step"] for row in shown) in page(files, report, steps)
+
+
+def test_the_plots_and_tables_of_the_page_show_what_they_are_called(made, monkeypatch):
+    files, report, _ = made
+    drawn = []
+    monkeypatch.setattr("lib.evaluate.page.lines", lambda series, *titles: drawn.extend(series))
+    _curves(files)
+    assert drawn == [("training loss", [(1, 2.5), (2, 2.0)]), ("validation loss", [(2, 2.2)])]
+    plot = str(_net_plot(report))
+    assert all(
+        name in plot for name in ("tuned against base", "tuned against fewshot", "fewshot against base")
+    )
+    assert _funnel(files.evaluation.processed / "manifest.json") == [("pair", 5, 4)]
+    every = Metrics(**{key: 0 if key == "leaks" else 0.5 for key, *_ in SHOWN_METRICS})
+    rows = _metric_rows(report.model_copy(update={"metrics": {"tuned": every}}))
+    amounts = [row["name"] for row in rows if not row["is_share"]]
+    assert [name.partition(",")[0] for name in amounts] == [
+        *("median length", "distinct words", "distinct word pairs"),
+        *("think blocks", "perplexity of the real replies"),
+    ]
 
 
 def test_twelve_tweets_are_underpowered_and_the_report_says_so(made):

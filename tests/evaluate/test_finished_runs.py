@@ -8,7 +8,7 @@ from lib.base.errors import UserError
 from lib.base.files import lock, write_json, write_jsonl
 from lib.base.schema import TestPrompt as Prompt
 from lib.base.settings import EvalConfig, TrainConfig
-from lib.evaluate.evaluation import Evaluation
+from lib.evaluate.evaluation import Evaluation, chosen
 from lib.model import machine
 from lib.model.machine import refuse_small_machine
 from lib.train.fingerprint import changed_since
@@ -49,6 +49,19 @@ def test_what_another_run_of_the_evaluation_was_trained_on_is_left_out_too():
     evaluation = Evaluation("r", TrainConfig(data="x"), EvalConfig(systems=systems), RUN / "eval" / "e")
     assert evaluation.others == ["v2"]
     assert [one.tweet_id for one in evaluation.prompts()] == [prompt(1).tweet_id]
+
+
+def test_which_prompts_are_chosen_is_drawn_and_more_keep_the_fewer():
+    prompts = [prompt(number) for number in range(30)]
+    fewer, more = ([one.tweet_id for one in chosen(prompts, n)] for n in (6, 9))
+    assert set(fewer) < set(more) and (len(fewer), fewer, more) == (6, sorted(fewer), sorted(more))
+    assert fewer != [one.tweet_id for one in prompts[:6]]
+
+
+def test_a_test_prompt_that_stands_twice_is_refused():
+    assert [one.tweet_id for one in chosen([prompt(1), prompt(2)], None)] == ["1001", "1002"]
+    with pytest.raises(UserError, match="names a tweet twice"):
+        chosen([prompt(1), prompt(2), prompt(1)], None)
 
 
 def test_a_finished_run_keeps_the_config_that_it_was_trained_with_but_for_what_is_not_in_the_weights():

@@ -120,6 +120,8 @@ def test_the_comparison_with_few_shot_is_tuned_against_few_shot(rng, wins, losse
     found = report.gate.fewshot
     assert found.net_win == pytest.approx(100 * (wins - losses) / N) and found.beats is beats
     assert report.comparisons["tuned vs fewshot"].net_win == found.net_win
+    p = {name: row.permutation_p for name, row in report.comparisons.items()}
+    assert report.holm_p[min(p, key=p.get)] == pytest.approx(2 * min(p.values()))  # of two comparisons
     assert report.comparisons["fewshot vs base"].net_win == pytest.approx(100 * 20 / N)
     assert report.net_win == pytest.approx(100 * 40 / N)
 

@@ -57,6 +57,7 @@ def test_every_link_leads_to_a_file_from_both_folders(tmp_path):
     found = Links(shown(tmp_path))
     assert len(found.links) == 4
     for link in found.links:
+        assert not set("#?<> ") & set(link), link
         assert (tmp_path / "data" / unquote(link)).is_file(), link
         assert (tmp_path / "adapters" / unquote(link)).is_file(), link
     assert not {"img", "script"} & set(found.tags)

@@ -33,6 +33,8 @@ def test_answers_that_the_judge_owes_are_counted_against_and_for_and_have_their_
     assert (one.unjudged, one.best_net_win) == (0.2, pytest.approx(60))
     assert one.found["tuned", "base"].net_win == pytest.approx(20)
     assert one.judged == dict(zip(TWEETS, [1.0] * 6 + [-1.0] * 2, strict=False))
+    tied = found([1.0] * 5 + [0.0] * 3 + [-1.0] * 2)
+    assert tied.best_net_win == pytest.approx(30)
     asked = found([1.0] * 8)  # two tweets left no trace
     assert (asked.unjudged, asked.best_net_win) == (0.2, pytest.approx(100))
 

@@ -28,7 +28,7 @@ from lib.evaluate.page import page as report_page
 from lib.evaluate.people_answers import import_files, import_votes
 from lib.evaluate.people_page import Item, cell, make_items, read_key, write_files
 from lib.evaluate.people_records import People
-from lib.evaluate.people_report import _raters, human_report, sentence
+from lib.evaluate.people_report import _raters, human_report, sentence, take_in
 from lib.evidence.outcomes import outcomes
 from lib.evidence.secondary import agreement
 from lib.evidence.stats import compare
@@ -179,6 +179,7 @@ def test_an_item_is_named_by_its_texts_alone_and_shows_what_is_not_seen(evaluati
     make_evaluation(tmp_path, words=lambda number, system: f"{said[system]} {number}")
     before = {item.id for item in make_items(evaluation)}
     said = {"tuned": "one\u202e", "base": "two"}
+    make_evaluation(tmp_path, words=lambda number, system: f"{said[system]} {number}")
     assert {item.id for item in make_items(evaluation)} == before  # which reply is whose is not in it
     shown = Item("i1", "1", "a\u202eb", {"tuned": "c\u200bd", "base": "e\x07f"}, "tuned").shown
     assert not any(character in text for text in shown.values() for character in "\u202e\u200b\x07")
@@ -305,7 +306,7 @@ def test_the_same_line_twice_in_one_file_is_told(evaluation, tmp_path):
         (
             "a.json",
             (
-                '[\n{{"rater": "ann", "item": "{0}", "choice": "A"}},\n"what",\n{{"rater": "ann", "item": '
+                '[\n{{"rater": "ann", "item": "{0}", "choice": "A"}},\n"what",\n{{"rater": "ann",\n "item": '
                 '"x", '
                 '"choice": "A"}}]'
             ),
@@ -430,6 +431,15 @@ def test_an_import_says_what_was_new_and_seals_its_report(evaluation, tmp_path):
     assert not damage(report)
     write_json(report, read_json(report) | {"n_answers": 99})
     assert damage(report)
+
+
+def test_a_later_export_of_a_crowd_replaces_its_earlier_answers_and_no_others(evaluation, tmp_path):
+    items = [item.id for item in written(evaluation, None)[0]]
+    for rater, instead_of in (("ann", None), ("crowd-a", None), ("crowd-b", "crowd-")):
+        found, _ = take_in(
+            evaluation, [write_answers(tmp_path / "a.csv", rater, {items[0]: "A"})], instead_of
+        )
+    assert [row.raw for row in found.judgments] == ["ann", "crowd-b"]
 
 
 def test_fifty_blind_votes_that_agree_beyond_chance_vouch_for_a_judge(evaluation, tmp_path):

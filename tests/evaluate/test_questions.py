@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lib.base.files import write_jsonl
+from lib.base.errors import UserError
+from lib.base.files import read_jsonl, write_jsonl
 from lib.base.schema import Reply
 from lib.base.settings import EvalConfig, TrainConfig
 from lib.evaluate.evaluation import Evaluation
@@ -59,3 +60,12 @@ def test_every_pair_that_a_number_comes_from_is_part_of_what_was_asked(asked):
         fewer = replace(found, **{name: getattr(found, name)[1:]})
         assert fewer.fingerprint != found.fingerprint, name
     assert replace(found, failed=[{"reason": "reply_empty"}]).fingerprint != found.fingerprint
+
+
+def test_systems_that_were_not_answered_alike_are_not_judged(asked):
+    path = Path("adapters/mine/eval/quick/replies.jsonl")
+    other = {"tuned": {"quantization": "q4_k_m"}}
+    rows = [one.model_copy(update=other.get(one.system, {})) for one in read_jsonl(path, Reply)]
+    write_jsonl(path, rows)
+    with pytest.raises(UserError, match="differ in engine or quantization"):
+        asked()

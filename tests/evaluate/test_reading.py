@@ -163,6 +163,7 @@ def test_a_report_of_an_earlier_version_is_read_out_too():
         (0.5, (0.4, 0.6), False, "some was forgotten. The trained model is worse, by 0.500"),
         (-0.01, (-0.12, 0.1), False, "nothing was forgotten. The trained model is better, by 0.010"),
         (0.05, (-0.2, 0.3), False, "too few texts to tell"),
+        (-0.01, (-0.3, 0.28), False, "too few texts to tell"),
         (
             0.1,
             (0.05, 0.15),

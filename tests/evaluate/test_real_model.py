@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.evaluate.real_model import DATA, RUN, Loss, steps, with_intervals, write_workspace
+from lib.evaluate.real_model import DATA, RUN, Loss, _perplexity, steps, with_intervals, write_workspace
 from tests.conftest import ROOT
 
 
@@ -17,11 +17,16 @@ def test_the_loss_is_per_token_and_its_interval_resamples_authors_whole():
     loss = with_intervals([base, tuned, tokens], authors)
     assert loss.n == 40
     assert loss.base == pytest.approx((4.0, 4.0, 4.0))
+    assert loss.tuned[1] == pytest.approx(sum(tuned) / sum(tokens))
     assert loss.fall[1] == pytest.approx((sum(base) - sum(tuned)) / sum(tokens))
     assert loss.fall[0] < loss.fall[1] < loss.fall[2]
     assert loss.learned
     twice = with_intervals([part * 2 for part in ([*base], [*tuned], [*tokens])], authors * 2)
     assert twice.fall == pytest.approx(loss.fall)  # the same replies again are no new evidence
+
+
+def test_perplexity_is_e_to_the_loss():
+    assert _perplexity((1.0, 2.0, 3.0)) == "7.4 (2.7 to 20.1)"
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,16 @@ import json
 
 import pytest
 
+from lib.base.errors import UserError
 from lib.base.files import read_jsonl, write_json
 from lib.base.schema import Reply
 from lib.base.settings import SamplingConfig
+from lib.evaluate.best_of import picked
 from lib.evaluate.replies import answer_all, conversations, missing, plan, read_log
-from lib.evaluate.replies_file import write_replies
+from lib.evaluate.replies_file import finished, refuse_changed_log, write_replies
 from lib.evaluate.shared_replies import take_over
 from lib.model.generate import Engine, Generated
-from tests.eval_data import prompt, write_configs, write_data
+from tests.eval_data import pair, prompt, write_configs, write_data
 from tests.model.test_openai_engine import n_chats, ran, served
 from tests.stubs.openai_server import OpenAIStub
 
@@ -85,6 +87,57 @@ def test_a_file_that_was_changed_is_not_taken_over(tmp_path, what):
     take_over(tmp_path / "eval/two", tasks_of(), "weights", str)
     log = tmp_path / "eval/two/work/replies.jsonl"
     assert "best reply ever" not in (log.read_text() if log.exists() else "")
+
+
+def test_a_file_that_was_changed_with_its_log_is_not_taken_over(tmp_path):
+    folder = evaluated(tmp_path / "eval/one", tasks_of())
+    for path in (folder / "replies.jsonl", folder / "work/replies.jsonl"):
+        path.write_text(path.read_text().replace("tuned 1 nf4", "the best reply ever"))
+    take_over(tmp_path / "eval/two", tasks_of(), "weights", str)
+    assert not (tmp_path / "eval/two/work/replies.jsonl").exists()
+
+
+def test_candidates_that_were_changed_or_are_gone_leave_the_replies_unfinished(tmp_path):
+    tasks = tasks_of(("base", "tuned", "tuned@2"))
+    stored = answer_all(tasks, engine(), tmp_path / "work" / "replies.jsonl", SAMPLING, str)
+    best, candidates = picked(
+        tasks, stored, [prompt(n) for n in range(4)], lambda: [pair(n) for n in range(30)]
+    )
+    manifest = write_replies(tmp_path, tasks, stored | best, "print", candidates)
+    assert manifest.n == {"base": 4, "tuned": 4, "tuned@2": 4}
+    assert finished(tmp_path, "print") and not finished(tmp_path, "other")
+    path = tmp_path / "candidates.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-10] + whole[-9:])
+    assert not finished(tmp_path, "print")
+    path.write_bytes(whole)
+    assert finished(tmp_path, "print")
+    path.unlink()
+    assert not finished(tmp_path, "print")
+
+
+def test_a_log_that_was_changed_is_refused_and_one_that_lost_a_line_is_not(tmp_path):
+    tasks = tasks_of(("base", "tuned"))
+    folder = evaluated(tmp_path, tasks)
+    stored = read_log(folder / "work" / "replies.jsonl")
+    refuse_changed_log(folder, tasks, stored, stored, "print")
+    first = tasks[0].key
+    said = stored[first].reply.model_copy(update={"reply": "the best reply ever"})
+    changed = stored | {first: stored[first].model_copy(update={"reply": said})}
+    with pytest.raises(UserError, match="was changed, and so was"):
+        refuse_changed_log(folder, tasks, changed, changed, "print")
+    refuse_changed_log(folder, tasks, changed, changed, "of other prompts")
+    fewer = {key: line for key, line in changed.items() if key != tasks[1].key}
+    refuse_changed_log(folder, tasks, fewer, changed, "print")
+
+
+def test_empty_replies_are_counted_for_their_own_system(tmp_path):
+    tasks = tasks_of()
+    stored = answer_all(tasks, engine(), tmp_path / "log", SAMPLING, str)
+    empty = next(task.key for task in tasks if task.system == "tuned")
+    blank = stored[empty].reply.model_copy(update={"reply": ""})
+    stored[empty] = stored[empty].model_copy(update={"reply": blank})
+    assert write_replies(tmp_path, tasks, stored, "print").n_empty == {"base": 0, "tuned": 1, "human": 0}
 
 
 @pytest.mark.slow

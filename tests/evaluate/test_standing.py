@@ -67,6 +67,7 @@ def test_a_win_that_is_unproven_asks_for_people():
 def test_names_that_the_command_line_gave_are_kept_and_those_of_the_config_are_not_repeated():
     judged("pass")
     assert next_line(CONFIG, evaluation="other") == "next: make eval RUN=r EVAL=other"
+    assert next_line(CONFIG, "x", "other") == "next: make eval RUN=r EVAL=other"
     assert next_line(CONFIG, "y", "other") == "next: make eval RUN=r DATA=y EVAL=other"
     assert next_line(CONFIG, "x", "e") == "next: make publish RUN=r REPO=<you>/<name>"
 
