@@ -19,6 +19,7 @@ from lib.base.settings import FilterConfig
 from lib.data.decisions import reviewed
 from lib.data.doubts import most_doubtful_first, nearest
 from lib.data.review import LONG_PAUSE_S, REASONS, Review, numbers, pace, shown
+from lib.data.sitting import sitting
 
 ROOT = Path(__file__).parents[2]
 BOUNDS = FilterConfig()
@@ -454,3 +455,16 @@ def test_the_lines_are_plain_json_that_other_programs_can_read(tmp_path):
     decide(a_review(tmp_path, pairs(2)), "k")
     line = (tmp_path / "decisions.jsonl").read_text().splitlines()[0]
     assert sorted(json.loads(line)) == ["at", "decision", "id", "text_sha"]
+
+
+def test_an_edited_reply_is_a_kept_one_in_the_summary(tmp_path, monkeypatch):
+    monkeypatch.chdir(folder_of_a_set(tmp_path, pairs(5)))
+    path = Path("configs/data-main.yaml")
+    said = sitting(path, lambda review, name: decide(review, "ked1"))
+    assert said.splitlines()[0] == "review: kept 2 of 3 pairs (67%)", said
+    assert "  1 of the kept replies were edited" in said and "  2 pairs left" in said
+    assert said.endswith("next: make review DATA=main")
+    said = sitting(path, lambda review, name: decide(review, "kk"))
+    assert "left" not in said and said.endswith("next: make data DATA=main")
+    said = sitting(path, lambda review, name: pytest.fail("nothing is left to ask"))
+    assert said.startswith("review: nothing to review, all 5 pairs of main are decided\n")
