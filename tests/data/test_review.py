@@ -468,3 +468,28 @@ def test_an_edited_reply_is_a_kept_one_in_the_summary(tmp_path, monkeypatch):
     assert "left" not in said and said.endswith("next: make data DATA=main")
     said = sitting(path, lambda review, name: pytest.fail("nothing is left to ask"))
     assert said.startswith("review: nothing to review, all 5 pairs of main are decided\n")
+
+
+def test_undo_comes_back_to_its_pair_also_where_another_waits_before_it(tmp_path):
+    items = pairs(5)
+    by_hand = [{"id": items[number].id, "decision": "keep"} for number in (3, 0)]
+    (tmp_path / "decisions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in by_hand))
+    review = a_review(tmp_path, items)
+    for number in (0, 3):
+        review.undo()
+        assert review.current.pair.id == items[number].id
+    review.keep(items[3].id)
+    assert review.current.pair.id == items[0].id
+
+
+@pytest.mark.parametrize(("n_more", "is_allowed"), [(-1, False), (0, True)])
+def test_an_edit_may_be_as_short_and_as_long_as_the_bounds_say(tmp_path, n_more, is_allowed):
+    low, high = BOUNDS.reply_chars
+    for length in (low + n_more, high - n_more):
+        review = a_review(tmp_path / str(length), pairs(1))
+        if is_allowed:
+            review.edit(review.current.pair.id, ("kettle" * 60)[:length])
+            assert review.progress().edited == 1
+        else:
+            with pytest.raises(UserError, match=f"The reply has {length} characters; between {low} and"):
+                review.edit(review.current.pair.id, ("kettle" * 60)[:length])
