@@ -132,6 +132,28 @@ def test_a_reply_like_another_one_comes_first_and_quotes_it():
     assert nearest(["one two three", "one two four", "five"]) == [(0.5, 1), (0.5, 0), (0.0, -1)]
 
 
+@pytest.mark.parametrize(("n_shared", "is_alike"), [(4, False), (5, True)])
+def test_replies_are_alike_from_half_of_their_words_on(n_shared, is_alike):
+    """Of 10 words in both: 5 shared are half of them."""
+    words = [f"word{number}" for number in range(10)]
+    one, other = words[: n_shared + 2], words[:n_shared] + words[n_shared + 2 :]
+    items = [pair(1, reply=" ".join(one)), pair(2, reply=" ".join(other))]
+    found = {item.pair.id: item.why for item in most_doubtful_first(items, BOUNDS)}
+    assert any("shares 50% of the words" in why for why in found["r0001"]) == is_alike
+
+
+def test_the_weightiest_reason_stands_first():
+    several = pair(6, seen={"toxicity": 0.29, "reasons": ["promotion"]}, tweet_likes=201, reply_likes=5)
+    (item,) = most_doubtful_first([several], BOUNDS)
+    order = ["looks like", "toxicity 0.29", "5 likes (limit 5)", "201 likes of the tweet"]
+    assert [next(words for words in order if words in why) for why in item.why] == order
+
+
+def test_toxicity_that_was_not_measured_is_no_doubt():
+    unmeasured = BOUNDS.model_copy(update={"toxicity_model": "none"})
+    assert most_doubtful_first([pair(6, seen={"toxicity": 0.29})], unmeasured)[0].why == ()
+
+
 def test_the_order_does_not_depend_on_the_order_of_the_file():
     rng = random.Random(17)
     items = [
