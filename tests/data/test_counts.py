@@ -1,5 +1,7 @@
 """Likes and views from X's own analytics and from items of providers: an id is never a rounded one."""
 
+import os
+
 import pytest
 
 from lib.base.errors import UserError
@@ -53,3 +55,11 @@ def test_filler_of_a_provider_is_no_post(tmp_path):
         '{"noResults": true}\n{"type": "mock_tweet", "id": -1, "likeCount": 3}\n'
     )
     assert read_counts(tmp_path / "x.jsonl")[0] == []
+
+
+def test_counts_are_of_the_moment_that_the_file_names_else_of_its_own(tmp_path):
+    (tmp_path / "x.csv").write_text(f"id,likes\n{ID},7\n")
+    os.utime(tmp_path / "x.csv", (1738656000, 1738656000))
+    assert [one.at.isoformat() for one in read_counts(tmp_path / "x.csv")[0]] == ["2025-02-04T08:00:00+00:00"]
+    (tmp_path / "x.meta.json").write_text('{"collected_at": "2025-03-01T00:00:00Z"}')
+    assert [one.at.isoformat() for one in read_counts(tmp_path / "x.csv")[0]] == ["2025-03-01T00:00:00+00:00"]

@@ -3,9 +3,9 @@
 import pytest
 
 from lib.base.errors import UserError
-from lib.base.files import write_jsonl
+from lib.base.files import lock, write_jsonl
 from lib.base.schema import Rejection, Validation
-from lib.data.interim import read_interim
+from lib.data.interim import building, building_lock, read_interim, stage_counts
 from tests.eval_data import START, pair
 
 KEPT = [pair(n) for n in range(3)]
@@ -68,3 +68,28 @@ def test_stages_that_do_not_belong_together_are_refused(tmp_path):
     write_interim(tmp_path, n_filtered=1)
     with pytest.raises(UserError, match=r"filter read 2 pairs, but pair wrote 3.*make data"):
         read_interim(tmp_path)
+
+
+def test_the_most_frequent_reason_comes_first_and_equal_ones_by_the_alphabet():
+    counts = stage_counts(2, ["b", "c", "a", "c", "d", "d"])
+    assert list(counts["reasons"].items()) == [("c", 2), ("d", 2), ("a", 1), ("b", 1)]
+    assert (counts["in"], counts["kept"], counts["rejected"]) == (8, 2, 6)
+
+
+@pytest.mark.parametrize("n_filtered, n_clean", [(1, 2), (3, 2), (2, 1), (2, 3)])
+def test_a_stage_that_read_more_or_less_than_was_written_is_told(tmp_path, n_filtered, n_clean):
+    write_interim(tmp_path, n_filtered=n_filtered)
+    write_jsonl(tmp_path / "clean.jsonl", KEPT[:n_clean])
+    with pytest.raises(UserError, match="so that the files belong together"):
+        read_interim(tmp_path)
+
+
+def test_a_set_is_built_by_one_process_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/data-x.yaml").write_text("collect: {source: files}\n")
+    monkeypatch.setattr("sys.argv", ["stage", "--config", "configs/data-x.yaml"])
+    with building("doc") as (_, _, folder), pytest.raises(UserError, match="in use"):
+        assert str(folder) == "data/x"
+        with lock(building_lock(folder)):
+            pass

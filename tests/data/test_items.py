@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from lib.data.fields import BadItem, to_count, to_id, to_moment
-from lib.data.items import post_of
+from lib.data.items import is_filler, post_of, reply_flags, seen_of, tweet_flags
 from tests.items import REPLY_ID, SEEN, TWEET_ID, reply_item, tweet_item
 
 FEB_4 = datetime(2025, 2, 4, 8, tzinfo=UTC)
@@ -195,3 +195,104 @@ def test_what_cannot_be_used_has_a_reason(item, reason):
 
 def test_nobody_asks_for_the_followers_of_a_tweets_author():
     assert read(tweet_item(author={"userName": "baker"})).followers is None
+
+
+@pytest.mark.parametrize(
+    "text, is_cut",
+    [
+        ("x" * 129 + "…", True), ("x" * 128 + "…", False), ("x" * 129 + "… https://t.co/ab", True),
+        ("x" * 129 + "… https://x.com/ab", False), ("x" * 200, False), ("well…", False),
+    ],
+)  # fmt: skip
+def test_an_ellipsis_at_the_end_of_a_long_text_is_a_cut(text, is_cut):
+    assert ("truncated" in read(tweet_item(text=text)).marks) == is_cut
+
+
+@pytest.mark.parametrize(
+    "item, is_one",
+    [
+        ({"noResults": True}, True), ({"noResults": "true"}, True), ({"demo": True}, True),
+        ({"type": "mock_tweet"}, True), ({"id": -1}, True), ({"id": "-1"}, True),
+        ({"noResults": False}, False), ({"demo": False}, False), ({"type": "tweet"}, False),
+        ({"id": 1}, False), ("noResults", False), (None, False),
+    ],
+)  # fmt: skip
+def test_filler_of_a_provider_is_told_from_posts(item, is_one):
+    assert is_filler(item) == is_one
+    assert is_filler({**tweet_item(), **item}) == is_one if isinstance(item, dict) else True
+
+
+@pytest.mark.parametrize(
+    "item, reason",
+    [
+        ({"error": "gone", "id": "1"}, "error_row"), ({**tweet_item(), "error": "partial"}, None),
+        ({**tweet_item(), "type": "error"}, "error_row"), ({"type": "user", "text": "x"}, "not_an_item"),
+        ({**tweet_item(), "type": "TweetTombstone"}, "unavailable"), ([], "not_an_item"),
+        (None, "not_an_item"),
+        ({**tweet_item(), "demo": True}, "provider_filler"),
+    ],
+)  # fmt: skip
+def test_a_row_in_a_posts_place_says_what_it_is(item, reason):
+    assert (why_not(item) if reason else read(item).id) == (reason or TWEET_ID)
+
+
+@pytest.mark.parametrize(
+    "item, is_retweet",
+    [
+        (tweet_item(text="RT @ann: so true"), True), (tweet_item(text="RT so true"), False),
+        (reply_item(text="RT @ann: so true"), False),  # quotes by hand; the filter for copies judges that
+        (reply_item(isRetweet=True), True),
+    ],
+)  # fmt: skip
+def test_a_tweet_that_begins_with_rt_is_a_retweet_and_a_reply_is_not(item, is_retweet):
+    assert read(item).is_retweet == is_retweet
+
+
+def test_an_item_says_itself_when_it_was_collected_and_how_old_its_author_is():
+    post = read(reply_item(collectedAt="2025-03-01T00:00:00Z"))
+    assert post.collected_at == datetime(2025, 3, 1, tzinfo=UTC) and post.author_created_at is None
+    author = {"userName": "reader", "followers": 800, "createdAt": "2020-01-01T00:00:00Z"}
+    post = read(reply_item(author=author))
+    assert (post.collected_at, post.author_created_at) == (SEEN, datetime(2020, 1, 1, tzinfo=UTC))
+    flat = reply_item(author=..., user_screen_name="reader", user_followers=800)
+    assert read(flat).author_created_at is None  # the item's own time is the reply's
+    assert read(reply_item(collectedAt="soon")).collected_at == SEEN
+
+
+PICTURE = "look at that https://t.co/ab"
+
+
+@pytest.mark.parametrize(
+    "changes, flags",
+    [
+        ({"text": PICTURE}, ["tweet_url"]), ({"text": PICTURE, "media": ["p"]}, ["tweet_media"]),
+        ({"text": "see example.com now", "media": ["p"]}, ["tweet_media", "tweet_url"]),
+        ({"entities": {"urls": [{"url": "u"}]}}, ["tweet_url"]), ({"isQuote": True}, ["quote"]),
+        ({"isRetweet": True}, ["retweet"]), ({"text": "x" * 140 + "…"}, ["tweet_truncated"]), ({}, []),
+    ],
+)  # fmt: skip
+def test_a_tweets_flags_say_what_its_item_says_beside_the_text(changes, flags):
+    assert tweet_flags(read(tweet_item(**changes))) == flags
+
+
+@pytest.mark.parametrize(
+    "changes, flags",
+    [
+        ({"text": PICTURE}, []),  # a link in a reply's own text is judged from the text
+        ({"media": ["p"]}, ["reply_media"]), ({"entities": {"urls": [{"url": "u"}]}}, ["reply_url"]),
+        ({"isQuote": True}, ["reply_quote"]), ({"isRetweet": True}, ["reply_retweet"]),
+        ({"text": "x" * 140 + "…"}, ["truncated"]),
+    ],
+)  # fmt: skip
+def test_a_replys_flags_say_what_its_item_says_beside_the_text(changes, flags):
+    assert reply_flags(read(reply_item(**changes))) == flags
+
+
+def test_an_unusable_item_is_legible_in_its_rejection():
+    seen = {"reply_id": REPLY_ID, "tweet_id": TWEET_ID, "reply": "hi", "reply_author": "reader"}
+    assert seen_of(reply_item(text="hi", likeCount="many")) == seen
+    assert seen_of({"id": 12, "body": "x" * 5000, "author": "ann"}) == {
+        "reply_id": "12", "reply": "x" * 4000, "reply_author": "ann",
+    }  # fmt: skip
+    assert seen_of({"id": 10**30, "text": ["no"]}) == {}
+    assert (seen_of("y" * 300), seen_of(None), seen_of([1])) == ({"item": "y" * 280}, {}, {})

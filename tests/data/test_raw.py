@@ -10,7 +10,7 @@ import pytest
 from lib.base.errors import UserError
 from lib.data.own_pairs import REQUIRED
 from lib.data.pairs import join
-from lib.data.raw import raw_files, read_raw
+from lib.data.raw import ignored_files, raw_files, read_raw
 from tests.items import GOOD_REPLY, pairs_of, reply_item, tweet_item
 
 ITEM = json.dumps(tweet_item()).encode()
@@ -179,3 +179,119 @@ def test_a_file_of_pair_records_is_recognised(tmp_path):
         "missing_field",
     ]
     assert [tweet.tweet_id for tweet in joined.tweets] == [good["tweet_id"]]
+
+
+def test_files_are_read_in_the_order_of_their_names_then_those_of_the_config(tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for path in (raw / "b.jsonl", raw / "a.json", tmp_path / "0.jsonl", tmp_path / "z.csv"):
+        path.write_bytes(ITEM)
+    others = [str(tmp_path / "z.csv"), str(tmp_path / "0.jsonl")]
+    found = [file.path.name for file in raw_files(raw, others)]
+    assert found == ["a.json", "b.jsonl", "z.csv", "0.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.JSONL", ITEM, None), ("a.Csv", b"x", None), ("a.txt", b" \n" + ITEM, None), ("items", ITEM, None),
+        ("items", b"[1]", None), ("tweets.js", b"window.YTD.tweets.part0 = []", None),
+        (".DS_Store", b"x", None), ("manifest.json", b"{}", None), ("a.jsonl.meta.json", b"{}", None),
+        ("account.js", b"x", None), ("follower.js", b"x", None),
+        ("a.jsonl.gz", b"x", "`gunzip -k` it"), ("a.zip", b"x", "`unzip` it"),
+        ("a.tar.gz", b"x", "unpack it, then move it away"), ("a.tar.xz", b"x", "unpack it, then"),
+        ("a.xlsx", b"x", "a workbook"), ("a.parquet", b"x", "a table of a program"),
+        ("like.js", b"x", "only tweets.js holds tweets"), ("a.txt", b"", "it is empty"),
+        ("a.txt", b"hello", "neither JSON nor a table"), ("a.html", ITEM, "neither JSON nor a table"),
+    ],
+)  # fmt: skip
+def test_what_is_not_read_is_told_and_what_systems_put_there_is_not(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    ignored = ignored_files(tmp_path)
+    assert (ignored == []) if said is None else (len(ignored) == 1 and said in ignored[0])
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_either_utf16_is_told(tmp_path, encoding):
+    mark = "\ufeff".encode(encoding)
+    (row,) = rows(tmp_path, mark + ITEM.decode().encode(encoding))
+    assert row.problem.reason == "not_utf8" and "UTF-16" in row.problem.detail
+
+
+def test_lines_that_end_in_cr_alone_are_told(tmp_path):
+    (row,) = rows(tmp_path, ITEM + b"\r" + ITEM + b"\r")
+    assert row.problem.reason == "malformed_line" and "CR alone" in row.problem.detail
+
+
+@pytest.mark.parametrize(
+    ("first", "delimiter"),
+    [
+        ("sep=;\r\n", ";"),
+        ("SEP=,\n", ","),
+        ("sep=\t\n", "\t"),
+        ("", ","),
+        ("", ";"),
+        ("", "\t"),
+        ("sep=|\n", "|"),
+    ],
+)
+def test_excels_own_first_line_names_the_delimiter_else_the_header_does(tmp_path, first, delimiter):
+    found = rows(tmp_path, (first + table(records(2), delimiter=delimiter)).encode(), "mine.csv")
+    assert [reason for _, reason in told(found)] == ["ok", "ok"]
+    assert found[0].value["reply"] == f"@baker {GOOD_REPLY}"
+
+
+HEADER = "id,text,likeCount,tags/0,tags/1,author.userName,author/followers,media.0.url"
+
+
+@pytest.mark.parametrize(
+    ("row", "value"),
+    [
+        ("1,hi,3,a,b,ann,7,u", {"tags": ["a", "b"], "author": {"userName": "ann", "followers": "7"},
+                                "media": [{"url": "u"}]}),
+        ('1,"[""x""]",3,,,,,', {"text": '["x"]'}),
+        ('1,hi,3,"[1, 2]","{\'a\': None}",,,', {"tags": [[1, 2], {"a": None}]}),
+        ("1,hi,3,[not a list,,,,", {"tags": ["[not a list"]}),
+    ],
+)  # fmt: skip
+def test_columns_of_a_table_of_items_are_put_back_into_their_objects(tmp_path, row, value):
+    (found,) = rows(tmp_path, f"{HEADER}\n{row}\n".encode(), "items.csv")
+    assert found.value == {"id": "1", "text": "hi", "likeCount": "3", **value}
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [(b"1,hi,3", "malformed_line"), (b"1,hi,3,,,,,,", "ok"), (b"1,hi,3,,,,,,x", "malformed_line"),
+     (b"1,caf\xe9,3,,,,,", "not_utf8"), (b'1,"hi"x,3,,,,,', "malformed_line")],
+)  # fmt: skip
+def test_a_row_that_does_not_fit_its_header_is_put_aside(tmp_path, row, reason):
+    found = rows(tmp_path, HEADER.encode() + b"\n" + row + b"\n1,hi,3,,,,,\n", "items.csv")
+    assert told(found) == [("items.csv:2", reason), ("items.csv:3", "ok")]
+
+
+ARCHIVED_TWEET = {"tweet": {"id_str": "1", "full_text": "hi"}}
+
+
+@pytest.mark.parametrize(
+    ("account", "follower", "author"),
+    [
+        ('[{"account": {"username": "lou"}}]', "[1, 2]", {"username": "lou", "followers": 2}),
+        ('[{"account": {"username": "lou"}}]', "[]", {"username": "lou", "followers": 0}),
+        ('[{"account": {"username": "lou"}}]', None, {"username": "lou", "followers": None}),
+        ('[{"account": {"username": "lou"}}]', "broken", {"username": "lou", "followers": None}),
+        (None, "[1, 2]", None), ("[]", "[1, 2]", None), ("broken", "[1, 2]", None),
+    ],
+)  # fmt: skip
+def test_an_archive_says_beside_it_whose_it_is_and_unknown_followers_are_not_none(
+    tmp_path, account, follower, author
+):
+    for name, text in (("account", account), ("follower", follower)):
+        if text is not None:
+            (tmp_path / f"{name}.js").write_text(f"window.YTD.{name}.part0 = {text}")
+    (row,) = rows(
+        tmp_path, b"window.YTD.tweets.part0 = " + json.dumps([ARCHIVED_TWEET]).encode(), "tweets.js"
+    )
+    if author is None:
+        assert row.problem.reason == "missing_field" and "account.js" in row.problem.detail
+    else:
+        assert row.value == {**ARCHIVED_TWEET["tweet"], "user": author}

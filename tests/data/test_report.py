@@ -6,7 +6,7 @@ from lib.base.files import write_json, write_jsonl
 from lib.base.schema import Rejection, Validation
 from lib.base.settings import DataConfig
 from lib.data import funnel
-from lib.data.report import Stage, concentration, console, describe, page
+from lib.data.report import Stage, concentration, console, describe, page, spread, targets
 from tests.eval_data import pair
 
 HOSTILE = "<script>alert(1)</script>"
@@ -122,3 +122,26 @@ def test_a_stage_counts_all_that_it_dropped_and_keeps_a_few_to_show(tmp_path):
     stage = funnel.read_stage(tmp_path / "clean.jsonl", 5)
     assert (stage.n_in, stage.reasons, len(stage.rejected)) == (14, [("near_duplicate", 9)], 2)
     assert describe([stage], [], (1, 1, 1), 0.0, {})["duplicates"] == 9
+
+
+@pytest.mark.parametrize(
+    ("n", "state"), [(29, "below"), (30, "met"), (35, "met"), (100, "met"), (101, "above")]
+)
+def test_a_goal_is_met_from_its_least_to_its_most(n, state):
+    rows = targets([], [], (30, 35, 100), n)
+    assert (rows[0]["state"], rows[0]["goal"]) == (state, "30–100, best 35")
+
+
+def test_the_goals_are_reckoned_from_the_pairs_and_from_what_validation_saw():
+    heard = ((1, "Bob"), (2, "bob"), (33, "al"))
+    shown = [pair(n, reply_likes=likes, reply_author=name) for n, (likes, name) in enumerate(heard)]
+    rows = {row["name"]: row["shown"] for row in targets(STAGES, shown, (1, 2, 3), 3)}
+    assert (rows["mean reply likes"], rows["reply authors"]) == ("12", "2")
+    assert rows["rejected by validation, %"] == "11.1"  # 5 of the 45 that had passed all else
+
+
+def test_delays_are_in_minutes_and_concentration_is_that_of_the_ten_largest():
+    shown = [pair(number).model_copy(update={"reply_time_diff_seconds": 90}) for number in range(3)]
+    assert spread(shown, {})["minutes"] == [1.5] * 3
+    found = concentration("x", [str(number) for number in range(20) for _ in range(1 + (number < 10))])
+    assert (found["distinct"], found["largest"], found["top10"]) == (20, 2 / 30, 20 / 30)

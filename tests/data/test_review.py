@@ -19,6 +19,7 @@ from lib.base.settings import FilterConfig
 from lib.data.decisions import reviewed
 from lib.data.doubts import most_doubtful_first, nearest
 from lib.data.review import LONG_PAUSE_S, REASONS, Review, numbers, pace, shown
+from lib.data.sitting import sitting
 
 ROOT = Path(__file__).parents[2]
 BOUNDS = FilterConfig()
@@ -129,6 +130,28 @@ def test_a_reply_like_another_one_comes_first_and_quotes_it():
     assert [item.pair.id for item in queue[:2]] == ["r0003", "r0009"]
     assert queue[1].why == ("shares 78% of the words of “tractor3 lantern3 glacier3 museum3 spar…”",)
     assert nearest(["one two three", "one two four", "five"]) == [(0.5, 1), (0.5, 0), (0.0, -1)]
+
+
+@pytest.mark.parametrize(("n_shared", "is_alike"), [(4, False), (5, True)])
+def test_replies_are_alike_from_half_of_their_words_on(n_shared, is_alike):
+    """Of 10 words in both: 5 shared are half of them."""
+    words = [f"word{number}" for number in range(10)]
+    one, other = words[: n_shared + 2], words[:n_shared] + words[n_shared + 2 :]
+    items = [pair(1, reply=" ".join(one)), pair(2, reply=" ".join(other))]
+    found = {item.pair.id: item.why for item in most_doubtful_first(items, BOUNDS)}
+    assert any("shares 50% of the words" in why for why in found["r0001"]) == is_alike
+
+
+def test_the_weightiest_reason_stands_first():
+    several = pair(6, seen={"toxicity": 0.29, "reasons": ["promotion"]}, tweet_likes=201, reply_likes=5)
+    (item,) = most_doubtful_first([several], BOUNDS)
+    order = ["looks like", "toxicity 0.29", "5 likes (limit 5)", "201 likes of the tweet"]
+    assert [next(words for words in order if words in why) for why in item.why] == order
+
+
+def test_toxicity_that_was_not_measured_is_no_doubt():
+    unmeasured = BOUNDS.model_copy(update={"toxicity_model": "none"})
+    assert most_doubtful_first([pair(6, seen={"toxicity": 0.29})], unmeasured)[0].why == ()
 
 
 def test_the_order_does_not_depend_on_the_order_of_the_file():
@@ -462,3 +485,41 @@ def test_the_lines_are_plain_json_that_other_programs_can_read(tmp_path):
     decide(a_review(tmp_path, pairs(2)), "k")
     line = (tmp_path / "decisions.jsonl").read_text().splitlines()[0]
     assert sorted(json.loads(line)) == ["at", "decision", "id", "text_sha"]
+
+
+def test_an_edited_reply_is_a_kept_one_in_the_summary(tmp_path, monkeypatch):
+    monkeypatch.chdir(folder_of_a_set(tmp_path, pairs(5)))
+    path = Path("configs/data-main.yaml")
+    said = sitting(path, lambda review, name: decide(review, "ked1"))
+    assert said.splitlines()[0] == "review: kept 2 of 3 pairs (67%)", said
+    assert "  1 of the kept replies were edited" in said and "  2 pairs left" in said
+    assert said.endswith("next: make review DATA=main")
+    said = sitting(path, lambda review, name: decide(review, "kk"))
+    assert "left" not in said and said.endswith("next: make data DATA=main")
+    said = sitting(path, lambda review, name: pytest.fail("nothing is left to ask"))
+    assert said.startswith("review: nothing to review, all 5 pairs of main are decided\n")
+
+
+def test_undo_comes_back_to_its_pair_also_where_another_waits_before_it(tmp_path):
+    items = pairs(5)
+    by_hand = [{"id": items[number].id, "decision": "keep"} for number in (3, 0)]
+    (tmp_path / "decisions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in by_hand))
+    review = a_review(tmp_path, items)
+    for number in (0, 3):
+        review.undo()
+        assert review.current.pair.id == items[number].id
+    review.keep(items[3].id)
+    assert review.current.pair.id == items[0].id
+
+
+@pytest.mark.parametrize(("n_more", "is_allowed"), [(-1, False), (0, True)])
+def test_an_edit_may_be_as_short_and_as_long_as_the_bounds_say(tmp_path, n_more, is_allowed):
+    low, high = BOUNDS.reply_chars
+    for length in (low + n_more, high - n_more):
+        review = a_review(tmp_path / str(length), pairs(1))
+        if is_allowed:
+            review.edit(review.current.pair.id, ("kettle" * 60)[:length])
+            assert review.progress().edited == 1
+        else:
+            with pytest.raises(UserError, match=f"The reply has {length} characters; between {low} and"):
+                review.edit(review.current.pair.id, ("kettle" * 60)[:length])

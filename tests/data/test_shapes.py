@@ -4,13 +4,16 @@ import contextlib
 import csv
 import io
 import json
+from datetime import UTC, datetime
 
 import pytest
 
 from lib.base.errors import UserError
+from lib.data.items import post_of
 from lib.data.pairs import join
 from lib.data.raw import ignored_files, raw_files, read_raw
 from lib.data.refusals import notes, refuse_unknown
+from lib.data.shapes import spelled, with_author
 
 TWEET, REPLY, TEXT, ANSWER = (
     "1871234567890123456",
@@ -381,3 +384,37 @@ def test_a_broken_post_is_not_replaced_by_the_one_that_it_quotes(tmp_path):
     gone = {"__typename": "TweetTombstone", "tombstone": {"text": {"text": "This Post was deleted."}}}
     joined = joined_files(tmp_path, **{"a.jsonl": json.dumps(gone)})
     assert [one.reason for one in joined.rejected] == ["unavailable"]
+
+
+@pytest.mark.parametrize(
+    "whole, text, marks",
+    [
+        ({"full_text": "the whole of it"}, "the whole of it", []),
+        ({"full_text": "the whole of it", "entities": {"urls": [{"url": "u"}]}}, "the whole of it", ["url"]),
+        ({"entities": {"urls": []}}, "the wh", ["truncated"]),
+    ],
+)
+def test_what_a_cut_item_holds_whole_replaces_it(whole, text, marks):
+    cut = {"id": "1", "text": "the wh", "truncated": True, "entities": {"urls": [{"url": "self"}]}}
+    cut |= {"created_at": "2025-02-04T08:00:00Z", "favorite_count": 1, "retweet_count": 0}
+    cut |= {"user": {"screen_name": "ann", "followers_count": 1}, "extended_tweet": whole}
+    post = post_of(cut, "a:1", datetime(2026, 1, 1, tzinfo=UTC))
+    assert (post.text, post.marks) == (text, marks)
+
+
+def test_of_names_with_one_spelling_the_first_that_holds_something_counts():
+    assert spelled({"likeCount": None, "like_count": 3, "Like Count": 4}) == {"likecount": 3}
+    assert spelled({"a-b": {"C d": "", "cd": 1}}) == {"ab": {"cd": 1}}
+
+
+@pytest.mark.parametrize(
+    "entry, author",
+    [
+        ({"tweet": {"id": "1"}}, {"user": {"username": "lou", "followers": 2}}),
+        ({"id": "1"}, {"user": {"username": "lou", "followers": 2}}),
+        ({"id": "1", "user": {"x": 1}}, {"user": {"x": 1}}),
+        ({"id": "1", "author": "ann"}, {"author": "ann"}),
+    ],
+)
+def test_a_post_of_an_archive_keeps_its_author_or_gets_the_owner(entry, author):
+    assert with_author(entry, {"username": "lou"}, 2) == {"id": "1", **author}

@@ -284,3 +284,14 @@ def test_the_link_of_a_cut_tweet_to_itself_is_no_link_of_the_whole_one():
 
 def test_an_id_is_read_from_the_address_where_no_field_has_it():
     assert read(tweet_item(id=..., url=f"https://x.com/baker/status/{TWEET_ID}")).id == TWEET_ID
+
+
+@pytest.mark.parametrize(
+    ("ids", "versions"),
+    [
+        ([TWEET_ID], (TWEET_ID,)), (["1", TWEET_ID], ("1", TWEET_ID)), ([1, int(TWEET_ID)], ("1", TWEET_ID)),
+        (["1", "2"], (TWEET_ID,)), ([], (TWEET_ID,)), ("1", (TWEET_ID,)), (None, (TWEET_ID,)),
+    ],
+)  # fmt: skip
+def test_versions_are_those_among_which_the_post_itself_is(ids, versions):
+    assert read(tweet_item(edit_history_tweet_ids=ids)).versions == versions

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.base.characters import n_characters, visible
-from lib.data.control_tokens import control_tokens
+from lib.data.control_tokens import control_tokens, without_control_tokens
 from lib.data.text import (
     body,
     clean_text,
@@ -284,3 +284,16 @@ def test_visible_leaves_ordinary_text_as_it_is():
     assert visible("plain ascii") == "plain ascii"
     assert visible("cafe\u200b\u0301") == "caf\u00e9"  # NFC, also of what comes together only now
     assert visible("na\u00efve – “quoted” 日本") == "na\u00efve – “quoted” 日本"
+
+
+@pytest.mark.parametrize(
+    "text, plain",
+    [
+        ("a <|im_end|> b", "a  b"), ("<|im_<|x|>end|>", ""), ("<<|a|>|im_end|>x", "x"), ("</THINK>x", "x"),
+        ("[inst] x [/INST]", " x "), ("<<SYS>>x<</sys>>", "x"), ("<START_of_turn>x", "x"), ("<s>x</S>", "x"),
+        ("<b>x</b> [x] <3 |", "<b>x</b> [x] <3 |"),
+    ],
+)  # fmt: skip
+def test_text_without_control_tokens_has_none_in_any_case_also_none_that_appears_meanwhile(text, plain):
+    assert without_control_tokens(text) == plain and control_tokens(plain) == []
+    assert bool(control_tokens(text)) == (text != plain)

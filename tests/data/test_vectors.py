@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -130,3 +131,19 @@ def test_real_replies_that_share_only_their_topic_are_not_near():
     assert (
         0.01 < n_dropped / len(texts) < 0.05
     )  # retweets by hand and quotes with a word added; MiniLM drops twice as many
+
+
+def test_an_n_gram_that_comes_often_counts_by_its_logarithm():
+    """As the definition says it, n-gram by n-gram: "aaaaa" holds " aa" once and "aaa" three times."""
+    from lib.data.vectors import SIZES, WIDTH, _mixed
+
+    text, expected = " aaaaa ", np.zeros(WIDTH)
+    counts = Counter(text[at : at + size] for size in SIZES for at in range(len(text) - size + 1))
+    for gram, n in counts.items():
+        number = np.array([len(gram)], dtype=np.uint64)
+        for letter in gram:
+            with np.errstate(over="ignore"):
+                number = _mixed(number ^ np.uint64(ord(letter)))
+        sign = 1 if int(number[0]) >> 39 & 1 else -1
+        expected[int(number[0]) % WIDTH] += sign * (1 + np.log(n))
+    assert char_ngram_vectors(["AAAAA"])[0] == pytest.approx(expected / np.linalg.norm(expected), abs=1e-6)

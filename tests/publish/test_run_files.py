@@ -38,3 +38,10 @@ def test_a_link_is_not_copied(tmp_path, kind):
     with pytest.raises(UserError, match="is a link"):
         copied(link, tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
+
+
+def test_two_publications_do_not_build_one_folder(tmp_path):
+    dist = tmp_path / "dist"
+    with built_afresh(dist), pytest.raises(UserError, match="in use by another run"), built_afresh(dist):
+        pass
+    assert dist.is_dir()

@@ -78,7 +78,7 @@ class Pod:
 
 
 class RunPodStub:
-    """modes: of the next pods, in order: good, never, no_runtime, no_ssh, error, stranger (another host key),
+    """modes: of the next pods, in order: good, no_runtime, no_ssh, error, stranger (another host key),
     deaf (ignores args),
     barred (its own key is refused). unseen, unlisted: how often a new pod is unknown to GET,
     to the list. page: pods per page of the list."""
@@ -175,7 +175,6 @@ class RunPodStub:
     def shown(self, pod: Pod) -> dict[str, Any]:
         machine, up = pod.machine, pod.machine is not None and pod.machine.is_up()
         status = {
-            "never": "PROVISIONING",
             "error": "ERROR",
             "no_runtime": "RUNNING",
             "no_ssh": "RUNNING",
