@@ -106,6 +106,12 @@ def test_a_model_whose_layers_are_built_otherwise_is_refused_with_a_sentence(tmp
         refuse_missing_targets(local_config(found), found)
 
 
+def test_a_model_that_attends_in_some_layers_only_is_refused_with_a_sentence(tmp_path):
+    found = written(tmp_path, "RecurrentGemmaConfig", **SMALL | {"num_hidden_layers": 3}, vocab_size=100)
+    with pytest.raises(UserError, match="have no q_proj, k_proj, v_proj, o_proj "):
+        refuse_missing_targets(local_config(found), found)
+
+
 def test_a_config_without_these_sizes_is_refused_with_a_sentence(tmp_path):
     with pytest.raises(UserError, match=r"has no intermediate_size\. Choose a text-only chat model"):
         shape_of(written(tmp_path, "GPT2Config", n_layer=2, n_embd=64, n_head=4))
