@@ -26,7 +26,7 @@ def files_in(path):
 
 
 def test_a_seal_counts_lines_that_are_not_blank_and_knows_every_byte():
-    content = b'{"n": 1}\n\n{"n": 2}\n'
+    content = b'{"n": 1}\n\n \r\n{"n": 2}\n'
     assert seal_of(content)["rows"] == 2
     assert seal_of(content)["sha256"] != seal_of(content.replace(b"1", b"3"))["sha256"]
 
