@@ -309,7 +309,7 @@ def slurm(folder):
 def test_on_slurm_every_stage_is_an_array_of_jobs_and_the_result_is_the_same(built, tmp_path):
     raw_items(tmp_path)
     jobs = tmp_path / "jobs"
-    arguments = ("--executor", "slurm", "--slurm", "partition=cpu time=1:00:00", "--workers", "4")
+    arguments = ("--executor", "slurm", "--slurm", "partition=cpu time=1:00:00", "--workers", "2")
     finished(scale(tmp_path, *arguments, PATH=slurm(tmp_path), JOBS=str(jobs)))
     assert contents(tmp_path) == contents(built[1])
     assert {"cpu bench-rows", "cpu bench-pairs", "cpu bench-split"} <= set(jobs.read_text().splitlines())
