@@ -293,11 +293,22 @@ def test_what_is_no_file_is_not_opened_as_a_config(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ['data: "sample"\n', "\ufeffdata: sample\n", "seed: 5\rdata: 'sample'\r", "data : sample\r\n"]
+    "text",
+    [
+        'data: "sample"\n',
+        "\ufeffdata: sample\n",
+        "seed: 5\rdata: 'sample'\r",
+        "data : sample\r\n",
+        "extends: middle\n",
+        "data: sample\nextends: other\n",
+    ],
 )
 def test_make_finds_the_data_set_that_the_config_names_however_it_is_written(tmp_path, text):
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs/train-x.yaml").write_bytes(text.encode())
+    (tmp_path / "configs/train-middle.yaml").write_text("seed: 6\nextends: 'last'\n")
+    (tmp_path / "configs/train-last.yaml").write_text("data: sample\n")
+    (tmp_path / "configs/train-other.yaml").write_text("data: other\n")
     done = subprocess.run(
         ["make", "-f", CONFIGS.parent / "Makefile", "help", "RUN=x"],
         cwd=tmp_path,
