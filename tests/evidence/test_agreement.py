@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lib.evidence.agreement import clustered_agreement
+from lib.base.schema import Judgment
+from lib.evidence.agreement import clustered_agreement, contradictions
 from lib.evidence.secondary import agreement
 
 LABELS = ("tuned", "base", "tie")
@@ -56,3 +57,31 @@ def test_a_judge_that_draws_coins_is_rarely_shown_to_agree_and_one_that_follows_
     following = [clustered_agreement(*world(seed, follows=0.6)).kappa_ci95[0] > 0 for seed in range(60)]
     assert np.mean(by_chance) <= 0.035  # 2.5 % are meant
     assert np.mean(following) >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("verdict", "scores", "found"),
+    [
+        (1, {"tuned": {"tone": 2, "wit": 2}, "base": {"tone": 4, "wit": 1}}, (1, 1)),  # 2 against 2.5
+        (-1, {"tuned": {"tone": 4}, "base": {"tone": 2}}, (1, 1)),
+        (1, {"tuned": {"tone": 4}, "base": {"tone": 2}}, (0, 1)),
+        (0, {"tuned": {"tone": 4}, "base": {"tone": 2}}, (0, 1)),  # a tie is for neither side
+        (1, {"tuned": {"tone": 3}, "base": {"tone": 3}}, (0, 1)),
+        (1, {"tuned": {"tone": 2}}, (0, 0)),
+        (None, {"tuned": {"tone": 2}, "base": {"tone": 4}}, (0, 0)),
+    ],
+)
+def test_a_contradiction_is_a_verdict_for_the_side_with_the_lower_mean(verdict, scores, found):
+    one = Judgment(
+        tweet_id="1",
+        a="tuned",
+        b="base",
+        order="ab",
+        repeat=0,
+        verdict=verdict,
+        model="m",
+        key="k",
+        scores=scores,
+    )
+    wrong, n = contradictions([one])
+    assert (len(wrong), n) == found

@@ -55,6 +55,14 @@ def test_a_judge_that_beats_a_coin_and_every_rule_is_trusted_and_the_sentence_sa
     assert "better than every simple rule: the best one, " in found["sentence"]
 
 
+def test_85_pairs_are_enough_and_84_are_not():
+    rng = np.random.default_rng(1)
+    pairs = pairs_of(rng, 85, per_tweet=1)
+    few, enough = (calibrate(pairs[:n], [1.0] * n, []) for n in (84, 85))
+    assert (few["status"], few["beats_coin"], few["trusted"]) == ("not calibrated", None, False)
+    assert (enough["status"], enough["beats_coin"]) == ("better than chance", True)
+
+
 def test_a_judge_that_is_right_as_often_as_the_longer_reply_is_not_trusted():
     rng = np.random.default_rng(2)
     pairs = pairs_of(rng, 150, longer=0.66)

@@ -409,6 +409,12 @@ def test_few_shot_is_reported_and_does_not_fail_the_gate():
     assert "the few-shot baseline was not compared" in absent["sentence"]
 
 
+def test_few_shot_is_beaten_only_where_the_whole_interval_is_above_zero():
+    for low, beats in ((0.1, True), (0.0, False), (-0.1, False)):
+        other = replace(GOOD, net_win=10.0, ci95=(low, 20.0))
+        assert gate(GOOD, told={"fewshot": other})["fewshot"]["beats"] is beats
+
+
 # The sentence
 
 

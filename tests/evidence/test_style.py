@@ -2,6 +2,7 @@
 
 import pytest
 
+from lib.evidence.equal_style import doublings
 from lib.evidence.style import MAX_MARKS, amounts, label, marks
 
 
@@ -118,3 +119,7 @@ def test_a_link_is_one_mark_and_its_letters_are_no_words(link):
         .keys()
         .isdisjoint({"a link"})
     )
+
+
+def test_length_is_counted_in_doublings():
+    assert doublings([0, 1, 3], [7]) == ([0.0, 1.0, 2.0], [3.0])

@@ -20,7 +20,7 @@ from tests.small_model import small_peft
 
 QWEN = TrainConfig(data="main", revision="b968826d9c46dd6066d109eabc6255188de91218")
 PROMPT = 'It\'s "a" reply, $HOME `pwd`\n\nto: {tweet}'
-SAMPLING = SamplingConfig(temperature=0.6, max_new_tokens=77)
+SAMPLING = SamplingConfig(temperature=0.6, top_p=0.7, top_k=11, max_new_tokens=77)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,8 @@ def test_the_request_asks_as_the_run_was_trained_whatever_stands_in_its_prompt(r
     body = json.loads(request[-1])
     assert body["messages"] == [{"role": "user", "content": PROMPT.replace("{tweet}", "TWEET")}]
     assert body["chat_template_kwargs"] == {"enable_thinking": False}
-    assert (body["temperature"], body["max_tokens"]) == (0.6, 77)
+    asked = {name: body[name] for name in ("temperature", "top_p", "top_k", "max_tokens")}
+    assert asked == {"temperature": 0.6, "top_p": 0.7, "top_k": 11, "max_tokens": 77}
 
 
 def test_what_is_told_is_no_leak(run):

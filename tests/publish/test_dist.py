@@ -56,12 +56,16 @@ def test_sizes_are_listed_with_their_sum(tmp_path, n_bytes, shown):
     assert row.split() == ["README.md", *shown.split()]
 
 
-@pytest.mark.parametrize("model", ["Qwen/Qwen3-8B", "tiny"])
+@pytest.mark.parametrize("model", ["tiny", "Qwen/Qwen3-8B", "unsloth/Qwen3-8B-bnb-4bit", "a/b.c-d_e"])
 def test_a_base_that_others_know_may_be_named(model):
-    refuse_local_base(model)
+    assert refuse_local_base(model) is None
 
 
-@pytest.mark.parametrize("model", ["data/models", "./x", "/abs/x", "a/b/c", "models", "a/..", "~/x"])
+@pytest.mark.parametrize("model", [
+    "/srv/models/qwen3", "./models/x", "../x", "~/x", "~ann/x", "C:\\x", "C:/x/y", r"\\server\share",
+    "file:///srv/x", "data/models", "models", "https://example.org/x", "s3://bucket/x", "a/b/c", "a/..",
+    " Qwen/Qwen3-8B", "",
+])  # fmt: skip
 def test_a_folder_of_this_machine_is_no_base(model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data/models").mkdir(parents=True)

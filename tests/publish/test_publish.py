@@ -627,28 +627,6 @@ def test_a_damaged_run_is_refused_with_a_sentence(project, hub, damage, sentence
     assert hub.requests == []
 
 
-@pytest.mark.parametrize("model", [
-    "/srv/models/qwen3", "/data/qwen", "./models/x", "../x", "~/x", "~ann/x", "C:\\x", "C:/x/y",
-    r"\\server\share", "file:///srv/x",
-    "models/here", "here", "https://example.org/x", "s3://bucket/x", "a/b/c", " Qwen/Qwen3-8B", "",
-])  # fmt: skip
-def test_a_base_model_that_is_a_folder_of_this_machine_is_refused(model, tmp_path, monkeypatch):
-    from lib.base.errors import UserError
-    from lib.publish.dist import refuse_local_base
-
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "models" / "here").mkdir(parents=True)
-    with pytest.raises(UserError, match="is no model on the Hub"):
-        refuse_local_base(model)
-
-
-@pytest.mark.parametrize("model", ["tiny", "Qwen/Qwen3-8B", "unsloth/Qwen3-8B-bnb-4bit", "a/b.c-d_e"])
-def test_a_base_model_on_the_hub_and_the_tiny_one_may_be_named(model):
-    from lib.publish.dist import refuse_local_base
-
-    refuse_local_base(model)
-
-
 def test_a_run_of_a_local_model_is_not_published(project, hub, publish):
     config = project / "configs/train-tiny.yaml"
     config.write_text(config.read_text().replace("model: tiny", "model: /srv/models/qwen3"))

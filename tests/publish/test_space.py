@@ -22,6 +22,7 @@ from lib.base.seals import reseal
 from lib.publish.dist_leaks import refuse_leaks
 from lib.publish.known import Known
 from lib.publish.recordings import SAMPLE, sample_texts
+from lib.publish.space import gradio_pin
 from tests.older_run import EVALUATION, unpack
 from tests.stubs.hub_server import TOKEN
 
@@ -300,3 +301,10 @@ def test_as_a_space_it_answers_to_the_names_that_a_space_has_in_a_frame_of_anoth
     url = started(SPACE_ID="ann/replies", SYSTEM="spaces")
     framed = {"Host": "ann-replies.hf.space", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "iframe"}
     assert httpx.get(url, headers=framed).status_code == 200
+
+
+def test_gradio_has_an_exact_version_or_the_line_is_asked_for():
+    assert gradio_pin(["gradio-client==1.0", "gradio==6.1.2"]) == "6.1.2"
+    for pins in (["gradio"], ["gradio>=6"], ["gradio=="], []):
+        with pytest.raises(UserError, match="gradio has no exact version"):
+            gradio_pin(pins)

@@ -71,6 +71,10 @@ def test_another_file_than_the_manifest_names_and_one_without_weights_are_refuse
     path = write(tmp_path / "adapter.safetensors", *pair())
     with pytest.raises(UserError, match="not the file that training wrote"):
         check_weights(path, "0" * 64, 2)
+    text = b'{"a": {}, "b": {}, "a": {}}'
+    path.write_bytes(struct.pack("<Q", len(text)) + text)
+    with pytest.raises(UserError, match="names a tensor twice"):
+        check_weights(path, None, 2)
     with pytest.raises(UserError, match="holds no weights"):
         check_weights(write(path, {}, b""), None, 2)
 
