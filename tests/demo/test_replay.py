@@ -144,6 +144,7 @@ def test_the_history_names_only_what_is_known_and_nothing_while_blind(open_page,
     page.wait_for_selector("#vote-1:enabled")
     page.click("#earlier button")
     rows = page.locator("#history li")
+    rows.nth(1).wait_for()
     assert rows.locator("> p").all_inner_texts() == ["two", HOSTILE]
     assert not re.search("tuned|base", page.inner_text("#history"), re.IGNORECASE)
     blind(page, False, "#next")
